@@ -1,0 +1,65 @@
+//! Peak memory of a piece of work: what the CPU backend allocates, or what the GPU's memory pools hold.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use anyhow::Result;
+use burn::tensor::Device;
+
+/// The system's allocator with a count of bytes: the program installs it, so that benchmarks of the CPU backend see
+/// what tensors take.
+pub struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+fn grow(bytes: usize) {
+    let now = NOW.fetch_add(bytes, Relaxed) + bytes;
+    PEAK.fetch_max(now, Relaxed);
+}
+
+// SAFETY: every call goes to the system's allocator unchanged; only numbers are kept beside it.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        grow(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        grow(size);
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+/// Peak bytes that `work` takes on `device` beyond what was taken before: allocations of this process on the CPU
+/// backend, bytes reserved by the memory pools on a GPU (where pools round up).
+pub fn peak(device: &Device, work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<u64> {
+    device.memory_cleanup();
+    let _ = device.sync();
+    let reserved = || device.memory_pool_usage().map(|usage| usage.bytes_reserved);
+    match reserved() {
+        Some(before) => {
+            work()?;
+            let after = reserved().unwrap_or(before);
+            device.memory_cleanup();
+            Ok(after.saturating_sub(before))
+        }
+        None => {
+            let before = NOW.load(Relaxed);
+            PEAK.store(before, Relaxed);
+            work()?;
+            Ok(PEAK.load(Relaxed).saturating_sub(before) as u64)
+        }
+    }
+}

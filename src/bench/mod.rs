@@ -1,0 +1,151 @@
+//! Benchmarks: ours and the plain formulation in turn in one process, on one device, as a ratio.
+
+pub mod memory;
+mod pair_affinity;
+mod random_walk;
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::device::Chosen;
+use crate::progress;
+
+/// Timed pairs of a benchmark.
+const PAIRS: usize = 5;
+
+/// One benchmark's outcome.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Name and size.
+    pub name: String,
+    /// Median seconds of ours.
+    pub ours_seconds: f64,
+    /// Median seconds of the plain formulation; `None` where the device cannot hold it.
+    pub plain_seconds: Option<f64>,
+    /// Plain / ours.
+    pub ratio: Option<f64>,
+    /// Peak memory of ours, bytes beyond the inputs.
+    pub ours_bytes: u64,
+    /// Peak memory of the plain formulation, bytes beyond the inputs.
+    pub plain_bytes: Option<u64>,
+    /// What else is to be said.
+    pub note: String,
+}
+
+/// The benchmarks by name.
+type Bench = fn(&Chosen) -> Result<Vec<Outcome>>;
+const ALL: [(&str, Bench); 2] = [
+    ("random-walk", random_walk::run),
+    ("pair-affinity", pair_affinity::run),
+];
+
+/// Runs the benchmark called `name`, or all.
+///
+/// # Errors
+/// On an unknown name.
+pub fn run(name: Option<&str>, chosen: &Chosen) -> Result<Vec<Outcome>> {
+    let mut outcomes = Vec::new();
+    for (known, bench) in ALL {
+        if name.is_none_or(|n| n == known) {
+            outcomes.extend(bench(chosen)?);
+        }
+    }
+    if outcomes.is_empty() {
+        let known = ALL.map(|(name, _)| name).join(", ");
+        bail!(
+            "unknown benchmark {:?}: use one of {known}",
+            name.unwrap_or_default()
+        );
+    }
+    Ok(outcomes)
+}
+
+/// Times `ours` against `plain`, one warm-up each, then at least five pairs in turn.
+fn compare(
+    name: String,
+    device: &Device,
+    ours: impl Fn() -> Result<()>,
+    plain: Option<&dyn Fn() -> Result<()>>,
+    note: String,
+) -> Result<Outcome> {
+    let bar = progress::bar(2 + 2 * PAIRS as u64, "run", &name);
+    let ours_bytes = memory::peak(device, &ours)?;
+    bar.inc(1);
+    let plain_bytes = plain.map(|plain| memory::peak(device, plain)).transpose()?;
+    bar.inc(1);
+    let mut times = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        times.0.push(seconds(&ours)?);
+        bar.inc(1);
+        if let Some(plain) = plain {
+            times.1.push(seconds(plain)?);
+        }
+        bar.inc(1);
+    }
+    bar.finish();
+    let ours_seconds = median(times.0).unwrap_or(f64::NAN);
+    let plain_seconds = median(times.1);
+    Ok(Outcome {
+        name,
+        ours_seconds,
+        plain_seconds,
+        ratio: plain_seconds.map(|plain| plain / ours_seconds),
+        ours_bytes,
+        plain_bytes,
+        note,
+    })
+}
+
+fn seconds(work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<f64> {
+    let clock = Instant::now();
+    work()?;
+    Ok(clock.elapsed().as_secs_f64())
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+/// The outcomes as aligned text, the device on top.
+pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
+    let mut text = format!(
+        "weakseg {}, {}\n{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
+        env!("CARGO_PKG_VERSION"),
+        chosen.reason,
+        "benchmark",
+        "ours",
+        "plain",
+        "ratio",
+        "ours MB",
+        "plain MB"
+    );
+    let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
+    for o in outcomes {
+        text += &format!(
+            "{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
+            o.name,
+            time(o.ours_seconds),
+            or_dash(o.plain_seconds.map(time)),
+            or_dash(o.ratio.map(|r| format!("{r:.1} x"))),
+            megabytes(o.ours_bytes),
+            or_dash(o.plain_bytes.map(megabytes)),
+        );
+        if !o.note.is_empty() {
+            text += &format!("  {}\n", o.note);
+        }
+    }
+    text
+}
+
+fn time(seconds: f64) -> String {
+    if seconds < 1.0 {
+        format!("{:.1} ms", 1e3 * seconds)
+    } else {
+        format!("{seconds:.2} s")
+    }
+}

@@ -1,0 +1,89 @@
+//! The random walk as a stencil against the released code's way: the dense transition matrix, squared.
+
+use anyhow::Result;
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+
+use super::{Outcome, compare};
+use crate::device::Chosen;
+use crate::kernels::{Distance, Walk, offsets, pair_affinity, random_walk};
+use crate::stages::inference::download;
+
+const CHANNELS: usize = 448;
+const CLASSES: usize = 5;
+const WALK: Walk = Walk {
+    radius: 5,
+    beta: 8.0,
+    steps: 256,
+    distance: Distance::Mean,
+};
+
+/// At the size of a VOC photograph, and at four times the pixels for ours alone, to show how memory grows.
+pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
+    let mut outcomes = vec![
+        one(&chosen.device, 63, 47, true)?,
+        one(&chosen.device, 126, 94, false)?,
+    ];
+    let growth = outcomes[1].ours_bytes as f64 / outcomes[0].ours_bytes.max(1) as f64;
+    outcomes[1].note = format!("4 times the pixels take {growth:.2} times the memory");
+    Ok(outcomes)
+}
+
+fn one(device: &Device, h: usize, w: usize, with_plain: bool) -> Result<Outcome> {
+    device.seed(0);
+    let noise =
+        |c: usize| Tensor::<4>::random([1, c, h, w], Distribution::Uniform(0.0, 1.0), device);
+    // Neighbours alike but not equal, as trained features are.
+    let features = noise(CHANNELS) * 0.1;
+    let scores = noise(CLASSES);
+    let ours = || download(random_walk(features.clone(), scores.clone(), WALK)).map(drop);
+    let plain = || download(dense(features.clone(), scores.clone())?).map(drop);
+    let mut note = String::new();
+    if with_plain {
+        let a = download(random_walk(features.clone(), scores.clone(), WALK))?;
+        let b = download(dense(features.clone(), scores.clone())?)?;
+        let error = a
+            .iter()
+            .zip(&b)
+            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        note = format!("largest difference of the two results: {error:.1e}");
+    }
+    compare(
+        format!("random-walk {h} x {w}, {CHANNELS} channels, {CLASSES} classes"),
+        device,
+        ours,
+        with_plain.then_some(&plain),
+        note,
+    )
+}
+
+/// T of Eq. 11 as an HW x HW matrix, squared eight times (t = 256), times the scores.
+fn dense(features: Tensor<4>, scores: Tensor<4>) -> Result<Tensor<2>> {
+    let [_, _, h, w] = features.dims();
+    let [_, c, _, _] = scores.dims();
+    let n = h * w;
+    let device = features.device();
+    let affinity = download(pair_affinity(features, WALK.radius, WALK.distance))?;
+    let mut matrix = vec![0.0f32; n * n];
+    for (k, (dy, dx)) in offsets(WALK.radius).into_iter().enumerate() {
+        for i in 0..n {
+            let (y, x) = ((i / w) as i32 + dy, (i % w) as i32 + dx);
+            if (0..h as i32).contains(&y) && (0..w as i32).contains(&x) {
+                let j = y as usize * w + x as usize;
+                matrix[i * n + j] = affinity[k * n + i];
+                matrix[j * n + i] = affinity[k * n + i];
+            }
+        }
+    }
+    for i in 0..n {
+        matrix[i * n + i] = 1.0;
+    }
+    let matrix = Tensor::<2>::from_data(TensorData::new(matrix, [n, n]), &device);
+    let matrix = matrix.powf_scalar(WALK.beta);
+    let mut transition = matrix.clone() / matrix.sum_dim(1);
+    for _ in 0..WALK.steps.ilog2() {
+        transition = transition.clone().matmul(transition);
+    }
+    Ok(transition
+        .matmul(scores.reshape([c, n]).transpose())
+        .transpose())
+}

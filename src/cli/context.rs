@@ -1,0 +1,238 @@
+//! The arguments that all stages share, and the [`Context`] made of them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use toml::{Table, Value};
+
+use crate::data::{self, Data, DataOptions, Kind, ShapesOptions};
+use crate::device::{self, Choice};
+use crate::progress;
+use crate::recipe::Recipe;
+use crate::run::{Mode, RunDir};
+use crate::stages::Context;
+
+/// What to work on and how. A run directory remembers all of it: with the same --out, the rest may be left out.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Common {
+    /// Run directory; made where it does not exist, continued where it does [default: runs/METHOD-DATA]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// `shapes` (built in), or a folder: images with tags.csv, one sub-folder per class, or a VOCdevkit year folder
+    /// [default: shapes]
+    #[arg(long)]
+    pub data: Option<String>,
+    /// What --data is, where it cannot be told from its content: shapes, folder or voc
+    #[arg(long, value_name = "KIND", value_parser = kind)]
+    pub data_kind: Option<Kind>,
+    /// voc: list of training images, a name in ImageSets/Segmentation or a file [default: train]
+    #[arg(long, value_name = "LIST")]
+    pub train_list: Option<String>,
+    /// voc: list of validation images [default: val]
+    #[arg(long, value_name = "LIST")]
+    pub val_list: Option<String>,
+    /// folder: another folder of the same form with images to validate on
+    #[arg(long, value_name = "DIR")]
+    pub val: Option<PathBuf>,
+    /// Hyper-parameters: nano, demo, smoke, resnet38, or a TOML file [default: nano]
+    #[arg(long)]
+    pub recipe: Option<String>,
+    /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Dense CRF on scores: none
+    #[arg(long, value_name = "PRESET")]
+    pub crf: Option<String>,
+    /// Decides everything that is random, the built-in data set included [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
+    #[arg(long, default_value = "auto")]
+    pub device: Choice,
+    /// Remove what an earlier run wrote into --out, and start over
+    #[arg(long)]
+    pub fresh: bool,
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    match text {
+        "shapes" => Ok(Kind::Shapes),
+        "folder" => Ok(Kind::Folder),
+        "voc" => Ok(Kind::Voc),
+        _ => Err("use shapes, folder or voc".into()),
+    }
+}
+
+/// A context with the names that its run directory records.
+pub struct Opened {
+    /// For the stages.
+    pub context: Context,
+    /// Method's name.
+    pub method: String,
+    /// Data set, as given.
+    pub data: String,
+}
+
+impl Common {
+    /// Opens data set, device and run directory. `method` and `recipe` are what holds unless the arguments or the run
+    /// directory say otherwise.
+    ///
+    /// # Errors
+    /// One line for whatever does not exist, does not fit or is in use.
+    pub fn open(&self, method: Option<&str>, recipe: &str) -> Result<Opened> {
+        let stored = match &self.out {
+            Some(out) if !self.fresh => stored(out)?,
+            _ => None,
+        };
+        let text = |key: &str| -> Option<String> {
+            Some(stored.as_ref()?.get(key)?.as_str()?.to_string())
+        };
+        let method = method
+            .map(String::from)
+            .or_else(|| text("method"))
+            .unwrap_or_else(|| "affinitynet".into());
+        crate::methods::pipeline(&method)?;
+        let recipe = self.recipe(stored.as_ref(), recipe)?;
+        let seed = self
+            .seed
+            .or_else(|| stored.as_ref()?.get("seed")?.as_integer()?.try_into().ok())
+            .unwrap_or(0);
+        let options = DataOptions {
+            data: self
+                .data
+                .clone()
+                .or_else(|| text("data"))
+                .unwrap_or_else(|| "shapes".into()),
+            kind: self.data_kind.or_else(|| kind(&text("data_kind")?).ok()),
+            seed,
+            train_list: self.train_list.clone().or_else(|| text("train_list")),
+            val_list: self.val_list.clone().or_else(|| text("val_list")),
+            val: self.val.clone().or_else(|| text("val").map(PathBuf::from)),
+            shapes: ShapesOptions {
+                train: recipe.shapes.train,
+                val: recipe.shapes.val,
+                size: recipe.shapes.size,
+                ..ShapesOptions::default()
+            },
+        };
+        let out = self.out.clone().unwrap_or_else(|| {
+            let name = Path::new(&options.data).file_name().unwrap_or_default();
+            Path::new("runs").join(format!("{method}-{}", name.to_string_lossy()))
+        });
+        let mut data = data::open(&options)?;
+        verify(&mut data)?;
+        check(&data)?;
+        let config = config(&method, &options, seed, &data.classes, &recipe);
+        let mode = if self.fresh {
+            Mode::Fresh
+        } else {
+            Mode::Resume
+        };
+        let run = RunDir::open(&out, &config, mode)?;
+        progress::attach_log(&run.log_path())?;
+        let chosen = device::choose(self.device)?;
+        log::info!("{chosen}");
+        Ok(Opened {
+            context: Context {
+                recipe,
+                data,
+                run,
+                device: chosen.device,
+                seed,
+                supervised: method == "supervised",
+                device_line: chosen.reason,
+            },
+            method,
+            data: options.data,
+        })
+    }
+
+    fn recipe(&self, stored: Option<&Table>, default: &str) -> Result<Recipe> {
+        let mut overrides = self.set.clone();
+        if let Some(crf) = &self.crf {
+            overrides.push(format!("crf={crf}"));
+        }
+        match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {
+            (None, Some(table)) if overrides.is_empty() => table
+                .clone()
+                .try_into()
+                .context("the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh"),
+            (recipe, _) => Recipe::load(recipe.as_deref().unwrap_or(default), &overrides),
+        }
+    }
+}
+
+/// The configuration of the run in `out`, if there is one.
+fn stored(out: &Path) -> Result<Option<Table>> {
+    if !out.join("config.toml").exists() {
+        return Ok(None);
+    }
+    Ok(Some(RunDir::read(out)?.config().clone()))
+}
+
+/// Everything that decides a run's results.
+fn config(
+    method: &str,
+    options: &DataOptions,
+    seed: u64,
+    classes: &[String],
+    recipe: &Recipe,
+) -> Table {
+    let mut table = Table::new();
+    let mut put = |key: &str, value: Option<String>| {
+        if let Some(value) = value {
+            table.insert(key.into(), Value::String(value));
+        }
+    };
+    put("method", Some(method.into()));
+    put("data", Some(options.data.clone()));
+    put(
+        "data_kind",
+        options.kind.map(|k| format!("{k:?}").to_lowercase()),
+    );
+    put("train_list", options.train_list.clone());
+    put("val_list", options.val_list.clone());
+    put("val", options.val.as_ref().map(|p| p.display().to_string()));
+    table.insert("seed".into(), Value::Integer(seed as i64));
+    let classes = classes.iter().cloned().map(Value::String).collect();
+    table.insert("classes".into(), Value::Array(classes));
+    table.insert("recipe".into(), Value::Table(recipe.to_table()));
+    table
+}
+
+/// Looks at every image before hours are spent on them.
+fn verify(data: &mut Data) -> Result<()> {
+    if data.kind == Kind::Shapes {
+        return Ok(());
+    }
+    let bar = progress::bar(
+        (data.train.len() + data.val.len()) as u64,
+        "image",
+        "checking",
+    );
+    data.verify(&|_, _| bar.inc(1))?;
+    bar.finish();
+    Ok(())
+}
+
+fn check(data: &Data) -> Result<()> {
+    ensure!(
+        !data.classes.is_empty(),
+        "the data set has no classes: tag its images"
+    );
+    if data.classes.len() > 254 {
+        bail!(
+            "the data set has {} classes: masks hold at most 254; merge or split them",
+            data.classes.len()
+        );
+    }
+    if data.skipped > 0 {
+        log::warn!(
+            "{} images left out, {} left to train on",
+            data.skipped,
+            data.train.len()
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! `weakseg devices`.
+
+use anyhow::Result;
+
+use super::print_json;
+use crate::device::{self, Choice};
+
+/// Lists the adapters.
+pub fn run(json: bool) -> Result<()> {
+    let adapters = device::adapters();
+    if json {
+        return print_json(&adapters);
+    }
+    if adapters.is_empty() {
+        println!("no adapters found; the CPU backend (--device cpu) needs none");
+    }
+    let mut gpus = 0;
+    for adapter in &adapters {
+        let option = if adapter.is_gpu() {
+            gpus += 1;
+            format!("--device gpu:{}", gpus - 1)
+        } else {
+            "--device vulkan".into()
+        };
+        println!(
+            "{} ({}, {}; {option})",
+            adapter.name, adapter.kind, adapter.backend
+        );
+        println!("  driver: {}", adapter.driver);
+        for limit in &adapter.limits {
+            println!(
+                "  {:<40} needed {:>11}  available {:>11}  {}",
+                limit.name,
+                limit.needed,
+                limit.available,
+                if limit.is_met() { "yes" } else { "no" }
+            );
+        }
+    }
+    println!(
+        "--device auto would take: {}",
+        device::choose(Choice::Auto)?
+    );
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The commands: arguments in, a library call out.
+
+mod bench;
+mod context;
+mod demo;
+mod devices;
+mod eval;
+mod predict;
+mod run;
+mod shapes;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::progress;
+use crate::stages::Stage;
+
+/// Image tags in, pixel masks out: weakly supervised semantic segmentation on any GPU.
+#[derive(Parser, Debug)]
+#[command(
+    name = "weakseg",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Print results as JSON on standard output, for machines; no progress bars.
+    #[arg(long, global = true)]
+    json: bool,
+    /// Say more (-v) or much more (-vv) on standard error.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say nothing but warnings and errors.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Generate the built-in data set, run AffinityNet on it and write a report: the whole program in minutes.
+    Demo(demo::Args),
+    /// Run all stages of a method: images and tags in, masks, a segmentation network and a report out.
+    Run(run::Args),
+    /// Stage 1: train the classifier on the tags.
+    Classify(run::StageArgs),
+    /// Stage 2: class activation maps of the training images.
+    Cam(run::StageArgs),
+    /// Stage 3: train AffinityNet on what the maps are sure of.
+    Affinity(run::StageArgs),
+    /// Stage 4: spread the maps by random walk.
+    Propagate(run::StageArgs),
+    /// Stage 5: pseudo-labels from the spread maps.
+    Label(run::StageArgs),
+    /// Stage 6: train the segmentation network on the pseudo-labels.
+    Segment(run::StageArgs),
+    /// Masks for any images with a run's segmentation network; stage 7, the validation images, where none are given.
+    Predict(predict::Args),
+    /// Score what a run has written against the truth, and write its metrics and report again.
+    Eval(eval::Args),
+    /// List the adapters that --device can choose from, and whether they have what the kernels need.
+    Devices,
+    /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
+    Shapes(shapes::Args),
+    /// Time the kernels against their plain formulations; see `cargo xtask bench`.
+    #[command(hide = true)]
+    Bench(bench::Args),
+}
+
+/// Runs the program. Results go to standard output, everything else to standard error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let verbosity = if cli.quiet { -1 } else { cli.verbose as i8 };
+    progress::init_logging(cli.json, verbosity);
+    one_line_panics();
+    let result = match cli.command {
+        Command::Demo(args) => demo::run(args, cli.json),
+        Command::Run(args) => run::run(args, cli.json),
+        Command::Classify(args) => run::stage(args, Stage::Classify, cli.json),
+        Command::Cam(args) => run::stage(args, Stage::Cam, cli.json),
+        Command::Affinity(args) => run::stage(args, Stage::Affinity, cli.json),
+        Command::Propagate(args) => run::stage(args, Stage::Propagate, cli.json),
+        Command::Label(args) => run::stage(args, Stage::Label, cli.json),
+        Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
+        Command::Predict(args) => predict::run(args, cli.json),
+        Command::Eval(args) => eval::run(args, cli.json),
+        Command::Devices => devices::run(cli.json),
+        Command::Shapes(args) => shapes::run(args, cli.json),
+        Command::Bench(args) => bench::run(args, cli.json),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line, whatever libraries put into theirs.
+            let text = format!("{error:#}")
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ");
+            eprintln!("error: {text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A panic is a mistake of ours or a lost device: one line as well, and a way to see more.
+fn one_line_panics() {
+    if std::env::var_os("RUST_BACKTRACE").is_some() {
+        return;
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let what = panic
+            .payload()
+            .downcast_ref::<String>()
+            .map(String::as_str)
+            .or_else(|| panic.payload().downcast_ref::<&str>().copied())
+            .unwrap_or("unknown");
+        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        eprintln!(
+            "error: {what} ({place}); this is a bug in weakseg or its graphics driver: try --device cpu, and report it with RUST_BACKTRACE=1"
+        );
+    }));
+}
+
+/// Prints `value` as one JSON document.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}

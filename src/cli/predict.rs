@@ -1,0 +1,202 @@
+//! `weakseg predict`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use image::RgbImage;
+use serde::Serialize;
+
+use super::context::Common;
+use super::{print_json, run};
+use crate::data::decode::write_mask;
+use crate::data::decode::{collect_images, read_rgb};
+use crate::device::{self, Choice};
+use crate::methods;
+use crate::models::backbones::Backbone;
+use crate::models::{Head, Network};
+use crate::progress;
+use crate::recipe::Recipe;
+use crate::report;
+use crate::run::RunDir;
+use crate::run::files::replace;
+use crate::stages::Stage;
+use crate::stages::inference::batches;
+use crate::stages::predict::Predictor;
+use crate::train;
+
+/// Arguments of `weakseg predict`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Image files or folders; none: the validation images of the run, as its last stage
+    images: Vec<PathBuf>,
+    /// Run directory with the trained network
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Where the masks go [default: OUT/predicted]
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// Also write NAME_overlay.png: the mask painted over the image
+    #[arg(long)]
+    overlay: bool,
+    /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
+    #[arg(long, default_value = "auto")]
+    device: Choice,
+}
+
+#[derive(Serialize)]
+struct Predicted {
+    image: PathBuf,
+    mask: PathBuf,
+    /// Pixels of every class that occurs.
+    pixels: BTreeMap<String, usize>,
+}
+
+/// Predicts the images given, or runs the stage.
+pub fn run(args: Args, json: bool) -> Result<()> {
+    if args.images.is_empty() {
+        let common = Common {
+            out: Some(args.out),
+            device: args.device,
+            ..Common::default()
+        };
+        let opened = common.open(None, "nano")?;
+        let pipeline = methods::pipeline(&opened.method)?;
+        opened.context.stage(pipeline, Stage::Predict, false)?;
+        return run::finish(&opened, json);
+    }
+    let images = collect_images(&args.images)?;
+    ensure!(!images.is_empty(), "no images in {}", list(&args.images));
+    let to = args
+        .to
+        .clone()
+        .unwrap_or_else(|| args.out.join("predicted"));
+    let outputs = outputs(&images, &to)?;
+    let source = RunDir::read(&args.out)?;
+    let (recipe, classes) = configuration(&source)?;
+    let chosen = device::choose(args.device)?;
+    log::info!("{chosen}");
+    let network = Network {
+        backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
+        head: Head::Segmentation {
+            classes: classes.len(),
+        },
+    };
+    let checkpoint = source.folder(Stage::Segment.name()).join(train::CHECKPOINT);
+    let predictor = Predictor {
+        parameters: train::load(&network, &checkpoint, &chosen.device)?,
+        network,
+        input: &recipe.input,
+        settings: &recipe.predict,
+        device: chosen.device,
+    };
+    std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
+    let bar = progress::bar(images.len() as u64, "image", "predict");
+    let indices: Vec<usize> = (0..images.len()).collect();
+    let mut results = Vec::new();
+    let mut skipped = 0;
+    batches(
+        &indices,
+        recipe.predict.batch,
+        |i| read_rgb(&images[i]),
+        |batch| {
+            let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
+            for ((i, image), mask) in batch.iter().zip(predictor.masks(&pictures)?) {
+                write_mask(&outputs[*i], &mask)?;
+                if args.overlay {
+                    let painted = report::mask(image, &mask, 0.6);
+                    let stem = outputs[*i].with_extension("");
+                    let path = PathBuf::from(format!("{}_overlay.png", stem.display()));
+                    replace(&path, |file| {
+                        painted.write_to(
+                            &mut std::io::BufWriter::new(file),
+                            image::ImageFormat::Png,
+                        )?;
+                        Ok(())
+                    })?;
+                }
+                let mut pixels = BTreeMap::new();
+                for value in mask.iter() {
+                    let name = match *value {
+                        0 => "background",
+                        c => classes
+                            .get(usize::from(c) - 1)
+                            .map_or("unknown", String::as_str),
+                    };
+                    *pixels.entry(name.to_string()).or_insert(0) += 1;
+                }
+                results.push(Predicted {
+                    image: images[*i].clone(),
+                    mask: outputs[*i].clone(),
+                    pixels,
+                });
+                bar.inc(1);
+            }
+            Ok(())
+        },
+        |i, error| {
+            skipped += 1;
+            log::warn!("{}: skipped: {error:#}", images[i].display());
+        },
+    )?;
+    bar.finish();
+    ensure!(
+        !results.is_empty(),
+        "none of the {skipped} images could be read: see the warnings above"
+    );
+    if json {
+        return print_json(&results);
+    }
+    println!("{} masks in {}", results.len(), to.display());
+    Ok(())
+}
+
+/// The mask's path for every image; two images of one name would overwrite each other.
+fn outputs(images: &[PathBuf], to: &std::path::Path) -> Result<Vec<PathBuf>> {
+    let mut seen: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+    let mut outputs = Vec::new();
+    for image in images {
+        let stem = image.file_stem().unwrap_or_default().to_string_lossy();
+        let output = to.join(format!("{stem}.png"));
+        if let Some(other) = seen.insert(output.clone(), image) {
+            bail!(
+                "{} and {} would both become {}: predict them into two folders with --to",
+                other.display(),
+                image.display(),
+                output.display()
+            );
+        }
+        if output == *image {
+            bail!(
+                "{} would overwrite its image: name another folder with --to",
+                output.display()
+            );
+        }
+        outputs.push(output);
+    }
+    Ok(outputs)
+}
+
+fn configuration(run: &RunDir) -> Result<(Recipe, Vec<String>)> {
+    let config = run.config();
+    let parts = || -> Option<(Recipe, Vec<String>)> {
+        let recipe = config.get("recipe")?.clone().try_into().ok()?;
+        let classes = config.get("classes")?.as_array()?;
+        let classes = classes
+            .iter()
+            .map(|c| c.as_str().map(String::from))
+            .collect::<Option<_>>()?;
+        Some((recipe, classes))
+    };
+    parts().with_context(|| {
+        format!(
+            "{}: config.toml lacks a recipe or classes: give the --out of a finished run",
+            run.path().display()
+        )
+    })
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|p| p.display().to_string()).collect();
+    paths.join(", ")
+}

@@ -1,0 +1,60 @@
+//! `weakseg run` and the commands of single stages.
+
+use anyhow::Result;
+
+use super::context::{Common, Opened};
+use super::print_json;
+use crate::methods;
+use crate::metrics::print_table;
+use crate::stages::{Stage, summary};
+
+/// Arguments of `weakseg run`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// affinitynet, or supervised: the bound, trained on the data set's own masks [default: affinitynet]
+    #[arg(long)]
+    method: Option<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Arguments of a single stage.
+#[derive(clap::Args, Debug)]
+pub struct StageArgs {
+    /// Method whose stage this is [default: affinitynet]
+    #[arg(long)]
+    method: Option<String>,
+    /// Repeat the stage where it is finished; the later ones then count as unfinished
+    #[arg(long)]
+    again: bool,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Runs all stages.
+pub fn run(args: Args, json: bool) -> Result<()> {
+    let opened = args.common.open(args.method.as_deref(), "nano")?;
+    methods::run(&opened.context, &opened.method)?;
+    finish(&opened, json)
+}
+
+/// Runs one stage.
+pub fn stage(args: StageArgs, stage: Stage, json: bool) -> Result<()> {
+    let opened = args.common.open(args.method.as_deref(), "nano")?;
+    let pipeline = methods::pipeline(&opened.method)?;
+    opened.context.stage(pipeline, stage, args.again)?;
+    finish(&opened, json)
+}
+
+/// Scores the run, writes its metrics and report, and prints the table or the JSON.
+pub fn finish(opened: &Opened, json: bool) -> Result<()> {
+    let summary = summary::write(&opened.context, &opened.method, &opened.data)?;
+    if json {
+        return print_json(&summary);
+    }
+    if !summary.ordered.is_empty() {
+        println!("{}", print_table(&summary.ordered, &summary.classes));
+    }
+    println!("report: {}", summary.report.display());
+    Ok(())
+}

@@ -1,0 +1,228 @@
+//! Masks as PNG files: values are class indices, never colours that were looked up.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail};
+use image::{GrayImage, Luma};
+use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
+
+use super::files::write_atomically;
+use super::palette::palette;
+
+/// Reads a PNG mask with values 0 (background), 1 to `classes`, and 255 (ignore).
+///
+/// Palette files give their indices, greyscale files their values (1 to 16 bits), RGB files the index of their colour
+/// in the VOC palette; an alpha channel is not looked at. `size` is the expected (width, height).
+///
+/// # Errors
+/// One line that names the file: missing, damaged or no PNG, another size than `size`, or the first value (or colour)
+/// that is outside the classes, and where it is.
+pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Result<GrayImage> {
+    let path = path.as_ref();
+    let fail = |e: &dyn std::fmt::Display| {
+        anyhow!(
+            "cannot read the mask {}: {e}; masks are PNG files",
+            path.display()
+        )
+    };
+    let file = File::open(path).map_err(|e| fail(&e))?;
+    let mut decoder = Decoder::new(BufReader::new(file));
+    decoder.set_transformations(Transformations::IDENTITY);
+    let mut reader = decoder.read_info().map_err(|e| fail(&e))?;
+    let (width, height) = (reader.info().width, reader.info().height);
+    if (width, height) != size {
+        bail!(
+            "the mask {} is {width} x {height}, but its image is {} x {}; make both the same size",
+            path.display(),
+            size.0,
+            size.1
+        );
+    }
+    let length = reader
+        .output_buffer_size()
+        .ok_or_else(|| fail(&"too large"))?;
+    let mut bytes = vec![0; length];
+    let info = reader.next_frame(&mut bytes).map_err(|e| fail(&e))?;
+
+    let colours = palette();
+    let channels = info.color_type.samples();
+    let known = |value: u32| value <= classes as u32 || value == 255;
+    let mut mask = GrayImage::new(width, height);
+    for (y, row) in bytes
+        .chunks_exact(info.line_size)
+        .take(height as usize)
+        .enumerate()
+    {
+        for x in 0..width as usize {
+            let sample = |channel: usize| sample(row, x * channels + channel, info.bit_depth);
+            let value = match info.color_type {
+                ColorType::Rgb | ColorType::Rgba => {
+                    let colour = [sample(0), sample(1), sample(2)];
+                    let index = (0..=classes as u32).chain([255]).find(|&i| {
+                        colours
+                            .get(i as usize)
+                            .is_some_and(|c| c.map(u32::from) == colour)
+                    });
+                    index.ok_or_else(|| {
+                        anyhow!(
+                            "the mask {} has the colour {colour:?} at ({x}, {y}), which is none of the VOC palette's for 0 to {classes} and 255; save class indices instead",
+                            path.display()
+                        )
+                    })?
+                }
+                _ => sample(0),
+            };
+            if !known(value) {
+                bail!(
+                    "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore",
+                    path.display()
+                );
+            }
+            mask.put_pixel(x as u32, y as u32, Luma([value as u8]));
+        }
+    }
+    Ok(mask)
+}
+
+/// The sample number `index` of a row, as it is stored: 1, 2, 4, 8 or 16 bits, most significant first.
+fn sample(row: &[u8], index: usize, depth: BitDepth) -> u32 {
+    match depth as usize {
+        16 => u32::from(row[index * 2]) << 8 | u32::from(row[index * 2 + 1]),
+        8 => u32::from(row[index]),
+        bits => {
+            let byte = u32::from(row[index * bits / 8]);
+            byte >> (8 - bits - index * bits % 8) & ((1 << bits) - 1)
+        }
+    }
+}
+
+/// Writes a mask as an 8-bit PNG with the VOC palette, under a temporary name that is then renamed.
+///
+/// # Errors
+/// Names the file: a folder that does not exist, missing permissions, or a full disk.
+pub fn write_mask(path: impl AsRef<Path>, mask: &GrayImage) -> Result<()> {
+    let path = path.as_ref();
+    let mut bytes = Vec::new();
+    let mut encode = || -> Result<(), png::EncodingError> {
+        let mut encoder = Encoder::new(&mut bytes, mask.width(), mask.height());
+        encoder.set_color(ColorType::Indexed);
+        encoder.set_depth(BitDepth::Eight);
+        encoder.set_palette(palette().as_flattened().to_vec());
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(mask.as_raw())?;
+        writer.finish()
+    };
+    encode().map_err(|e| anyhow!("cannot write the mask {}: {e}", path.display()))?;
+    write_atomically(path, &bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use image::{Rgb, RgbImage};
+
+    fn write_png(path: &Path, color: ColorType, depth: BitDepth, size: (u32, u32), bytes: &[u8]) {
+        let mut encoder = Encoder::new(File::create(path).unwrap(), size.0, size.1);
+        encoder.set_color(color);
+        encoder.set_depth(depth);
+        if color == ColorType::Indexed {
+            // Grey for every index: a reader that goes through colours would not get the indices back.
+            encoder.set_palette(vec![100; 12]);
+        }
+        encoder
+            .write_header()
+            .unwrap()
+            .write_image_data(bytes)
+            .unwrap();
+    }
+
+    #[test]
+    fn written_masks_read_back_and_show_the_voc_colours() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.png");
+        let mask = GrayImage::from_fn(5, 3, |x, y| {
+            Luma([if x == 4 { 255 } else { (x + y) as u8 }])
+        });
+        write_mask(&path, &mask).unwrap();
+        assert_eq!(read_mask(&path, 5, (5, 3)).unwrap(), mask);
+        let colours = image::open(&path).unwrap().into_rgb8();
+        assert_eq!(colours.get_pixel(1, 0), &Rgb([128, 0, 0]));
+        colours.save(&path).unwrap();
+        assert_eq!(read_mask(&path, 5, (5, 3)).unwrap(), mask);
+        assert!(write_mask(dir.path().join("none/m.png"), &mask).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn palette_and_grey_of_all_depths_give_their_values() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.png");
+        for (color, depth, bytes) in [
+            (
+                ColorType::Indexed,
+                BitDepth::Two,
+                vec![0b00_01_10_11, 0b11_00_00_00],
+            ),
+            (
+                ColorType::Grayscale,
+                BitDepth::Two,
+                vec![0b00_01_10_11, 0b11_00_00_00],
+            ),
+            (ColorType::Indexed, BitDepth::Four, vec![0x01, 0x23, 0x30]),
+            (ColorType::Grayscale, BitDepth::Eight, vec![0, 1, 2, 3, 3]),
+            (
+                ColorType::Grayscale,
+                BitDepth::Sixteen,
+                vec![0, 0, 0, 1, 0, 2, 0, 3, 0, 3],
+            ),
+            (
+                ColorType::GrayscaleAlpha,
+                BitDepth::Eight,
+                vec![0, 9, 1, 9, 2, 9, 3, 9, 3, 9],
+            ),
+        ] {
+            write_png(&path, color, depth, (5, 1), &bytes);
+            let mask = read_mask(&path, 3, (5, 1)).unwrap();
+            assert_eq!(mask.into_raw(), [0, 1, 2, 3, 3], "{color:?} {depth:?}");
+        }
+    }
+
+    #[test]
+    fn wrong_masks_are_named_with_what_is_wrong() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("wrong.png");
+        let error = |classes, size| read_mask(&path, classes, size).unwrap_err().to_string();
+        assert!(error(2, (2, 1)).contains("wrong.png"));
+        write_mask(&path, &GrayImage::from_raw(2, 1, vec![255, 3]).unwrap()).unwrap();
+        let value = error(2, (2, 1));
+        assert!(
+            value.contains("wrong.png has the value 3 at (1, 0)") && value.contains("0 to 2"),
+            "{value}"
+        );
+        let size = error(3, (1, 2));
+        assert!(size.contains("is 2 x 1, but its image is 1 x 2"), "{size}");
+        RgbImage::from_pixel(2, 1, Rgb([1, 2, 3]))
+            .save(&path)
+            .unwrap();
+        let colour = error(3, (2, 1));
+        assert!(
+            colour.contains("the colour [1, 2, 3] at (0, 0)"),
+            "{colour}"
+        );
+        write_png(
+            &path,
+            ColorType::Grayscale,
+            BitDepth::Sixteen,
+            (1, 1),
+            &[1, 0],
+        );
+        assert!(error(3, (1, 1)).contains("the value 256"));
+        let bytes = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() - 16]).unwrap();
+        assert!(error(3, (1, 1)).contains("cannot read the mask"));
+        std::fs::write(&path, "text").unwrap();
+        assert!(error(3, (1, 1)).contains("masks are PNG files"));
+    }
+}

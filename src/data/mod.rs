@@ -1,0 +1,158 @@
+//! Data sets: images with image-level tags, and masks to compare with.
+//!
+//! Everything about classes comes from the data set. A tag is an index into its class names; in a mask 0 is the
+//! background, c + 1 is class c, and 255 is ignored.
+
+pub mod decode;
+mod files;
+mod folder;
+pub mod loader;
+mod masks;
+mod palette;
+pub mod shapes;
+mod split;
+pub mod transforms;
+mod verify;
+mod voc;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::{Deserialize, Serialize};
+
+pub use loader::{Batch, Labels, Loader, LoaderOptions};
+pub use palette::palette;
+pub use shapes::ShapesOptions;
+pub use split::Split;
+pub use transforms::{Augment, normalize};
+
+/// The kinds of data sets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Generated pictures, built in.
+    Shapes,
+    /// A folder of images with `tags.csv`, or with one sub-folder a class.
+    Folder,
+    /// A year folder of a VOCdevkit.
+    Voc,
+}
+
+/// What to open.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataOptions {
+    /// The word `shapes`, or the path of a folder (a folder called shapes is `./shapes`).
+    pub data: String,
+    /// The kind; `None` tells it from the folder's content.
+    pub kind: Option<Kind>,
+    /// Seed of the generated data set.
+    pub seed: u64,
+    /// VOC: the training list, a name in `ImageSets/Segmentation` or a path; `train` unless given.
+    pub train_list: Option<String>,
+    /// VOC: the validation list, likewise; `val` unless given.
+    pub val_list: Option<String>,
+    /// Folder: a folder of the same form with the validation images.
+    pub val: Option<PathBuf>,
+    /// Size of the generated data set.
+    pub shapes: ShapesOptions,
+}
+
+/// An open data set.
+#[derive(Clone, Debug)]
+pub struct Data {
+    /// What kind it is.
+    pub kind: Kind,
+    /// Names of the classes, without the background.
+    pub classes: Vec<String>,
+    /// Training images, each with at least one tag.
+    pub train: Split,
+    /// Validation images; may be empty, and may lack tags or masks.
+    pub val: Split,
+    /// How many images were left out with a warning.
+    pub skipped: usize,
+}
+
+/// Opens a data set: lists its images and tags, or generates it.
+///
+/// Image files are not decoded here; [`Data::verify`] does.
+///
+/// # Errors
+/// One line that names the file: no such folder, no images, unknown tags, two images with one name, and what else the
+/// kind of data set asks for.
+pub fn open(options: &DataOptions) -> Result<Data> {
+    let path = Path::new(&options.data);
+    match options.kind.map_or_else(|| detect(&options.data), Ok)? {
+        Kind::Shapes => shapes::open(&options.shapes, options.seed),
+        Kind::Folder => folder::open(path, options.val.as_deref()),
+        Kind::Voc => voc::open(
+            path,
+            options.train_list.as_deref(),
+            options.val_list.as_deref(),
+        ),
+    }
+}
+
+fn detect(data: &str) -> Result<Kind> {
+    let path = Path::new(data);
+    if data == "shapes" {
+        Ok(Kind::Shapes)
+    } else if !path.is_dir() {
+        bail!("the data set {data} is not a folder; give the path of one, or the word shapes");
+    } else if voc::year_folder(path)?.is_some() {
+        Ok(Kind::Voc)
+    } else {
+        Ok(Kind::Folder)
+    }
+}
+
+/// Counts what is left out, with a warning for each.
+#[derive(Default)]
+struct Skips(usize);
+
+impl Skips {
+    fn skip(&mut self, reason: impl std::fmt::Display) {
+        log::warn!("skipped: {reason}");
+        self.0 += 1;
+    }
+}
+
+/// The sorted indices of `tags` in `classes`.
+///
+/// # Errors
+/// Names the image, the unknown tag and the known names.
+fn tag_indices(tags: &[String], classes: &[String], place: &Path) -> Result<Vec<usize>> {
+    let mut indices = Vec::new();
+    for tag in tags {
+        match classes.iter().position(|c| c == tag) {
+            Some(index) => indices.push(index),
+            None => bail!(
+                "{} has the unknown tag {tag:?}; known are {}",
+                place.display(),
+                classes.join(", ")
+            ),
+        }
+    }
+    indices.sort_unstable();
+    indices.dedup();
+    Ok(indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kind_is_told_from_the_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().display().to_string();
+        assert_eq!(detect("shapes").unwrap(), Kind::Shapes);
+        assert_eq!(detect(&path).unwrap(), Kind::Folder);
+        for part in ["VOC2012/ImageSets", "VOC2012/JPEGImages"] {
+            std::fs::create_dir_all(dir.path().join(part)).unwrap();
+        }
+        assert_eq!(detect(&path).unwrap(), Kind::Voc);
+        assert_eq!(detect(&format!("{path}/VOC2012")).unwrap(), Kind::Voc);
+        let error = detect("no/such/folder").unwrap_err().to_string();
+        assert!(error.contains("no/such/folder is not a folder"), "{error}");
+    }
+}

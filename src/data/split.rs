@@ -1,0 +1,134 @@
+//! A list of images with tags and, where there is truth, masks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use image::{GrayImage, RgbImage};
+
+use super::decode;
+
+/// One image of a data set.
+#[derive(Clone, Debug)]
+pub(super) struct Item {
+    pub name: String,
+    pub tags: Vec<usize>,
+    pub pixels: Pixels,
+}
+
+/// Where an image and its mask are.
+#[derive(Clone, Debug)]
+pub(super) enum Pixels {
+    Memory {
+        image: Arc<RgbImage>,
+        mask: Arc<GrayImage>,
+        source: String,
+    },
+    Files {
+        image: PathBuf,
+        mask: Option<PathBuf>,
+    },
+}
+
+/// Images of one part of a data set (training or validation), read when asked for; cheap to clone.
+///
+/// Images are numbered from 0 to `len() - 1`; a method that takes a number outside of that panics.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub(super) items: Arc<[Item]>,
+    pub(super) classes: usize,
+}
+
+impl Split {
+    pub(super) fn new(items: Vec<Item>, classes: usize) -> Self {
+        Self {
+            items: items.into(),
+            classes,
+        }
+    }
+
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether there is no image.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// The image's name: unique in the split, without an extension, usable as a file name.
+    ///
+    /// It may contain dots, so append an extension instead of replacing one.
+    pub fn name(&self, index: usize) -> &str {
+        &self.items[index].name
+    }
+
+    /// The class indices (from 0) that the image is tagged with, sorted; never empty in a training split.
+    pub fn tags(&self, index: usize) -> &[usize] {
+        &self.items[index].tags
+    }
+
+    /// Where the image comes from: a path, or a phrase like "shapes train #12".
+    pub fn source(&self, index: usize) -> String {
+        match &self.items[index].pixels {
+            Pixels::Memory { source, .. } => source.clone(),
+            Pixels::Files { image, .. } => image.display().to_string(),
+        }
+    }
+
+    /// The image in RGB.
+    ///
+    /// # Errors
+    /// As [`decode::read_rgb`].
+    pub fn image(&self, index: usize) -> Result<RgbImage> {
+        match &self.items[index].pixels {
+            Pixels::Memory { image, .. } => Ok(RgbImage::clone(image)),
+            Pixels::Files { image, .. } => decode::read_rgb(image),
+        }
+    }
+
+    /// Whether the image has a true mask.
+    pub fn has_mask(&self, index: usize) -> bool {
+        match &self.items[index].pixels {
+            Pixels::Memory { .. } => true,
+            Pixels::Files { mask, .. } => mask.is_some(),
+        }
+    }
+
+    /// The true mask, of the image's size: 0 = background, c + 1 = class c, 255 = ignore; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`decode::read_mask`].
+    pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
+        match &self.items[index].pixels {
+            Pixels::Memory { mask, .. } => Ok(Some(GrayImage::clone(mask))),
+            Pixels::Files { mask: None, .. } => Ok(None),
+            Pixels::Files {
+                image,
+                mask: Some(mask),
+            } => decode::read_mask(mask, self.classes, decode::image_size(image)?).map(Some),
+        }
+    }
+
+    /// The numbers of the images, for iterating.
+    pub fn indices(&self) -> std::ops::Range<usize> {
+        0..self.len()
+    }
+
+    /// The images at `indices`, in that order.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self {
+            items: indices.iter().map(|&i| self.items[i].clone()).collect(),
+            classes: self.classes,
+        }
+    }
+
+    /// The first `count` images, or all where there are fewer.
+    pub fn take(&self, count: usize) -> Self {
+        Self {
+            items: self.items.iter().take(count).cloned().collect(),
+            classes: self.classes,
+        }
+    }
+}

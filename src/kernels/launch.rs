@@ -1,0 +1,107 @@
+//! What all launchers share: shapes, buffers and the grid of workgroups.
+
+use burn::backend::Flex;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel};
+use burn::tensor::{Shape, TensorData};
+use cubecl::server::{Handle, KernelArguments};
+use cubecl::{CubeCount, CubeDim};
+
+/// Invocations in one workgroup, along x.
+pub const WORKGROUP: u32 = 64;
+/// WebGPU's default limit of workgroups along one dimension.
+const MAX_WORKGROUPS: u32 = 65_535;
+
+/// A shape of rank 4 as an array.
+pub fn dims(shape: &Shape) -> [usize; 4] {
+    [shape[0], shape[1], shape[2], shape[3]]
+}
+
+/// A tensor of burn's CPU backend that owns `data`.
+pub fn flex_tensor(data: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> {
+    FloatTensor::<Flex>::from_data(TensorData::new(data, shape))
+}
+
+/// An uninitialised contiguous tensor of `shape` beside `like`.
+pub fn empty_like(like: &CubeTensor, shape: [usize; 4]) -> CubeTensor {
+    let shape = Shape::from(shape);
+    let bytes = shape.num_elements() * size_of::<f32>();
+    let handle = like.client.empty(bytes);
+    CubeTensor::new_contiguous(
+        like.client.clone(),
+        like.device.clone(),
+        shape,
+        handle,
+        like.dtype,
+    )
+}
+
+/// The kernel's parameters as a buffer: the number of invocations first (see [`run`]), then `values`.
+pub fn parameters(like: &CubeTensor, invocations: usize, values: &[u32]) -> Handle {
+    let mut words = vec![invocations as u32];
+    words.extend_from_slice(values);
+    like.client.create_from_slice(bytemuck::cast_slice(&words))
+}
+
+/// The offsets of the neighbourhood as pairs of i32 (dy, dx).
+pub fn offsets_buffer(like: &CubeTensor, radius: usize) -> Handle {
+    let mut flat: Vec<i32> = super::offsets(radius)
+        .into_iter()
+        .flat_map(|(dy, dx)| [dy, dx])
+        .collect();
+    if flat.is_empty() {
+        // A storage buffer must not be empty.
+        flat = vec![0, 0];
+    }
+    like.client.create_from_slice(bytemuck::cast_slice(&flat))
+}
+
+/// Launches `kernel` over at least `invocations` invocations, folding past 65,535 workgroups into y; the shader
+/// rebuilds the flat index as `id.x + id.y * STRIDE` with [`row_stride`].
+pub fn run<K: KernelSource>(
+    like: &CubeTensor,
+    kernel: K,
+    invocations: usize,
+    buffers: Vec<Handle>,
+) {
+    let groups = (invocations as u32).div_ceil(WORKGROUP).max(1);
+    let y = groups.div_ceil(MAX_WORKGROUPS);
+    like.client.launch(
+        Box::new(SourceKernel::new(kernel, CubeDim::new_3d(WORKGROUP, 1, 1))),
+        CubeCount::Static(groups.min(MAX_WORKGROUPS), y, 1),
+        KernelArguments::new().with_buffers(buffers.into_iter().map(|b| b.binding()).collect()),
+    );
+}
+
+/// Invocations in one row of the grid that [`run`] launches.
+pub const fn row_stride() -> u32 {
+    MAX_WORKGROUPS * WORKGROUP
+}
+
+/// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in.
+macro_rules! shader {
+    ($kernel:ident, $source:ident, $path:literal) => {
+        burn::backend::wgpu::kernel_source!($source, $path);
+
+        #[derive(Debug)]
+        struct $kernel;
+
+        impl burn::backend::wgpu::KernelSource for $kernel {
+            fn source(&self) -> burn::backend::wgpu::SourceTemplate {
+                $source::new()
+                    .source()
+                    .register("workgroup", $crate::kernels::launch::WORKGROUP.to_string())
+                    .register("row", $crate::kernels::launch::row_stride().to_string())
+            }
+
+            fn lang(&self) -> &'static str {
+                "wgsl"
+            }
+
+            fn id(&self) -> cubecl::prelude::KernelId {
+                cubecl::prelude::KernelId::new::<Self>()
+            }
+        }
+    };
+}
+pub(crate) use shader;

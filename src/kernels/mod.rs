@@ -1,0 +1,140 @@
+//! The operators weakseg brings itself: WGSL kernels, their CPU twins, and their gradients.
+//!
+//! Each operator is one shader in `shaders/`, one launcher here, and one twin in [`cpu`], all of the same name.
+//! The trait [`Kernels`] is where burn picks between them by the device that a tensor lives on.
+
+pub mod cpu;
+mod launch;
+mod neighbourhood;
+mod pair_affinity;
+mod random_walk;
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::CubeBackend;
+use burn::backend::{Autodiff, Flex, backend_extension};
+
+pub use neighbourhood::offsets;
+pub use pair_affinity::{Distance, pair_affinity};
+pub use random_walk::{Walk, random_walk};
+
+/// What a backend has to provide beyond burn's own operations. Call the tensor functions of this module instead:
+/// they check shapes and say what the arguments mean.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub trait Kernels: burn::backend::Backend {
+    /// Features `[B, D, H, W]` → affinities `[B, K, H, W]`; see [`pair_affinity`].
+    fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self>;
+
+    /// Features `[B, D, H, W]` and, for every pair, the derivative of the loss by its L1 distance times the scale
+    /// `[B, K, H, W]` → the gradient of the features `[B, D, H, W]`.
+    fn pair_affinity_backward(
+        features: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+        radius: usize,
+    ) -> FloatTensor<Self>;
+
+    /// `steps` times scores ← normaliser · (W scores): pair weights `[B, K, H, W]`, scores `[B, C, H, W]`,
+    /// normaliser `[B, 1, H, W]` (not zero); the weight of a pixel with itself is 1. Only the scores get a gradient.
+    fn random_walk(
+        weights: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        normaliser: FloatTensor<Self>,
+        radius: usize,
+        steps: usize,
+    ) -> FloatTensor<Self>;
+}
+
+impl Kernels for CubeBackend {
+    fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self> {
+        pair_affinity::launch_forward(features, radius, scale)
+    }
+
+    fn pair_affinity_backward(
+        features: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+        radius: usize,
+    ) -> FloatTensor<Self> {
+        pair_affinity::launch_backward(features, slope, radius)
+    }
+
+    fn random_walk(
+        weights: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        normaliser: FloatTensor<Self>,
+        radius: usize,
+        steps: usize,
+    ) -> FloatTensor<Self> {
+        random_walk::launch(weights, scores, normaliser, radius, steps)
+    }
+}
+
+impl Kernels for Flex {
+    fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self> {
+        let features = features.to_contiguous();
+        let [b, d, h, w] = launch::dims(features.layout().shape());
+        let out = cpu::pair_affinity::forward(features.storage(), [b, d, h, w], radius, scale);
+        launch::flex_tensor(out, [b, offsets(radius).len(), h, w])
+    }
+
+    fn pair_affinity_backward(
+        features: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+        radius: usize,
+    ) -> FloatTensor<Self> {
+        let (features, slope) = (features.to_contiguous(), slope.to_contiguous());
+        let shape = launch::dims(features.layout().shape());
+        let out = cpu::pair_affinity::backward(features.storage(), slope.storage(), shape, radius);
+        launch::flex_tensor(out, shape)
+    }
+
+    fn random_walk(
+        weights: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        normaliser: FloatTensor<Self>,
+        radius: usize,
+        steps: usize,
+    ) -> FloatTensor<Self> {
+        let (weights, normaliser) = (weights.to_contiguous(), normaliser.to_contiguous());
+        let mut scores = scores.to_contiguous();
+        let shape = launch::dims(scores.layout().shape());
+        cpu::random_walk::walk(
+            weights.storage(),
+            scores.storage_mut(),
+            normaliser.storage(),
+            shape,
+            radius,
+            steps,
+        );
+        scores
+    }
+}
+
+impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
+    fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self> {
+        pair_affinity::autodiff::<B, C>(features, radius, scale)
+    }
+
+    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
+    fn pair_affinity_backward(
+        features: FloatTensor<Self>,
+        slope: FloatTensor<Self>,
+        radius: usize,
+    ) -> FloatTensor<Self> {
+        use burn::backend::AutodiffBackend;
+        Self::from_inner(B::pair_affinity_backward(
+            features.into_primitive(),
+            slope.into_primitive(),
+            radius,
+        ))
+    }
+
+    fn random_walk(
+        weights: FloatTensor<Self>,
+        scores: FloatTensor<Self>,
+        normaliser: FloatTensor<Self>,
+        radius: usize,
+        steps: usize,
+    ) -> FloatTensor<Self> {
+        random_walk::autodiff::<B, C>(weights, scores, normaliser, radius, steps)
+    }
+}

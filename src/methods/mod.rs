@@ -1,0 +1,46 @@
+//! The methods: each is a list of stages.
+
+use anyhow::{Result, bail};
+
+use crate::stages::{Context, Stage};
+
+/// AffinityNet (Ahn and Kwak, CVPR 2018): classifier, maps, AffinityNet, random walk, labels, segmentation network.
+pub const AFFINITYNET: [Stage; 7] = [
+    Stage::Classify,
+    Stage::Cam,
+    Stage::Affinity,
+    Stage::Propagate,
+    Stage::Label,
+    Stage::Segment,
+    Stage::Predict,
+];
+
+/// The bound: the same segmentation network trained on the data set's own masks.
+pub const SUPERVISED: [Stage; 2] = [Stage::Segment, Stage::Predict];
+
+/// Names of all methods.
+pub const NAMES: [&str; 2] = ["affinitynet", "supervised"];
+
+/// The stages of the method called `name`.
+///
+/// # Errors
+/// Where there is no such method.
+pub fn pipeline(name: &str) -> Result<&'static [Stage]> {
+    match name {
+        "affinitynet" => Ok(&AFFINITYNET),
+        "supervised" => Ok(&SUPERVISED),
+        _ => bail!("unknown method {name:?}: use one of {}", NAMES.join(", ")),
+    }
+}
+
+/// Runs all stages that are not finished.
+///
+/// # Errors
+/// Those of the stage that fails; what was written stays, and the same call goes on from there.
+pub fn run(context: &Context, method: &str) -> Result<()> {
+    let pipeline = pipeline(method)?;
+    for stage in pipeline {
+        context.stage(pipeline, *stage, false)?;
+    }
+    Ok(())
+}

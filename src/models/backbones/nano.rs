@@ -1,0 +1,57 @@
+//! A backbone small enough to be trained from scratch on a CPU in minutes: seven 3x3 convolutions, output stride 4.
+
+use burn::tensor::Tensor;
+
+use super::Levels;
+use crate::models::forward::Forward;
+use crate::models::params::Declarations;
+
+/// Name, input and output channels, stride and dilation of every layer.
+const LAYERS: [(&str, usize, usize, usize, usize); 7] = [
+    ("conv1", 3, 16, 2, 1),
+    ("conv2", 16, 24, 1, 1),
+    ("conv3", 24, 48, 2, 1),
+    ("conv4", 48, 48, 1, 1),
+    ("conv5", 48, 64, 1, 2),
+    ("conv6", 64, 64, 1, 4),
+    ("conv7", 64, 96, 1, 2),
+];
+
+/// The nano backbone.
+#[derive(Clone, Copy, Debug)]
+pub struct Nano;
+
+impl Nano {
+    /// Channels of the three levels that [`Self::forward`] returns.
+    pub fn channels(self) -> [usize; 3] {
+        [48, 64, 96]
+    }
+
+    /// Declares the backbone's parameters.
+    pub fn declare(self, to: &mut Declarations) {
+        for (name, input, output, _, _) in LAYERS {
+            to.conv(name, input, output, 3);
+            to.batch_norm(&format!("{name}.bn"), output);
+        }
+    }
+
+    /// Images `[B, 3, H, W]` → the levels after conv4, conv6 and conv7 at a quarter of the size.
+    pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
+        let mut x = images;
+        let mut levels = Vec::new();
+        for (name, _, _, stride, dilation) in LAYERS {
+            x = f.norm_relu(
+                &format!("{name}.bn"),
+                f.conv(name, x, stride, dilation, false),
+            );
+            if matches!(name, "conv4" | "conv6") {
+                levels.push(x.clone());
+            }
+        }
+        Levels {
+            low: levels[0].clone(),
+            middle: levels[1].clone(),
+            high: x,
+        }
+    }
+}

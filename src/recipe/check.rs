@@ -1,0 +1,76 @@
+//! Which values of a recipe make sense.
+
+use anyhow::{Result, ensure};
+
+use super::Recipe;
+
+impl Recipe {
+    /// Rejects values that no stage can work with.
+    pub(super) fn check(&self) -> Result<()> {
+        ensure!(self.crf == "none", "crf is \"{}\": use \"none\"", self.crf);
+        ensure!(
+            ["nano", "resnet38"].contains(&self.backbone.name.as_str()),
+            "backbone.name is \"{}\": use \"nano\" or \"resnet38\"",
+            self.backbone.name
+        );
+        let (cam, predict, affinity) = (&self.cam, &self.predict, &self.affinity);
+        for (key, value) in [
+            ("backbone.width_divisor", self.backbone.width_divisor),
+            ("cam.batch", cam.batch),
+            ("predict.batch", predict.batch),
+            (
+                "affinity.channels",
+                affinity.channels.into_iter().min().unwrap_or(0),
+            ),
+            ("propagate.steps", self.propagate.steps as usize),
+            ("shapes.train", self.shapes.train),
+            ("shapes.val", self.shapes.val),
+        ] {
+            ensure!(value >= 1, "{key} is {value}: use at least 1");
+        }
+        for (key, radius) in [
+            ("affinity.radius", affinity.radius),
+            ("propagate.radius", self.propagate.radius),
+        ] {
+            ensure!((2..=32).contains(&radius), "{key} is {radius}: use 2 to 32");
+        }
+        for (key, scales) in [
+            ("cam.scales", &cam.scales),
+            ("predict.scales", &predict.scales),
+        ] {
+            let good = !scales.is_empty() && scales.iter().all(|s| (0.05..=10.0).contains(s));
+            ensure!(
+                good,
+                "{key} is {scales:?}: use at least one number, each of 0.05 to 10"
+            );
+        }
+        ensure!(
+            self.input.std.iter().all(|s| *s > 0.0),
+            "input.std is {:?}: use positive numbers",
+            self.input.std
+        );
+        for (key, exponent) in [
+            ("affinity.alpha_low", affinity.alpha_low),
+            ("affinity.alpha_high", affinity.alpha_high),
+            ("propagate.alpha", self.propagate.alpha),
+            ("propagate.beta", self.propagate.beta),
+        ] {
+            let good = exponent.is_finite() && exponent > 0.0;
+            ensure!(good, "{key} is {exponent}: use a positive number");
+        }
+        ensure!(
+            affinity.alpha_low <= affinity.alpha_high,
+            "affinity.alpha_low is {}, above affinity.alpha_high, {}: lower it",
+            affinity.alpha_low,
+            affinity.alpha_high
+        );
+        for (key, training) in [
+            ("classify", &self.classify),
+            ("affinity.training", &affinity.training),
+            ("segment", &self.segment),
+        ] {
+            training.check(key)?;
+        }
+        Ok(())
+    }
+}

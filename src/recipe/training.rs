@@ -1,0 +1,149 @@
+//! Hyper-parameters of a training stage.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+/// One training stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Training {
+    /// Passes over the training images; may be a fraction.
+    pub epochs: f32,
+    /// Images per step.
+    pub batch: usize,
+    /// Steps between two checkpoints.
+    pub checkpoint_every: usize,
+    /// The optimizer and its schedule.
+    pub optimizer: Optimizer,
+    /// Random changes of each image.
+    pub augment: AugmentSettings,
+}
+
+/// An optimizer and its learning rate schedule, chosen by `name`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// AdamW with a one-cycle schedule, for training from scratch.
+    Adamw {
+        /// Peak learning rate.
+        lr: f32,
+        /// Decoupled weight decay.
+        weight_decay: f32,
+        /// Decay of the mean gradient, in [0, 1).
+        beta1: f32,
+        /// Decay of the mean squared gradient, in [0, 1).
+        beta2: f32,
+        /// Share of the steps in which the rate rises, in [0, 1].
+        warmup: f32,
+    },
+    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power`, for pretrained backbones.
+    Sgd {
+        /// Learning rate of pretrained weights at the first step.
+        lr: f32,
+        /// v = momentum * v + gradient.
+        momentum: f32,
+        /// L2 decay added to the gradient of weights; biases have none.
+        weight_decay: f32,
+        /// Exponent of the poly decay.
+        power: f32,
+        /// Factor on the rate of biases.
+        bias_lr_factor: f32,
+        /// Factor on the rate of layers that are not pretrained; for their biases it multiplies the other one.
+        fresh_lr_factor: f32,
+    },
+}
+
+/// Random changes of a training image, with its maps and labels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AugmentSettings {
+    /// Least and greatest length of the longer side after resizing, pixels; `None` keeps the size.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_side: Option<[u32; 2]>,
+    /// Side of the square crop, pixels; smaller images are padded.
+    pub crop: u32,
+    /// Greatest random translation, pixels.
+    pub shift: u32,
+    /// Mirror half of the images.
+    pub flip: bool,
+    /// Brightness, contrast and saturation (factors in 1 ± x) and hue (± turns).
+    pub jitter: [f32; 4],
+}
+
+impl Optimizer {
+    /// What an optimizer starts from when a recipe that names another is overridden; `None` for an unknown name.
+    pub(super) fn usual(name: &str) -> Option<Self> {
+        match name {
+            "adamw" => Some(Self::Adamw {
+                lr: 4e-3,
+                weight_decay: 1e-4,
+                beta1: 0.9,
+                beta2: 0.999,
+                warmup: 0.3,
+            }),
+            "sgd" => Some(Self::Sgd {
+                lr: 0.1,
+                momentum: 0.9,
+                weight_decay: 5e-4,
+                power: 0.9,
+                bias_lr_factor: 2.0,
+                fresh_lr_factor: 10.0,
+            }),
+            _ => None,
+        }
+    }
+}
+
+impl Training {
+    /// Rejects values that no training can work with; `key` is where this stands in the recipe.
+    pub(super) fn check(&self, key: &str) -> Result<()> {
+        ensure!(
+            self.epochs.is_finite() && self.epochs > 0.0,
+            "{key}.epochs is {}: use a positive number",
+            self.epochs
+        );
+        for (name, value) in [
+            ("batch", self.batch),
+            ("checkpoint_every", self.checkpoint_every),
+            ("augment.crop", self.augment.crop as usize),
+        ] {
+            ensure!(value >= 1, "{key}.{name} is {value}: use at least 1");
+        }
+        if let Some([least, greatest]) = self.augment.long_side {
+            ensure!(
+                1 <= least && least <= greatest,
+                "{key}.augment.long_side is [{least}, {greatest}]: use [least, greatest], at least 1"
+            );
+        }
+        let jitter = self.augment.jitter;
+        ensure!(
+            jitter.iter().all(|x| (0.0..=1.0).contains(x)),
+            "{key}.augment.jitter is {jitter:?}: use numbers from 0 to 1"
+        );
+        let (Optimizer::Adamw { lr, .. } | Optimizer::Sgd { lr, .. }) = self.optimizer;
+        ensure!(
+            lr.is_finite() && lr > 0.0,
+            "{key}.optimizer.lr is {lr}: use a positive number"
+        );
+        if let Optimizer::Adamw {
+            beta1,
+            beta2,
+            warmup,
+            ..
+        } = self.optimizer
+        {
+            for (name, beta) in [("beta1", beta1), ("beta2", beta2)] {
+                let good = (0.0..1.0).contains(&beta);
+                ensure!(
+                    good,
+                    "{key}.optimizer.{name} is {beta}: use a number from 0 to below 1"
+                );
+            }
+            ensure!(
+                (0.0..=1.0).contains(&warmup),
+                "{key}.optimizer.warmup is {warmup}: use a number from 0 to 1"
+            );
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,147 @@
+//! The report of a run: one HTML file with scores, curves and pictures that needs nothing else to be read.
+
+mod curves;
+mod overlay;
+mod page;
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::RgbImage;
+
+use crate::metrics::StageScore;
+
+pub use curves::Curve;
+pub use overlay::{grid, heat, mask, mask_to_height, to_height};
+
+/// What the report shows. Parts that are empty are left out of the page.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Heading of the page.
+    pub title: String,
+    /// Facts about the run, as name and value: method, data, device, seed ...
+    pub summary: Vec<(String, String)>,
+    /// Stages with their scores, in the order of the run.
+    pub stages: Vec<(String, StageScore)>,
+    /// The C foreground names; class `c` has the palette's colour `c + 1`.
+    pub classes: Vec<String>,
+    /// Losses, scores and the like over the run.
+    pub curves: Vec<Curve>,
+    /// Headings of the cells of `rows`.
+    pub columns: Vec<String>,
+    /// Sample images with what the stages made of them.
+    pub rows: Vec<PictureRow>,
+    /// What the run did and how many seconds that took.
+    pub timings: Vec<(String, f64)>,
+    /// Remarks on the run, such as the images that were skipped.
+    pub notes: Vec<String>,
+}
+
+/// One sample image.
+#[derive(Clone, Debug, Default)]
+pub struct PictureRow {
+    /// Name of the image.
+    pub name: String,
+    /// Names of the classes that it is tagged with.
+    pub tags: Vec<String>,
+    /// A picture for every column; `None` (or none at all) where a stage has nothing to show.
+    pub cells: Vec<Option<RgbImage>>,
+}
+
+/// Writes the report as one self-contained HTML file that makes no request of any kind.
+///
+/// Once loaded, `<body>` carries `data-check="images=N/N curves=M/M"` (drawn and present) and `data-errors="0"` (errors
+/// of scripts, pictures and the content security policy), so that a test can tell a page that works.
+///
+/// # Errors
+/// When a picture or curve cannot be encoded or the file cannot be written; an older report is kept then.
+pub fn write(report: &Report, path: &Path) -> Result<()> {
+    let html = page::render(report)?;
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        _ => Path::new("."),
+    };
+    let save = || -> std::io::Result<()> {
+        let mut file = temporary(dir)?;
+        file.write_all(html.as_bytes())?;
+        file.persist(path)?;
+        Ok(())
+    };
+    save().with_context(|| {
+        format!(
+            "cannot write the report {}: check that its folder exists and the disk has room",
+            path.display()
+        )
+    })
+}
+
+/// A temporary file with the permissions of any new file, not only readable by its owner.
+fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(dir)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::Confusion;
+
+    fn written(report: &Report) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report.html");
+        write(report, &path).unwrap();
+        std::fs::read_to_string(path).unwrap()
+    }
+
+    #[test]
+    fn an_empty_run_renders() {
+        let html = written(&Report::default());
+        assert!(html.contains("</html>") && !html.contains("<section"));
+    }
+
+    #[test]
+    fn escapes_every_name_and_asks_for_nothing() {
+        let evil = || "<script>alert('x')</script>\"&".to_string();
+        let mut confusion = Confusion::new(2);
+        confusion.add(&[0, 1], &[0, 1]).unwrap();
+        let score = StageScore::new(&confusion, &[evil()], &evil(), 1).unwrap();
+        let report = Report {
+            title: evil(),
+            summary: vec![(evil(), evil())],
+            stages: vec![(evil(), score)],
+            classes: vec![evil()],
+            curves: vec![Curve {
+                title: evil(),
+                x: evil(),
+                y: evil(),
+                series: vec![(evil(), vec![(0.0, 1.0)]), (evil(), vec![(0.0, 2.0)])],
+            }],
+            columns: vec![evil(), evil()],
+            rows: vec![PictureRow {
+                name: evil(),
+                tags: vec![evil()],
+                cells: vec![Some(RgbImage::new(4, 3)), None],
+            }],
+            timings: vec![(evil(), 3.0)],
+            notes: vec![evil()],
+        };
+        let html = written(&report);
+        assert!(!html.contains("<script>alert") && !html.contains("alert('x')"));
+        assert_eq!(html.matches("data:image/png;base64,").count(), 1);
+        assert_eq!(html.matches("<svg").count(), 1);
+        let outside = html.replace("http://www.w3.org/2000/svg", "");
+        assert!(!outside.contains("http:") && !outside.contains("https:"));
+    }
+
+    #[test]
+    fn a_missing_folder_is_named() {
+        let error = write(&Report::default(), Path::new("/nowhere/at all/report.html"));
+        assert!(error.unwrap_err().to_string().contains("/nowhere/at all"));
+    }
+}

@@ -1,0 +1,105 @@
+//! Removing what a run wrote, and only that.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use super::files;
+
+/// The folders that stages write, with the extensions of the files that are theirs.
+const FOLDERS: [&str; 7] = [
+    "classify",
+    "cam",
+    "affinity",
+    "propagate",
+    "labels",
+    "segment",
+    "predictions",
+];
+const EXTENSIONS: [&str; 6] = ["npz", "npy", "png", "csv", "safetensors", "json"];
+/// The other files of a run, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
+const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
+
+/// Empty but for what a run leaves that was killed before it wrote its configuration.
+pub(super) fn is_empty(path: &Path) -> Result<bool> {
+    Ok(entries(path)?.iter().all(|entry| {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        name == super::LOCK || name.starts_with(files::TEMPORARY_PREFIX)
+    }))
+}
+
+fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
+    let read = || fs::read_dir(folder)?.collect::<io::Result<_>>();
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.with_context(|| format!("cannot list {}", folder.display())),
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => bail!(
+            "cannot remove {}: {error}: remove it yourself, or choose another --out",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the half-written files of a killed run, there and in its stages' folders.
+pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
+    let folders = FOLDERS.iter().map(|name| path.join(name));
+    let soft = path.join("labels").join("soft");
+    for folder in folders.chain([path.to_owned(), soft]) {
+        for entry in if folder.is_dir() {
+            entries(&folder)?
+        } else {
+            Vec::new()
+        } {
+            if entry
+                .file_name()
+                .to_string_lossy()
+                .starts_with(files::TEMPORARY_PREFIX)
+            {
+                remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes everything that a run writes but `config.toml` and the lock.
+pub(super) fn remove_written(path: &Path) -> Result<()> {
+    // The record goes first: without it no stage counts as finished.
+    for name in FILES {
+        remove(&path.join(name))?;
+    }
+    for name in FOLDERS {
+        remove_stage_files(&path.join(name))?;
+    }
+    Ok(())
+}
+
+/// Removes the kinds of files that stages write from `folder` and the folders in it, then what is empty of those.
+pub(super) fn remove_stage_files(folder: &Path) -> Result<()> {
+    if !folder.is_dir() {
+        return Ok(());
+    }
+    for entry in entries(folder)? {
+        let path = entry.path();
+        // Not following links: what they lead to is not the run's.
+        let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        if is_folder {
+            remove_stage_files(&path)?;
+        } else if EXTENSIONS.contains(&extension) {
+            remove(&path)?;
+        }
+    }
+    // Fails where foreign files are left, which is the intention.
+    let _ = fs::remove_dir(folder);
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Training AffinityNet on the labels that the class activation maps are sure of (Sec. 3.2).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::background::confident;
+use super::{Context, Stage, classify};
+use crate::kernels::Distance;
+use crate::losses::affinity::affinity_loss;
+use crate::losses::cross_entropy::IGNORE;
+use crate::models::{Head, Network};
+use crate::recipe;
+use crate::run::files::read_maps;
+use crate::train::{self, Fit};
+
+/// AffinityNet for this recipe.
+pub fn network(context: &Context) -> Result<Network> {
+    context.network(Head::Affinity {
+        channels: context.recipe.affinity.channels,
+    })
+}
+
+/// How the recipe measures feature distances.
+pub fn distance(context: &Context) -> Distance {
+    match context.recipe.affinity.distance {
+        recipe::Distance::Mean => Distance::Mean,
+        recipe::Distance::Sum => Distance::Sum,
+    }
+}
+
+/// Trains it, starting from the classifier's backbone.
+pub fn train(context: &Context) -> Result<()> {
+    let network = network(context)?;
+    let settings = &context.recipe.affinity;
+    let mut initial = classify::initial(context, &network, 2)?;
+    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
+    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
+    train::warm_start(&mut initial, &classifier);
+    let split = context.data.train.clone();
+    let folder: PathBuf = context.folder(Stage::Cam);
+    let (low, high, least) = (
+        settings.alpha_low,
+        settings.alpha_high,
+        settings.min_foreground,
+    );
+    let names = split.clone();
+    let labels = Arc::new(move |i: usize| {
+        let maps = read_maps(&folder.join(format!("{}.npz", names.name(i))))?;
+        Ok(confident(&maps, low, high, least))
+    });
+    let (radius, distance) = (settings.radius as usize, distance(context));
+    Fit {
+        label: "affinity",
+        folder: &context.folder(Stage::Affinity),
+        network,
+        initial,
+        training: &settings.training,
+        input: &context.recipe.input,
+        split: &split,
+        classes: context.classes(),
+        labels: Some(labels),
+        seed: context.seed.wrapping_add(2),
+        device: &context.device,
+    }
+    .run(|network, forward, images, batch| {
+        let features = network.affinity_features(forward, images);
+        let [_, _, h, w] = features.dims();
+        let Some(labels) = &batch.labels else {
+            bail!("a batch without labels: this is a bug in weakseg, please report it");
+        };
+        let labels = sample(labels, batch.size, [h, w]);
+        let loss = affinity_loss(features, &labels, radius, distance);
+        Ok(vec![
+            ("affinity", loss.total),
+            ("foreground", loss.foreground),
+            ("background", loss.background),
+            ("negative", loss.negative),
+        ])
+    })
+    .context("training AffinityNet")?;
+    Ok(())
+}
+
+/// Label maps `[B, S, S]` at the resolution of a feature map `[B, h, w]`: the label at the centre of every cell.
+pub fn sample(labels: &[i32], size: usize, [h, w]: [usize; 2]) -> Vec<i32> {
+    let centre = |i: usize, n: usize| ((2 * i + 1) * size / (2 * n)).min(size - 1);
+    let mut out = Vec::with_capacity(labels.len() / (size * size).max(1) * h * w);
+    for map in labels.chunks_exact((size * size).max(1)) {
+        for y in 0..h {
+            for x in 0..w {
+                let label = map.get(centre(y, h) * size + centre(x, w));
+                out.push(label.copied().unwrap_or(IGNORE));
+            }
+        }
+    }
+    out
+}

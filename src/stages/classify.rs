@@ -1,0 +1,76 @@
+//! Training the classifier that class activation maps are read from.
+
+use anyhow::{Context as _, Result};
+use burn::tensor::{Tensor, TensorData};
+
+use super::{Context, Stage};
+use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
+use crate::models::params::Parameters;
+use crate::models::{Head, Network};
+use crate::run::Checkpoint;
+use crate::train::{self, Fit};
+
+/// The classifier for this data set.
+pub fn network(context: &Context) -> Result<Network> {
+    context.network(Head::Cam {
+        classes: context.classes(),
+    })
+}
+
+/// Fresh parameters of `network`, with the recipe's pretrained weights where it names a file.
+pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
+    let mut parameters = network.init(context.seed.wrapping_add(salt), &context.device)?;
+    if let Some(path) = &context.recipe.backbone.weights {
+        let checkpoint = Checkpoint::load(path)?;
+        let mut pretrained = Parameters::default();
+        for (name, p) in &parameters.0 {
+            if let Some((shape, values)) = checkpoint.tensors.get(name)
+                && *shape == p.value.shape()
+            {
+                let mut p = p.clone();
+                p.value = crate::models::params::Value::from_slice(values, shape, &context.device)?;
+                pretrained.0.insert(name.clone(), p);
+            }
+        }
+        let taken = train::warm_start(&mut parameters, &pretrained);
+        anyhow::ensure!(
+            taken > 0,
+            "{}: no parameter fits {}: give weights of this backbone",
+            path.display(),
+            network.architecture()
+        );
+        log::info!("{taken} parameters from {}", path.display());
+    }
+    Ok(parameters)
+}
+
+/// Trains it on the tags.
+pub fn train(context: &Context) -> Result<()> {
+    let network = network(context)?;
+    let classes = context.classes();
+    Fit {
+        label: "classify",
+        folder: &context.folder(Stage::Classify),
+        network,
+        initial: initial(context, &network, 1)?,
+        training: &context.recipe.classify,
+        input: &context.recipe.input,
+        split: &context.data.train,
+        classes,
+        labels: None,
+        seed: context.seed.wrapping_add(1),
+        device: &context.device,
+    }
+    .run(|network, forward, images, batch| {
+        let device = images.device();
+        let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), classes]);
+        let targets = Tensor::from_data(targets, &device);
+        let logits = network.logits(forward, images);
+        Ok(vec![(
+            "classification",
+            multilabel_soft_margin(logits, targets),
+        )])
+    })
+    .context("training the classifier")?;
+    Ok(())
+}

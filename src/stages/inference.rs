@@ -1,0 +1,145 @@
+//! Running a trained network over many images: decoding ahead of the device, batching images of one size, and
+//! averaging over scales and flips.
+
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use anyhow::Result;
+use burn::tensor::module::interpolate;
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use image::imageops::FilterType;
+
+use crate::data::normalize;
+use crate::recipe::Input;
+
+/// Images decoded ahead.
+const AHEAD: usize = 16;
+/// The longest side that networks see, in pixels; larger images are scaled down and their results back up.
+const MAX_SIDE: u32 = 1024;
+
+/// Images `items` read by `read` on a thread of its own, in batches of at most `size` neighbours of one size.
+/// `work` gets each batch as (item, image) pairs; an image that cannot be read goes to `skip`, and the rest go on.
+pub fn batches<T: Copy + Send + Sync>(
+    items: &[T],
+    size: usize,
+    read: impl Fn(T) -> Result<RgbImage> + Send,
+    mut work: impl FnMut(&[(T, RgbImage)]) -> Result<()>,
+    mut skip: impl FnMut(T, anyhow::Error),
+) -> Result<()> {
+    thread::scope(|scope| {
+        let (send, receive) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for item in items {
+                if send.send((*item, read(*item))).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut batch: Vec<(T, RgbImage)> = Vec::new();
+        for (item, image) in receive {
+            let image = match image {
+                Ok(image) => image,
+                Err(error) => {
+                    skip(item, error);
+                    continue;
+                }
+            };
+            let fits = batch
+                .first()
+                .is_none_or(|(_, first)| first.dimensions() == image.dimensions());
+            if !fits || batch.len() == size.max(1) {
+                work(&batch)?;
+                batch.clear();
+            }
+            batch.push((item, image));
+        }
+        if batch.is_empty() {
+            Ok(())
+        } else {
+            work(&batch)
+        }
+    })
+}
+
+/// Images of one size → `[B, 3, H, W]`, normalised, scaled down to [`MAX_SIDE`] where larger.
+pub fn upload<'a>(
+    images: impl Iterator<Item = &'a RgbImage>,
+    input: &Input,
+    device: &Device,
+) -> Tensor<4> {
+    let mut values = Vec::new();
+    let (mut b, mut size) = (0, (0, 0));
+    for image in images {
+        let (w, h) = image.dimensions();
+        let scale = f64::from(MAX_SIDE) / f64::from(w.max(h));
+        if scale < 1.0 {
+            let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+            let small = image::imageops::resize(image, fit(w), fit(h), FilterType::Triangle);
+            size = small.dimensions();
+            values.extend(normalize(&small, input.mean, input.std));
+        } else {
+            size = (w, h);
+            values.extend(normalize(image, input.mean, input.std));
+        }
+        b += 1;
+    }
+    let shape = [b, 3, size.1 as usize, size.0 as usize];
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Bilinear resizing `[B, C, H, W]` → `[B, C, size]` with half-pixel centres.
+pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [_, _, h, w] = x.dims();
+    if [h, w] == size {
+        return x;
+    }
+    let options = InterpolateOptions::new(InterpolateMode::Bilinear)
+        .with_align_corners(false)
+        .with_output_size(size);
+    interpolate(x, options)
+}
+
+/// Mean of `map(images)` over `scales` and, where `flip`, mirrored images, at `size` (height, width).
+///
+/// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, size]`.
+pub fn multi_scale(
+    images: Tensor<4>,
+    scales: &[f32],
+    flip: bool,
+    size: [usize; 2],
+    map: impl Fn(Tensor<4>) -> Tensor<4>,
+) -> Tensor<4> {
+    let [b, _, h, w] = images.dims();
+    let mut sum: Option<Tensor<4>> = None;
+    for scale in scales {
+        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
+        let x = resize(images.clone(), [scaled(h), scaled(w)]);
+        let y = if flip {
+            // The mirrored images ride in the same batch: one pass, one shape.
+            let y = map(Tensor::cat(vec![x.clone(), x.flip([3])], 0));
+            y.clone().narrow(0, 0, b) + y.narrow(0, b, b).flip([3])
+        } else {
+            map(x)
+        };
+        let y = resize(y, size);
+        sum = Some(match sum {
+            Some(sum) => sum + y,
+            None => y,
+        });
+    }
+    let passes = scales.len().max(1) * if flip { 2 } else { 1 };
+    match sum {
+        Some(sum) => sum / passes as f32,
+        None => resize(map(images), size),
+    }
+}
+
+/// Copies a tensor to host memory.
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor
+        .into_data()
+        .try_to_vec::<f32>()
+        .map_err(|e| anyhow::anyhow!("cannot read a result back from the device: {e:?}"))
+}

@@ -1,0 +1,92 @@
+//! Class activation maps of the training images (AffinityNet Sec. 3.1, Eq. 1).
+
+use anyhow::{Result, ensure};
+use image::RgbImage;
+use ndarray::{Array3, ArrayView3, Axis};
+
+use super::inference::{batches, download, multi_scale, upload};
+use super::{Context, Stage, classify};
+use crate::models::Network;
+use crate::models::forward::{Forward, Mode};
+use crate::models::params::Parameters;
+use crate::progress;
+use crate::run::Maps;
+use crate::run::files::write_maps;
+use crate::train;
+
+/// Writes `cam/IMAGE.npz` for every training image: one array `[H, W]` in [0, 1] per tagged class, under its mask
+/// value. Images whose file exists are kept.
+pub fn write(context: &Context) -> Result<()> {
+    let network = classify::network(context)?;
+    let checkpoint = context.folder(Stage::Classify).join(train::CHECKPOINT);
+    let parameters = train::load(&network, &checkpoint, &context.device)?;
+    let split = &context.data.train;
+    let missing: Vec<usize> = (0..split.len())
+        .filter(|&i| !context.file(Stage::Cam, split.name(i), "npz").exists())
+        .collect();
+    let bar = progress::bar(missing.len() as u64, "image", "cam");
+    batches(
+        &missing,
+        context.recipe.cam.batch,
+        |i| split.image(i),
+        |batch| {
+            let maps = maps(context, &network, &parameters, batch)?;
+            for ((i, _), maps) in batch.iter().zip(maps.outer_iter()) {
+                let path = context.file(Stage::Cam, split.name(*i), "npz");
+                write_maps(&path, &normalise(maps, split.tags(*i)))?;
+                bar.inc(1);
+            }
+            Ok(())
+        },
+        |i, error| log::warn!("{}: skipped: {error:#}", split.source(i)),
+    )?;
+    bar.finish();
+    ensure!(
+        (0..split.len()).any(|i| context.file(Stage::Cam, split.name(i), "npz").exists()),
+        "no training image could be read: see the warnings above"
+    );
+    Ok(())
+}
+
+/// Raw maps of all classes at the images' size: `[B, C, H, W]`, at least 0.
+fn maps(
+    context: &Context,
+    network: &Network,
+    parameters: &Parameters,
+    batch: &[(usize, RgbImage)],
+) -> Result<ndarray::Array4<f32>> {
+    let settings = &context.recipe.cam;
+    let (w, h) = batch[0].1.dimensions();
+    let size = [h as usize, w as usize];
+    let images = upload(
+        batch.iter().map(|(_, image)| image),
+        &context.recipe.input,
+        &context.device,
+    );
+    let maps = multi_scale(images, &settings.scales, settings.flip, size, |x| {
+        network.maps(&Forward::new(parameters, Mode::Inference), x)
+    });
+    let [b, c, h, w] = maps.dims();
+    let mut maps = ndarray::Array4::from_shape_vec((b, c, h, w), download(maps)?)?;
+    if settings.square_root {
+        maps.mapv_inplace(f32::sqrt);
+    }
+    Ok(maps)
+}
+
+/// The tagged classes' rows of `[C, H, W]`, each divided by its maximum (Eq. 1); a class that fires nowhere stays 0.
+fn normalise(maps: ArrayView3<f32>, tags: &[usize]) -> Maps {
+    let (_, h, w) = maps.dim();
+    let mut out = Array3::zeros((tags.len(), h, w));
+    for (mut out, tag) in out.outer_iter_mut().zip(tags) {
+        let map = maps.index_axis(Axis(0), *tag);
+        let largest = map.fold(0.0f32, |m, v| m.max(*v));
+        if largest > 0.0 {
+            out.assign(&(&map / largest));
+        }
+    }
+    Maps {
+        classes: tags.iter().map(|t| t + 1).collect(),
+        maps: out,
+    }
+}

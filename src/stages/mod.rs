@@ -1,0 +1,182 @@
+//! The stages that methods are composed of. Each reads the run directory's files of the stages before it, writes its
+//! own, and can be run alone, looked at, replaced and resumed.
+
+pub mod affinity;
+pub mod background;
+pub mod classify;
+pub mod evaluate;
+pub mod inference;
+pub mod label;
+pub mod localize;
+pub mod predict;
+pub mod propagate;
+pub mod segment;
+pub mod summary;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use burn::tensor::Device;
+
+use crate::data::Data;
+use crate::models::backbones::Backbone;
+use crate::models::{Head, Network};
+use crate::recipe::Recipe;
+use crate::run::RunDir;
+
+/// What every stage works with.
+pub struct Context {
+    /// Hyper-parameters.
+    pub recipe: Recipe,
+    /// Images, tags, and masks where there are any.
+    pub data: Data,
+    /// Where files go.
+    pub run: RunDir,
+    /// Where to compute, without autodiff.
+    pub device: Device,
+    /// What `--seed` said.
+    pub seed: u64,
+    /// Whether the segmentation network learns from the data set's own masks.
+    pub supervised: bool,
+    /// A line that names the device, for the report.
+    pub device_line: String,
+}
+
+/// A stage by name, in the pipeline's order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Train the classifier on the tags.
+    Classify,
+    /// Class activation maps of the training images.
+    Cam,
+    /// Train AffinityNet on labels that the maps are sure of.
+    Affinity,
+    /// Spread the maps by random walk.
+    Propagate,
+    /// Label maps from the spread maps.
+    Label,
+    /// Train the segmentation network on the labels.
+    Segment,
+    /// Predict the validation images.
+    Predict,
+}
+
+impl Stage {
+    /// The stage's name in commands and `run.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Classify => "classify",
+            Stage::Cam => "cam",
+            Stage::Affinity => "affinity",
+            Stage::Propagate => "propagate",
+            Stage::Label => "label",
+            Stage::Segment => "segment",
+            Stage::Predict => "predict",
+        }
+    }
+
+    fn work(self, context: &Context) -> Result<()> {
+        match self {
+            Stage::Classify => classify::train(context),
+            Stage::Cam => localize::write(context),
+            Stage::Affinity => affinity::train(context),
+            Stage::Propagate => propagate::write(context),
+            Stage::Label => label::write(context),
+            Stage::Segment if context.supervised => segment::train_supervised(context),
+            Stage::Segment => segment::train(context),
+            Stage::Predict => predict::write(context),
+        }
+    }
+}
+
+impl Context {
+    /// Runs `stage` of `pipeline` unless it is finished; `again` repeats a finished one, which makes the later ones
+    /// stale. The stages before it must be finished.
+    ///
+    /// # Errors
+    /// Whatever keeps the stage from finishing; what it has written stays, and the next call goes on from there.
+    pub fn stage(&self, pipeline: &[Stage], stage: Stage, again: bool) -> Result<()> {
+        let prints = self.fingerprints(pipeline, stage, again);
+        for (earlier, print) in pipeline
+            .iter()
+            .zip(&prints)
+            .take_while(|(s, _)| **s != stage)
+        {
+            if !self.run.stage_done(earlier.name(), print) {
+                bail!(
+                    "{} needs the stage {} to be finished in {}: run `weakseg {}` or `weakseg run` with this --out first",
+                    stage.name(),
+                    earlier.name(),
+                    self.run.path().display(),
+                    earlier.name()
+                );
+            }
+        }
+        let Some(print) = prints.last() else {
+            bail!("this method has no stage {}", stage.name());
+        };
+        if self.run.stage_done(stage.name(), print) {
+            log::info!("{}: finished before, kept", stage.name());
+            return Ok(());
+        }
+        log::info!("{}", stage.name());
+        let clock = Instant::now();
+        self.run.begin_stage(stage.name(), print)?;
+        stage
+            .work(self)
+            .with_context(|| format!("stage {}", stage.name()))?;
+        self.run
+            .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
+    }
+
+    /// For `stage` and those before it, a text that changes whenever a stage has been repeated.
+    fn fingerprints(&self, pipeline: &[Stage], stage: Stage, again: bool) -> Vec<String> {
+        let records = self.run.stages();
+        let mut prints: Vec<String> = Vec::new();
+        for s in pipeline {
+            let before = prints.last().cloned().unwrap_or_default();
+            let repeats = records
+                .iter()
+                .find(|r| r.name == s.name())
+                .and_then(|r| {
+                    r.fingerprint
+                        .strip_prefix(&before)?
+                        .strip_prefix('.')?
+                        .parse()
+                        .ok()
+                })
+                .unwrap_or(0u32);
+            let repeats = repeats + u32::from(again && *s == stage);
+            prints.push(format!("{before}.{repeats}"));
+            if *s == stage {
+                break;
+            }
+        }
+        prints
+    }
+
+    /// A stage's folder.
+    pub fn folder(&self, stage: Stage) -> PathBuf {
+        self.run.folder(stage.name())
+    }
+
+    /// The file of one image in a stage's folder.
+    pub fn file(&self, stage: Stage, image: &str, extension: &str) -> PathBuf {
+        self.folder(stage).join(format!("{image}.{extension}"))
+    }
+
+    /// The recipe's backbone under `head`.
+    pub fn network(&self, head: Head) -> Result<Network> {
+        let backbone = &self.recipe.backbone;
+        Ok(Network {
+            backbone: Backbone::named(&backbone.name, backbone.width_divisor)?,
+            head,
+        })
+    }
+
+    /// Number of classes, without background.
+    pub fn classes(&self) -> usize {
+        self.data.classes.len()
+    }
+}

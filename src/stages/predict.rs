@@ -1,0 +1,117 @@
+//! Predicting masks with the trained segmentation network.
+
+use anyhow::{Result, ensure};
+use burn::tensor::Device;
+use burn::tensor::activation::softmax;
+use image::{GrayImage, RgbImage};
+use ndarray::Array4;
+
+use super::background::winners;
+use super::inference::{batches, download, multi_scale, upload};
+use super::{Context, Stage, segment};
+use crate::data::Split;
+use crate::data::decode::write_mask;
+use crate::models::Network;
+use crate::models::forward::{Forward, Mode};
+use crate::models::params::Parameters;
+use crate::progress;
+use crate::recipe::{Input, Predict};
+use crate::train;
+
+/// A trained segmentation network, ready to predict.
+pub struct Predictor<'a> {
+    /// Its architecture.
+    pub network: Network,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// Normalisation of the images.
+    pub input: &'a Input,
+    /// Scales and flips.
+    pub settings: &'a Predict,
+    /// Where to compute.
+    pub device: Device,
+}
+
+impl<'a> Predictor<'a> {
+    /// The network that the run's `segment` stage trained.
+    pub fn load(context: &'a Context) -> Result<Predictor<'a>> {
+        let network = segment::network(context)?;
+        let checkpoint = context.folder(Stage::Segment).join(train::CHECKPOINT);
+        Ok(Predictor {
+            parameters: train::load(&network, &checkpoint, &context.device)?,
+            network,
+            input: &context.recipe.input,
+            settings: &context.recipe.predict,
+            device: context.device.clone(),
+        })
+    }
+
+    /// Probabilities of images of one size, `[B, C + 1, H, W]`, background first.
+    pub fn probabilities(&self, images: &[&RgbImage]) -> Result<Array4<f32>> {
+        let Some(first) = images.first() else {
+            return Ok(Array4::zeros((0, 0, 0, 0)));
+        };
+        let (w, h) = first.dimensions();
+        let size = [h as usize, w as usize];
+        let x = upload(images.iter().copied(), self.input, &self.device);
+        let out = multi_scale(x, &self.settings.scales, self.settings.flip, size, |x| {
+            let forward = Forward::new(&self.parameters, Mode::Inference);
+            softmax(self.network.scores(&forward, x), 1)
+        });
+        let [b, c, h, w] = out.dims();
+        Ok(Array4::from_shape_vec((b, c, h, w), download(out)?)?)
+    }
+
+    /// Masks of images of one size.
+    pub fn masks(&self, images: &[&RgbImage]) -> Result<Vec<GrayImage>> {
+        let probabilities = self.probabilities(images)?;
+        let values: Vec<u8> = (0..probabilities.dim().1).map(|c| c as u8).collect();
+        Ok(probabilities
+            .outer_iter()
+            .map(|p| winners(p, &values))
+            .collect())
+    }
+}
+
+/// The images that the pipeline predicts: the validation split, or the training split where there is none.
+pub fn split(context: &Context) -> &Split {
+    if context.data.val.is_empty() {
+        &context.data.train
+    } else {
+        &context.data.val
+    }
+}
+
+/// Writes `predictions/IMAGE.png` for every image of [`split`].
+pub fn write(context: &Context) -> Result<()> {
+    let predictor = Predictor::load(context)?;
+    let split = split(context);
+    let missing: Vec<usize> = (0..split.len())
+        .filter(|&i| !context.file(Stage::Predict, split.name(i), "png").exists())
+        .collect();
+    let bar = progress::bar(missing.len() as u64, "image", "predict");
+    let mut failed = 0;
+    batches(
+        &missing,
+        context.recipe.predict.batch,
+        |i| split.image(i),
+        |batch| {
+            let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
+            for ((i, _), mask) in batch.iter().zip(predictor.masks(&images)?) {
+                write_mask(&context.file(Stage::Predict, split.name(*i), "png"), &mask)?;
+                bar.inc(1);
+            }
+            Ok(())
+        },
+        |i, error| {
+            failed += 1;
+            log::warn!("{}: skipped: {error:#}", split.source(i));
+        },
+    )?;
+    bar.finish();
+    ensure!(
+        failed < split.len(),
+        "no image could be read: see the warnings above"
+    );
+    Ok(())
+}

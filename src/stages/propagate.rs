@@ -1,0 +1,126 @@
+//! Spreading the class activation maps by random walk on AffinityNet's affinities (Sec. 3.3, Eq. 11–12).
+
+use anyhow::Result;
+use burn::tensor::{Tensor, TensorData};
+use image::RgbImage;
+use ndarray::{Array4, ArrayView3, Axis, s};
+
+use super::background::with_background;
+use super::inference::{batches, download, resize, upload};
+use super::{Context, Stage, affinity};
+use crate::kernels::{Walk, random_walk};
+use crate::models::Network;
+use crate::models::forward::{Forward, Mode};
+use crate::models::params::Parameters;
+use crate::progress;
+use crate::run::Maps;
+use crate::run::files::{read_maps, write_maps};
+use crate::train;
+
+/// Writes `propagate/IMAGE.npz` for every training image with a class activation map: the background's score and the
+/// tagged classes' after the walk, `[H, W]` each, under their mask values. Images whose file exists are kept.
+pub fn write(context: &Context) -> Result<()> {
+    let network = affinity::network(context)?;
+    let checkpoint = context.folder(Stage::Affinity).join(train::CHECKPOINT);
+    let parameters = train::load(&network, &checkpoint, &context.device)?;
+    let split = &context.data.train;
+    let missing: Vec<usize> = (0..split.len())
+        .filter(|&i| context.file(Stage::Cam, split.name(i), "npz").exists())
+        .filter(|&i| {
+            !context
+                .file(Stage::Propagate, split.name(i), "npz")
+                .exists()
+        })
+        .collect();
+    let bar = progress::bar(missing.len() as u64, "image", "propagate");
+    batches(
+        &missing,
+        context.recipe.cam.batch,
+        |i| split.image(i),
+        |batch| {
+            let cams = batch
+                .iter()
+                .map(|(i, _)| read_maps(&context.file(Stage::Cam, split.name(*i), "npz")))
+                .collect::<Result<Vec<Maps>>>()?;
+            let scores = walked(context, &network, &parameters, batch, &cams)?;
+            for (((i, _), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
+                let path = context.file(Stage::Propagate, split.name(*i), "npz");
+                write_maps(&path, &rows(scores, &cam.classes))?;
+                bar.inc(1);
+            }
+            Ok(())
+        },
+        |i, error| log::warn!("{}: skipped: {error:#}", split.source(i)),
+    )?;
+    bar.finish();
+    Ok(())
+}
+
+/// Background's and tagged classes' rows of `[C + 1, H, W]`.
+fn rows(scores: ArrayView3<f32>, classes: &[usize]) -> Maps {
+    let values: Vec<usize> = std::iter::once(0).chain(classes.iter().copied()).collect();
+    Maps {
+        maps: scores.select(Axis(0), &values),
+        classes: values,
+    }
+}
+
+/// Scores after the walk at the images' size, `[B, C + 1, H, W]`, rows by mask value.
+fn walked(
+    context: &Context,
+    network: &Network,
+    parameters: &Parameters,
+    batch: &[(usize, RgbImage)],
+    cams: &[Maps],
+) -> Result<Array4<f32>> {
+    let (w, h) = batch[0].1.dimensions();
+    let images = upload(
+        batch.iter().map(|(_, image)| image),
+        &context.recipe.input,
+        &context.device,
+    );
+    let features = network.affinity_features(&Forward::new(parameters, Mode::Inference), images);
+    let [b, _, small_h, small_w] = features.dims();
+    let classes = context.classes() + 1;
+    let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));
+    for (mut scores, cam) in scores.outer_iter_mut().zip(cams) {
+        let (full, values) = with_background(cam, context.recipe.propagate.alpha);
+        for (map, value) in full.outer_iter().zip(values) {
+            let mut row = scores.index_axis_mut(Axis(0), value.into());
+            for ((y, x), cell) in row.indexed_iter_mut() {
+                *cell = mean(map, (y, small_h), (x, small_w));
+            }
+        }
+    }
+    let scores = TensorData::new(
+        scores.into_raw_vec_and_offset().0,
+        [b, classes, small_h, small_w],
+    );
+    let walk = Walk {
+        radius: context.recipe.propagate.radius as usize,
+        beta: context.recipe.propagate.beta,
+        steps: context.recipe.propagate.steps as usize,
+        distance: affinity::distance(context),
+    };
+    let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
+    let out = resize(out, [h as usize, w as usize]);
+    Ok(Array4::from_shape_vec(
+        (b, classes, h as usize, w as usize),
+        download(out)?,
+    )?)
+}
+
+/// Mean of `map` over the cell (y of rows, x of columns): average pooling to any size.
+fn mean(
+    map: ndarray::ArrayView2<f32>,
+    (y, rows): (usize, usize),
+    (x, columns): (usize, usize),
+) -> f32 {
+    let (h, w) = map.dim();
+    let span = |i: usize, n: usize, side: usize| {
+        let low = (i * side / n).min(side - 1);
+        low..((i + 1) * side).div_ceil(n).clamp(low + 1, side)
+    };
+    let cell = map.slice(s![span(y, rows, h), span(x, columns, w)]);
+    cell.sum() / cell.len() as f32
+}

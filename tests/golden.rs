@@ -1,0 +1,87 @@
+//! Agreement with reference results that independent code computed: see `tests/golden/README.md`.
+//!
+//! Every file of `tests/golden/` (or of the folder that `WEAKSEG_GOLDEN` names) is matched to a check by the prefix of
+//! its name and carries its own parameters, so that a new file with other shapes needs no new code.
+
+#[path = "golden_harness/check.rs"]
+mod check;
+#[path = "golden_harness/file.rs"]
+mod file;
+#[path = "golden_harness/formula.rs"]
+mod formula;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use check::On;
+use file::Golden;
+
+/// Checks every file that `select` takes by its parameters; fails after the last one, naming all that disagree.
+fn agree(on: &On, select: impl Fn(&Golden) -> bool) {
+    let mut checked = 0;
+    let mut failed = Vec::new();
+    for path in file::all() {
+        let golden = Golden::read(&path);
+        match check::find(&golden.name) {
+            None => println!("{}: nothing here computes this yet", golden.name),
+            Some(_) if !select(&golden) => {}
+            Some(check) => {
+                checked += 1;
+                if catch_unwind(AssertUnwindSafe(|| check(&golden, on))).is_err() {
+                    failed.push(golden.name);
+                }
+            }
+        }
+    }
+    assert!(checked > 0, "no golden file matches any check");
+    assert!(
+        failed.is_empty(),
+        "{} of {checked} disagree: {failed:?}",
+        failed.len()
+    );
+}
+
+fn is_full_width(golden: &Golden) -> bool {
+    golden.meta.get("width_divisor").is_some_and(|w| w == "1")
+}
+
+fn is_operator(golden: &Golden) -> bool {
+    !golden.meta.contains_key("width_divisor")
+}
+
+#[test]
+fn formula_gives_its_check_values() {
+    assert!((formula::unit("conv1a.weight", 0) - 0.018_377_006_053_924_56).abs() < 1e-15);
+    assert!((formula::unit("public/resnet38_cls", 3) - 0.114_447_295_665_740_97).abs() < 1e-15);
+}
+
+#[test]
+fn operators_agree_on_the_cpu() {
+    agree(&On::cpu(), is_operator);
+}
+
+#[test]
+fn operators_agree_on_vulkan() {
+    agree(&On::vulkan(), is_operator);
+}
+
+#[test]
+fn networks_and_training_agree_on_the_cpu() {
+    agree(&On::cpu(), |g| !is_operator(g) && !is_full_width(g));
+}
+
+#[test]
+fn networks_and_training_agree_on_vulkan() {
+    agree(&On::vulkan(), |g| !is_operator(g) && !is_full_width(g));
+}
+
+#[test]
+#[ignore = "full width: minutes; cargo xtask parity --full"]
+fn full_width_networks_agree_on_the_cpu() {
+    agree(&On::cpu(), is_full_width);
+}
+
+#[test]
+#[ignore = "full width: minutes; cargo xtask parity --full"]
+fn full_width_networks_agree_on_vulkan() {
+    agree(&On::vulkan(), is_full_width);
+}

@@ -1,0 +1,142 @@
+//! A golden file: tensors and parameters.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::formula;
+
+/// A tensor of a golden file, whatever its type, as f64.
+#[derive(Clone)]
+pub struct Array {
+    pub shape: Vec<usize>,
+    pub values: Vec<f64>,
+}
+
+impl Array {
+    pub fn f32(&self) -> Vec<f32> {
+        self.values.iter().map(|v| *v as f32).collect()
+    }
+
+    pub fn i32(&self) -> Vec<i32> {
+        self.values.iter().map(|v| *v as i32).collect()
+    }
+}
+
+pub struct Golden {
+    /// File name without extension.
+    pub name: String,
+    pub meta: HashMap<String, String>,
+    pub tensors: HashMap<String, Array>,
+}
+
+impl Golden {
+    pub fn read(path: &Path) -> Golden {
+        let bytes = std::fs::read(path).unwrap();
+        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
+        let tensors = SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = tensors.iter().map(|(name, view)| {
+            let data = view.data();
+            let values = match view.dtype() {
+                Dtype::F32 => numbers(data, |b| f64::from(f32::from_le_bytes(b))),
+                Dtype::F64 => numbers(data, f64::from_le_bytes),
+                Dtype::I32 => numbers(data, |b| f64::from(i32::from_le_bytes(b))),
+                Dtype::I64 => numbers(data, |b| i64::from_le_bytes(b) as f64),
+                Dtype::U8 => numbers(data, |b| f64::from(u8::from_le_bytes(b))),
+                other => panic!("{}: type {other:?} of {name}", path.display()),
+            };
+            let shape = view.shape().to_vec();
+            (name.to_string(), Array { shape, values })
+        });
+        Golden {
+            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
+            tensors: tensors.collect(),
+            meta: header.metadata().clone().unwrap_or_default(),
+        }
+    }
+
+    pub fn tensor(&self, name: &str) -> &Array {
+        self.tensors
+            .get(name)
+            .unwrap_or_else(|| panic!("{}: no tensor {name}", self.name))
+    }
+
+    pub fn text(&self, key: &str) -> &str {
+        self.meta
+            .get(key)
+            .unwrap_or_else(|| panic!("{}: no parameter {key}", self.name))
+    }
+
+    pub fn number(&self, key: &str) -> f64 {
+        let text = self.text(key);
+        text.parse()
+            .unwrap_or_else(|_| panic!("{}: {key} = {text:?}", self.name))
+    }
+
+    pub fn usize(&self, key: &str) -> usize {
+        self.number(key) as usize
+    }
+
+    /// The number that follows `word` in the text of a parameter: `base lr 0.01, ...`.
+    pub fn number_after(&self, key: &str, word: &str) -> f64 {
+        let text = self.text(key);
+        let rest = text.split_once(word).map(|(_, rest)| rest.trim_start());
+        rest.and_then(|rest| {
+            let end = rest.find([' ', ',', ';', ')', ']']).unwrap_or(rest.len());
+            rest[..end].parse().ok()
+        })
+        .unwrap_or_else(|| panic!("{}: no number after {word:?} in {text:?}", self.name))
+    }
+
+    /// The tensor that a parameter describes as `tensor(NAME, [SHAPE], LOW, HIGH)`, SALT filled in.
+    pub fn described(&self, key: &str) -> Array {
+        let text = self.text(key);
+        let inside = text.split_once("tensor(").map(|(_, rest)| rest);
+        let parts = inside.and_then(|rest| {
+            let (name, rest) = rest.split_once(", [")?;
+            let (shape, rest) = rest.split_once("], ")?;
+            let (low, rest) = rest.split_once(", ")?;
+            let (high, _) = rest.split_once(')')?;
+            Some((name, shape, low, high))
+        });
+        let (name, shape, low, high) =
+            parts.unwrap_or_else(|| panic!("{}: {key} = {text:?}", self.name));
+        let name = name.replace("SALT", self.meta.get("salt").map_or("", String::as_str));
+        let shape: Vec<usize> = shape
+            .split(',')
+            .map(|n| n.trim().parse().unwrap())
+            .collect();
+        let (low, high) = (low.parse().unwrap(), high.parse().unwrap());
+        let values = formula::tensor(&name, shape.iter().product(), low, high);
+        Array { shape, values }
+    }
+}
+
+fn numbers<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
+    data.chunks_exact(N)
+        .map(|c| read(c.try_into().unwrap()))
+        .collect()
+}
+
+/// All golden files below `tests/golden/`, or below the folder that `WEAKSEG_GOLDEN` names, in order of name.
+pub fn all() -> Vec<PathBuf> {
+    let root = std::env::var_os("WEAKSEG_GOLDEN").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
+        PathBuf::from,
+    );
+    let mut files = Vec::new();
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}")) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "safetensors") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}

@@ -1,0 +1,271 @@
+//! The tasks: what each is called, what its help says, and what it runs.
+
+use crate::cargo::{cargo, weakseg, with_env};
+use crate::failure::Failure;
+use crate::vulkan::{self, Need};
+
+mod steps;
+
+use steps::Step;
+
+/// One subcommand of `cargo xtask`.
+pub struct Task {
+    /// What the user types.
+    pub name: &'static str,
+    /// One line for the list of tasks.
+    pub summary: &'static str,
+    /// What `cargo xtask help NAME` prints.
+    pub help: &'static str,
+    /// Runs the task with the arguments after its name.
+    pub run: fn(&[String]) -> Result<(), Failure>,
+}
+
+/// In the order of the help.
+pub const TASKS: &[Task] = &[
+    Task {
+        name: "demo",
+        summary: "Build weakseg and run its demonstration",
+        help: DEMO,
+        run: demo,
+    },
+    Task {
+        name: "test",
+        summary: "Check the formatting, run clippy and every test",
+        help: TEST,
+        run: test,
+    },
+    Task {
+        name: "bench",
+        summary: "Build weakseg and run one benchmark, or all",
+        help: BENCH,
+        run: bench,
+    },
+    Task {
+        name: "parity",
+        summary: "Compare with the golden reference results",
+        help: PARITY,
+        run: parity,
+    },
+    Task {
+        name: "smoke",
+        summary: "Every stage with a few steps, on Vulkan",
+        help: SMOKE,
+        run: smoke,
+    },
+];
+
+/// Tuning every kernel fully takes longer on software Vulkan than the tests themselves.
+const FEW_AUTOTUNE_TRIALS: [(&str, &str); 1] = [("CUBECL_AUTOTUNE_LEVEL", "minimal")];
+
+const DEMO: &str = "\
+Build weakseg, generate the built-in data set, run AffinityNet on it and write a report.
+
+Usage: cargo xtask demo [ARGS...]
+
+ARGS go to `weakseg demo`, such as --device cpu, --seed 1 or --out DIR.
+Vulkan is looked for first, unless ARGS ask for the CPU. On Linux a missing one is installed with apt where that is
+allowed; without it the demo runs on the CPU, except where ARGS ask for a GPU.
+";
+
+fn demo(args: &[String]) -> Result<(), Failure> {
+    vulkan::ensure(vulkan_need(args))?;
+    weakseg(prepend(&["demo"], args), &[])
+}
+
+const TEST: &str = "\
+Check the formatting, run clippy with warnings denied, then build and run every test.
+
+Usage: cargo xtask test [FILTER] [ARGS...]
+
+FILTER and ARGS go to `cargo test`: a part of a test's name, --test golden, -- --include-ignored.
+The steps run from the quickest to the slowest, up to the first that fails; the time of each is listed at the end.
+The tests of the kernels need Vulkan, and software Vulkan will do: on Linux a missing one is installed with apt where
+that is allowed. CUBECL_AUTOTUNE_LEVEL is `minimal` unless set.
+";
+
+fn test(args: &[String]) -> Result<(), Failure> {
+    vulkan::ensure(Need::Required)?;
+    let lint = [
+        "clippy",
+        "--release",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    let test = ["test", "--release", "--workspace", "--locked"];
+    let mut run_tests = cargo(prepend(&test, args));
+    with_env(&mut run_tests, &FEW_AUTOTUNE_TRIALS);
+    steps::run(vec![
+        Step {
+            name: "fmt",
+            command: cargo(["fmt", "--all", "--check"]),
+        },
+        Step {
+            name: "clippy",
+            command: cargo(lint),
+        },
+        Step {
+            name: "build",
+            command: cargo(prepend(&[&test[..], &["--no-run"]].concat(), args)),
+        },
+        Step {
+            name: "test",
+            command: run_tests,
+        },
+    ])
+}
+
+const BENCH: &str = "\
+Build weakseg and time its kernels against the plain formulation.
+
+Usage: cargo xtask bench [NAME] [ARGS...]
+
+NAME and ARGS go to `weakseg bench`, such as random-walk --device cpu --json; without NAME every benchmark runs.
+Vulkan is looked for first, as for the demo.
+";
+
+fn bench(args: &[String]) -> Result<(), Failure> {
+    vulkan::ensure(vulkan_need(args))?;
+    weakseg(prepend(&["bench"], args), &[])
+}
+
+const PARITY: &str = "\
+Compare operators, networks and training steps with the golden reference results.
+
+Usage: cargo xtask parity [--full] [FILTER]
+
+--full also runs the ignored tests, of networks at full width. FILTER is a part of a test's name.
+WEAKSEG_GOLDEN names a folder of golden files other than tests/golden. Needs Vulkan, as the tests do.
+";
+
+fn parity(args: &[String]) -> Result<(), Failure> {
+    vulkan::ensure(Need::Required)?;
+    let mut command = cargo(parity_args(args));
+    crate::cargo::run(with_env(&mut command, &FEW_AUTOTUNE_TRIALS))
+}
+
+fn parity_args(args: &[String]) -> Vec<String> {
+    let mut full = prepend(
+        &[
+            "test",
+            "--release",
+            "--package=weakseg",
+            "--locked",
+            "--test",
+            "golden",
+            "--",
+        ],
+        &[],
+    );
+    full.extend(args.iter().map(|arg| {
+        if arg == "--full" {
+            "--include-ignored".to_string()
+        } else {
+            arg.clone()
+        }
+    }));
+    full
+}
+
+const SMOKE: &str = "\
+Build weakseg and run every stage of the demo with a few steps each, on Vulkan, software Vulkan included.
+
+Usage: cargo xtask smoke [ARGS...]
+
+ARGS go to `weakseg demo --smoke`; a --device there replaces `--device vulkan`.
+CUBECL_AUTOTUNE_LEVEL is `minimal` unless set.
+";
+
+fn smoke(args: &[String]) -> Result<(), Failure> {
+    let args = smoke_args(args);
+    vulkan::ensure(vulkan_need(&args))?;
+    weakseg(args, &FEW_AUTOTUNE_TRIALS)
+}
+
+fn smoke_args(args: &[String]) -> Vec<String> {
+    let device: &[&str] = if device(args).is_some() {
+        &[]
+    } else {
+        &["--device", "vulkan"]
+    };
+    prepend(&[&["demo", "--smoke"], device].concat(), args)
+}
+
+fn prepend(first: &[&str], rest: &[String]) -> Vec<String> {
+    first
+        .iter()
+        .map(|arg| arg.to_string())
+        .chain(rest.iter().cloned())
+        .collect()
+}
+
+/// The value of `--device` in arguments for weakseg.
+fn device(args: &[String]) -> Option<&str> {
+    args.iter()
+        .enumerate()
+        .find_map(|(i, arg)| match arg.strip_prefix("--device") {
+            Some("") => args.get(i + 1).map(String::as_str),
+            Some(value) => value.strip_prefix('='),
+            None => None,
+        })
+}
+
+/// Whether weakseg needs Vulkan with these arguments: not for the CPU backend, and `auto` falls back to that one.
+fn vulkan_need(args: &[String]) -> Need {
+    match device(args) {
+        Some("cpu") => Need::None,
+        Some("auto") | None => Need::Optional,
+        Some(_) => Need::Required,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split_whitespace().map(String::from).collect()
+    }
+
+    #[test]
+    fn device_decides_whether_vulkan_is_needed() {
+        for (line, need) in [
+            ("", Need::Optional),
+            ("--seed 1", Need::Optional),
+            ("--device auto", Need::Optional),
+            ("--device", Need::Optional),
+            ("--devices 2", Need::Optional),
+            ("--device cpu --seed 1", Need::None),
+            ("--seed 1 --device=cpu", Need::None),
+            ("--device gpu:1", Need::Required),
+            ("--device=vulkan", Need::Required),
+        ] {
+            assert_eq!(vulkan_need(&words(line)), need, "{line}");
+        }
+    }
+
+    #[test]
+    fn smoke_keeps_a_device_that_was_given() {
+        assert_eq!(
+            smoke_args(&words("--seed 2")),
+            words("demo --smoke --device vulkan --seed 2")
+        );
+        assert_eq!(
+            smoke_args(&words("--device=cpu")),
+            words("demo --smoke --device=cpu")
+        );
+    }
+
+    #[test]
+    fn parity_full_includes_ignored_tests() {
+        let base = "test --release --package=weakseg --locked --test golden --";
+        assert_eq!(parity_args(&[]), words(base));
+        assert_eq!(
+            parity_args(&words("--full walk")),
+            words(&format!("{base} --include-ignored walk"))
+        );
+    }
+}
