@@ -1,23 +1,13 @@
 //! Training batches, prepared ahead by worker threads in a fixed order.
 
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use anyhow::{Result, anyhow, bail};
 use image::GrayImage;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 
+use super::workers::Shared;
 use super::{Augment, Split};
-
-/// How many batches are prepared ahead of the one that is asked for.
-const AHEAD: usize = 3;
-
-/// Keeps the order of the images and their augmentation independent of each other under one seed.
-const ORDER_KEY: u64 = 0x6f72_6465_7200_0001;
 
 /// Images of one training step.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,19 +87,7 @@ impl Loader {
         }
         let next = options.start;
         let workers = options.workers.max(1);
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                position: options.start * options.batch,
-                step: options.start,
-                ..State::default()
-            }),
-            changed: Condvar::new(),
-            split,
-            classes,
-            labels,
-            augment,
-            options,
-        });
+        let shared = Arc::new(Shared::new(split, classes, labels, augment, options));
         let mut loader = Self {
             shared,
             threads: Vec::new(),
@@ -134,22 +112,7 @@ impl Iterator for Loader {
         if self.next >= self.shared.options.steps {
             return None;
         }
-        let mut state = self.shared.lock();
-        let result = loop {
-            if let Some(batch) = state.ready.remove(&self.next) {
-                state.step = self.next + 1;
-                break Ok(batch);
-            }
-            if let Some(error) = state.error.take() {
-                break Err(error);
-            }
-            if state.stop {
-                return None;
-            }
-            state = wait(&self.shared.changed, state);
-        };
-        drop(state);
-        self.shared.changed.notify_all();
+        let result = self.shared.wait_for(self.next)?;
         self.next = match result {
             Ok(_) => self.next + 1,
             Err(_) => self.shared.options.steps,
@@ -160,190 +123,11 @@ impl Iterator for Loader {
 
 impl Drop for Loader {
     fn drop(&mut self) {
-        self.shared.lock().stop = true;
-        self.shared.changed.notify_all();
+        self.shared.stop();
         for thread in self.threads.drain(..) {
             // A worker's panic was already reported as an error of the iterator.
             let _ = thread.join();
         }
-    }
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-    split: Split,
-    classes: usize,
-    labels: Option<Labels>,
-    augment: Augment,
-    options: LoaderOptions,
-}
-
-#[derive(Default)]
-struct State {
-    /// The next place in the endless sequence that a worker takes.
-    position: usize,
-    /// The step that is asked for next.
-    step: usize,
-    /// Samples of batches that are not complete, in whatever order they arrive.
-    partial: BTreeMap<usize, Vec<(usize, Sample)>>,
-    ready: BTreeMap<usize, Batch>,
-    error: Option<anyhow::Error>,
-    stop: bool,
-}
-
-struct Sample {
-    index: usize,
-    image: Vec<f32>,
-    label: Option<Vec<i32>>,
-}
-
-fn wait<'a>(condition: &Condvar, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    condition
-        .wait(guard)
-        .unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn work(&self) {
-        let mut order = Order::default();
-        while let Some(position) = self.take_position() {
-            let index = order.at(position, self.split.len(), self.options.seed);
-            let sample = catch_unwind(AssertUnwindSafe(|| self.sample(position, index)))
-                .unwrap_or_else(|_| {
-                    Err(anyhow!(
-                        "preparing {} failed inside the program",
-                        self.split.source(index)
-                    ))
-                });
-            match sample {
-                Ok(sample) => self.deliver(position, sample),
-                Err(error) => {
-                    let mut state = self.lock();
-                    state.error.get_or_insert(error);
-                    state.stop = true;
-                }
-            }
-            self.changed.notify_all();
-        }
-    }
-
-    /// Waits until a place in the sequence may be prepared; `None` when there is nothing more to do.
-    fn take_position(&self) -> Option<usize> {
-        let mut state = self.lock();
-        loop {
-            let step = state.position / self.options.batch;
-            if state.stop || step >= self.options.steps {
-                return None;
-            }
-            if step < state.step + AHEAD {
-                state.position += 1;
-                return Some(state.position - 1);
-            }
-            state = wait(&self.changed, state);
-        }
-    }
-
-    fn sample(&self, position: usize, index: usize) -> Result<Sample> {
-        let image = self.split.image(index)?;
-        let label = self
-            .labels
-            .as_ref()
-            .map(|labels| labels(index))
-            .transpose()?;
-        if let Some(label) = label
-            .as_ref()
-            .filter(|l| l.dimensions() != image.dimensions())
-        {
-            bail!(
-                "the label of {} is {} x {}, but the image is {} x {}; make it again",
-                self.split.source(index),
-                label.width(),
-                label.height(),
-                image.width(),
-                image.height()
-            );
-        }
-        let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
-        rng.set_stream(position as u64);
-        let (image, label) = self.augment.apply(&image, label.as_ref(), &mut rng);
-        Ok(Sample {
-            index,
-            image,
-            label,
-        })
-    }
-
-    fn deliver(&self, position: usize, sample: Sample) {
-        let (step, place) = (position / self.options.batch, position % self.options.batch);
-        let mut state = self.lock();
-        let samples = state.partial.entry(step).or_default();
-        samples.push((place, sample));
-        if samples.len() < self.options.batch {
-            return;
-        }
-        let mut samples = state.partial.remove(&step).unwrap_or_default();
-        // Copying megabytes is not done under the lock.
-        drop(state);
-        samples.sort_by_key(|(place, _)| *place);
-        let batch = self.assemble(step, samples);
-        self.lock().ready.insert(step, batch);
-    }
-
-    fn assemble(&self, step: usize, samples: Vec<(usize, Sample)>) -> Batch {
-        let size = self.augment.crop as usize;
-        let mut batch = Batch {
-            step,
-            indices: Vec::with_capacity(samples.len()),
-            size,
-            images: Vec::with_capacity(samples.len() * 3 * size * size),
-            tags: vec![0.0; samples.len() * self.classes],
-            labels: self
-                .labels
-                .as_ref()
-                .map(|_| Vec::with_capacity(samples.len() * size * size)),
-        };
-        for (row, (_, sample)) in samples.into_iter().enumerate() {
-            for &tag in self
-                .split
-                .tags(sample.index)
-                .iter()
-                .filter(|&&t| t < self.classes)
-            {
-                batch.tags[row * self.classes + tag] = 1.0;
-            }
-            batch.indices.push(sample.index);
-            batch.images.extend(sample.image);
-            if let (Some(labels), Some(label)) = (&mut batch.labels, sample.label) {
-                labels.extend(label);
-            }
-        }
-        batch
-    }
-}
-
-/// The order of the current epoch.
-#[derive(Default)]
-struct Order {
-    epoch: Option<usize>,
-    indices: Vec<usize>,
-}
-
-impl Order {
-    fn at(&mut self, position: usize, length: usize, seed: u64) -> usize {
-        let epoch = position / length;
-        if self.epoch != Some(epoch) {
-            self.epoch = Some(epoch);
-            self.indices = (0..length).collect();
-            let mut rng = ChaCha8Rng::seed_from_u64(seed ^ ORDER_KEY);
-            rng.set_stream(epoch as u64);
-            self.indices.shuffle(&mut rng);
-        }
-        self.indices[position % length]
     }
 }
 

@@ -14,6 +14,7 @@ mod split;
 pub mod transforms;
 mod verify;
 mod voc;
+mod workers;
 
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,8 @@ mod launch;
 mod neighbourhood;
 mod pair_affinity;
 mod random_walk;
+#[cfg(test)]
+mod tests;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;

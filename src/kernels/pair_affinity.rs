@@ -49,7 +49,11 @@ impl Distance {
 ///
 /// `features` is `[B, D, H, W]`; the result is `[B, K, H, W]` in (0, 1], where entry `[b, k, y, x]` belongs to the
 /// pixel (y, x) and its partner at `offsets(radius)[k]`, and is 0 where the partner lies outside of the image.
+///
+/// # Panics
+/// Where `radius` is below 2: there are no pairs then.
 pub fn pair_affinity(features: Tensor<4>, radius: usize, distance: Distance) -> Tensor<4> {
+    assert!(radius >= 2, "a radius of {radius} has no pairs");
     let scale = distance.scale(features.dims()[1]);
     Tensor::from_dispatch(Dispatch::pair_affinity(
         features.into_dispatch(),

@@ -37,6 +37,9 @@ pub struct Walk {
 ///
 /// `features` `[B, D, H, W]`, `scores` `[B, C, H, W]`, result `[B, C, H, W]`. Every pixel is its own neighbour with
 /// affinity 1. Takes memory in O(H W). The scores get a gradient; the affinities are held constant.
+///
+/// # Panics
+/// Where the radius is below 2: there are no neighbours then.
 pub fn random_walk(features: Tensor<4>, scores: Tensor<4>, walk: Walk) -> Tensor<4> {
     let [b, _, h, w] = features.dims();
     let weights = pair_affinity(features, walk.radius, walk.distance).powf_scalar(walk.beta);

@@ -37,33 +37,37 @@ impl Scene {
 /// Calls `f(x, y)` for each pixel, row by row, in the coordinates of a picture of 96 x 96.
 fn fill<T>(size: u32, mut f: impl FnMut(f32, f32) -> T) -> Vec<T> {
     let step = 96.0 / size as f32;
-    let at = |i: u32| (i % size) as f32 * step;
-    (0..size * size)
-        .map(|i| f(at(i), (i / size) as f32 * step))
-        .collect()
+    let mut values = Vec::with_capacity((size * size) as usize);
+    for y in 0..size {
+        values.extend((0..size).map(|x| f(x as f32 * step, y as f32 * step)));
+    }
+    values
 }
 
 /// Shades a surface by its slope towards the light, and by uneven illumination.
 fn lit(surface: Surface, size: u32, light: [f32; 2], uneven: Noise) -> Vec<[f32; 3]> {
-    let heights = &surface.heights;
-    let height = |x: i64, y: i64| {
-        let clamp = |v: i64| v.clamp(0, i64::from(size) - 1) as usize;
-        heights[clamp(y) * size as usize + clamp(x)]
-    };
     let step = 96.0 / size as f32;
-    let mut index = 0;
-    fill(size, |x, y| {
-        let (column, row) = (i64::from(index % size), i64::from(index / size));
-        let slope = [
-            height(column + 1, row) - height(column - 1, row),
-            height(column, row + 1) - height(column, row - 1),
-        ];
-        let facing = -(slope[0] * light[0] + slope[1] * light[1]) / (2.0 * step);
-        let shade = (1.0 + 0.5 * facing).clamp(0.45, 1.5)
-            * (1.0 + 0.12 * uneven.smooth(x / 60.0, y / 60.0));
-        index += 1;
-        surface.colours[index as usize - 1].map(|v| v * shade)
-    })
+    let size = size as usize;
+    let heights = surface.heights;
+    let height = |x: usize, y: usize| heights[y * size + x];
+    let (before, after) = (
+        |v: usize| v.saturating_sub(1),
+        |v: usize| (v + 1).min(size - 1),
+    );
+    let mut colours = surface.colours;
+    for y in 0..size {
+        for x in 0..size {
+            let slope = [
+                height(after(x), y) - height(before(x), y),
+                height(x, after(y)) - height(x, before(y)),
+            ];
+            let facing = -(slope[0] * light[0] + slope[1] * light[1]) / (2.0 * step);
+            let far = uneven.smooth(x as f32 * step / 60.0, y as f32 * step / 60.0);
+            let shade = (1.0 + 0.5 * facing).clamp(0.45, 1.5) * (1.0 + 0.12 * far);
+            colours[y * size + x] = colours[y * size + x].map(|v| v * shade);
+        }
+    }
+    colours
 }
 
 fn sky(size: u32, light: [f32; 2], rng: &mut impl Rng) -> Vec<[f32; 3]> {
@@ -82,7 +86,7 @@ fn sky(size: u32, light: [f32; 2], rng: &mut impl Rng) -> Vec<[f32; 3]> {
     let bottom = blend(top, haze, rng.random_range(0.35..0.85));
     let cover = rng.random_range(-0.25..0.45);
     let scale = rng.random_range(20.0..40.0);
-    let densities = fill(size, |x, y| clouds.fractal(x / scale, y / (scale * 0.6), 5));
+    let densities = fill(size, |x, y| clouds.fractal(x / scale, y / (scale * 0.6), 4));
     let density = |x: f32, y: f32| {
         let pixel =
             |v: f32| ((v * size as f32 / 96.0 + 0.5).max(0.0) as usize).min(size as usize - 1);
@@ -103,7 +107,7 @@ fn grass(size: u32, rng: &mut impl Rng) -> Surface {
     let vivid = rng.random_range(0.45..0.75);
     let bright = rng.random_range(0.4..0.65);
     let mut colours = fill(size, |x, y| {
-        let n = soil.fractal(x / 24.0, y / 18.0, 4);
+        let n = soil.fractal(x / 24.0, y / 18.0, 3);
         hsv(hue + 0.03 * n, vivid, bright * (0.55 + 0.2 * n))
     });
     let mut heights = vec![0.0; colours.len()];
@@ -153,14 +157,14 @@ fn sand(size: u32, rng: &mut impl Rng) -> Surface {
     let length: f32 = rng.random_range(6.0..12.0);
     let steep = rng.random_range(0.4..1.3);
     let ripple = |x: f32, y: f32| {
-        let bend = 1.3 * dunes.fractal(x / 45.0, y / 30.0, 3);
+        let bend = 1.3 * dunes.fractal(x / 45.0, y / 30.0, 2);
         let phase = std::f32::consts::TAU * ((y * cos + x * sin) / length + bend);
         let strength = steep * (0.55 + 0.6 * dunes.smooth(x / 50.0 + 7.0, y / 50.0));
         strength.max(0.0) * (phase.sin() + 0.3 * (2.0 * phase + 1.0).sin())
     };
     let speck = |x: f32, y: f32| grain.grain((x * 1.3) as i32, (y * 1.3) as i32);
     let colours = fill(size, |x, y| {
-        let n = dunes.fractal(x / 34.0 + 3.0, y / 34.0, 5);
+        let n = dunes.fractal(x / 34.0 + 3.0, y / 34.0, 4);
         hsv(
             hue + 0.012 * n,
             vivid * (1.0 - 0.15 * n),
@@ -192,7 +196,7 @@ fn stone(size: u32, rng: &mut impl Rng) -> Surface {
     let mut heights = Vec::with_capacity((size * size) as usize);
     let colours = fill(size, |x, y| {
         let depth = crack(x, y);
-        let n = rock.fractal(x / 22.0, y / 22.0, 5);
+        let n = rock.fractal(x / 22.0, y / 22.0, 4);
         heights.push(2.4 * n - 1.2 * depth);
         let speck = rock.grain((x * 1.7) as i32, (y * 1.7) as i32);
         let base = hsv(

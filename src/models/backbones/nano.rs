@@ -39,11 +39,11 @@ impl Nano {
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
         let mut x = images;
         let mut levels = Vec::new();
-        for (name, _, _, stride, dilation) in LAYERS {
-            x = f.norm_relu(
-                &format!("{name}.bn"),
-                f.conv(name, x, stride, dilation, false),
-            );
+        for (name, input, output, stride, dilation) in LAYERS {
+            let y = f.conv(name, x.clone(), stride, dilation, false);
+            let y = f.norm_relu(&format!("{name}.bn"), y);
+            // Shortcuts where they cost nothing: training from scratch has few steps.
+            x = if input == output && stride == 1 { x + y } else { y };
             if matches!(name, "conv4" | "conv6") {
                 levels.push(x.clone());
             }

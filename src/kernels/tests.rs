@@ -1,0 +1,202 @@
+//! Properties of the operators over random shapes, on both devices, against brute force.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use super::{Distance, Walk, offsets, pair_affinity, random_walk};
+
+/// Random shapes per property and device.
+const CASES: u32 = 12;
+
+#[derive(Clone, Debug)]
+struct Case {
+    shape: [usize; 4],
+    classes: usize,
+    features: Vec<f32>,
+    scores: Vec<f32>,
+    upstream: Vec<f32>,
+    walk: Walk,
+}
+
+fn cases() -> impl Strategy<Value = Case> {
+    let sizes = (1..3usize, 1..5usize, 1..9usize, 1..9usize, 1..4usize);
+    let walk = (2..6usize, 0.5..9.0f32, 0..9usize, any::<bool>());
+    (sizes, walk).prop_flat_map(|((b, d, h, w, classes), (radius, beta, steps, mean))| {
+        let values = |n: usize| proptest::collection::vec(-1.0..1.0f32, n);
+        let pairs = b * offsets(radius).len() * h * w;
+        (values(b * d * h * w), values(b * classes * h * w), values(pairs)).prop_map(
+            move |(features, scores, upstream)| Case {
+                shape: [b, d, h, w],
+                classes,
+                features,
+                scores,
+                upstream,
+                walk: Walk {
+                    radius,
+                    beta,
+                    steps,
+                    distance: if mean { Distance::Mean } else { Distance::Sum },
+                },
+            },
+        )
+    })
+}
+
+fn on_both_devices(property: impl Fn(&Case, &Device) -> Result<(), TestCaseError>) {
+    let vulkan = crate::device::choose(crate::device::Choice::Vulkan).unwrap();
+    for device in [Device::flex(), vulkan.device] {
+        let config = Config {
+            cases: CASES,
+            failure_persistence: None,
+            ..Config::default()
+        };
+        TestRunner::new(config)
+            .run(&cases(), |case| property(&case, &device))
+            .unwrap();
+    }
+}
+
+fn upload(values: &[f32], shape: [usize; 4], device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
+}
+
+fn download(tensor: Tensor<4>) -> Vec<f32> {
+    tensor.into_data().try_to_vec::<f32>().unwrap()
+}
+
+fn close(actual: &[f32], expected: &[f64], tolerance: f64) -> Result<(), TestCaseError> {
+    prop_assert_eq!(actual.len(), expected.len());
+    for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let error = (f64::from(*a) - e).abs();
+        prop_assert!(error <= tolerance * (1.0 + e.abs()), "entry {}: {} for {}", i, a, e);
+    }
+    Ok(())
+}
+
+/// All ordered pairs (k, i, j) of pixels within the radius, i the earlier one.
+fn pairs(case: &Case) -> Vec<(usize, usize, usize)> {
+    let [_, _, h, w] = case.shape;
+    let mut pairs = Vec::new();
+    for (k, (dy, dx)) in offsets(case.walk.radius).into_iter().enumerate() {
+        for y in 0..h as i32 {
+            for x in 0..w as i32 {
+                let (y2, x2) = (y + dy, x + dx);
+                if (0..h as i32).contains(&y2) && (0..w as i32).contains(&x2) {
+                    pairs.push((k, y as usize * w + x as usize, y2 as usize * w + x2 as usize));
+                }
+            }
+        }
+    }
+    pairs
+}
+
+/// Affinity of pixels i and j of image `b` by Eq. 3.
+fn affinity(case: &Case, b: usize, i: usize, j: usize) -> f64 {
+    let [_, d, h, w] = case.shape;
+    let at = |c: usize, p: usize| f64::from(case.features[(b * d + c) * h * w + p]);
+    let sum: f64 = (0..d).map(|c| (at(c, i) - at(c, j)).abs()).sum();
+    (-f64::from(case.walk.distance.scale(d)) * sum).exp()
+}
+
+#[test]
+fn pair_affinity_and_its_gradient_equal_brute_force() {
+    on_both_devices(|case, device| {
+        let [b, d, h, w] = case.shape;
+        let (hw, k) = (h * w, offsets(case.walk.radius).len());
+        let x = upload(&case.features, case.shape, &device.clone().autodiff()).require_grad();
+        let out = pair_affinity(x.clone(), case.walk.radius, case.walk.distance);
+        let upstream = upload(&case.upstream, [b, k, h, w], &device.clone().autodiff());
+        let mut grads = (out.clone() * upstream).sum().backward();
+        let grad = x.grad_remove(&mut grads).unwrap();
+        let mut expected = vec![0.0; b * k * hw];
+        let mut gradient = vec![0.0; b * d * hw];
+        let scale = f64::from(case.walk.distance.scale(d));
+        for batch in 0..b {
+            for &(k_, i, j) in &pairs(case) {
+                let at = (batch * k + k_) * hw + i;
+                expected[at] = affinity(case, batch, i, j);
+                for c in 0..d {
+                    let (fi, fj) = ((batch * d + c) * hw + i, (batch * d + c) * hw + j);
+                    let difference = case.features[fi] - case.features[fj];
+                    if difference != 0.0 {
+                        let slope = -scale * expected[at] * f64::from(case.upstream[at]);
+                        gradient[fi] += slope * f64::from(difference.signum());
+                        gradient[fj] -= slope * f64::from(difference.signum());
+                    }
+                }
+            }
+        }
+        close(&download(out.inner()), &expected, 1e-5)?;
+        close(&download(grad), &gradient, 1e-4)
+    });
+}
+
+/// W^beta of image `b` with ones on the diagonal, and its row sums.
+fn dense(case: &Case, b: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
+    let n = case.shape[2] * case.shape[3];
+    let mut matrix = vec![vec![0.0; n]; n];
+    for &(_, i, j) in &pairs(case) {
+        let weight = affinity(case, b, i, j).powf(f64::from(case.walk.beta));
+        matrix[i][j] = weight;
+        matrix[j][i] = weight;
+    }
+    for (i, row) in matrix.iter_mut().enumerate() {
+        row[i] = 1.0;
+    }
+    let sums = matrix.iter().map(|row| row.iter().sum()).collect();
+    (matrix, sums)
+}
+
+#[test]
+fn random_walk_equals_the_dense_matrix() {
+    on_both_devices(|case, device| {
+        let [b, _, h, w] = case.shape;
+        let n = h * w;
+        let shape = [b, case.classes, h, w];
+        let out = random_walk(
+            upload(&case.features, case.shape, device),
+            upload(&case.scores, shape, device),
+            case.walk,
+        );
+        let mut expected = Vec::new();
+        for batch in 0..b {
+            let (matrix, sums) = dense(case, batch);
+            for c in 0..case.classes {
+                let scores = &case.scores[(batch * case.classes + c) * n..][..n];
+                let mut v: Vec<f64> = scores.iter().map(|v| f64::from(*v)).collect();
+                for _ in 0..case.walk.steps {
+                    let product = |row: &Vec<f64>| -> f64 { row.iter().zip(&v).map(|(a, b)| a * b).sum() };
+                    v = matrix.iter().zip(&sums).map(|(row, sum)| product(row) / sum).collect();
+                }
+                expected.extend(v);
+            }
+        }
+        close(&download(out), &expected, 1e-4)
+    });
+}
+
+#[test]
+fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
+    on_both_devices(|case, device| {
+        let [b, _, h, w] = case.shape;
+        let shape = [b, case.classes, h, w];
+        let features = || upload(&case.features, case.shape, &device.clone().autodiff());
+        let count = case.scores.len();
+        let constant = upload(&vec![0.7; count], shape, &device.clone().autodiff());
+        let kept = download(random_walk(features(), constant, case.walk).inner());
+        close(&kept, &vec![0.7; count], 1e-5)?;
+        // <g, T x> = <T' g, x> for any g; here g = x reversed.
+        let x = upload(&case.scores, shape, &device.clone().autodiff()).require_grad();
+        let reversed: Vec<f32> = case.scores.iter().rev().copied().collect();
+        let g = upload(&reversed, shape, &device.clone().autodiff());
+        let out = random_walk(features(), x.clone(), case.walk);
+        let mut grads = (out.clone() * g).sum().backward();
+        let transposed = download(x.grad_remove(&mut grads).unwrap());
+        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
+        let left = dot(&reversed, &download(out.inner()));
+        let right = dot(&transposed, &case.scores);
+        prop_assert!((left - right).abs() < 1e-3 * (1.0 + left.abs()), "{} and {}", left, right);
+        Ok(())
+    });
+}

@@ -1,0 +1,14 @@
+//! The program as a user runs it: what goes through, what goes on after a kill, and what bad input gets for an answer.
+
+#[path = "cli/bad_images.rs"]
+mod bad_images;
+#[path = "cli/bad_input.rs"]
+mod bad_input;
+#[path = "cli/harness.rs"]
+mod harness;
+#[path = "cli/results.rs"]
+mod results;
+#[path = "cli/resume.rs"]
+mod resume;
+#[path = "cli/run_directory.rs"]
+mod run_directory;
