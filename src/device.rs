@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 use burn::tensor::{Device, DeviceKind};
+use cubecl::config::autotune::AutotuneLevel;
+use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use serde::Serialize;
 
 /// What `--device` asks for.
@@ -237,7 +239,22 @@ fn cpu(why: &str) -> Chosen {
     }
 }
 
+/// Has the tuner take one sample of few candidates: on a software adapter a kernel takes so long that tuning costs more
+/// than it gains. The user's own cubecl.toml and CUBECL_AUTOTUNE_LEVEL still count.
+fn tune_little() {
+    let mut config = CubeClRuntimeConfig::from_current_dir();
+    config.autotune.level = AutotuneLevel::Minimal;
+    config.autotune.bench.min_samples = 1;
+    config.autotune.bench.max_samples = 1;
+    config.autotune.bench.short_circuit_samples = 1;
+    // False where burn is in use already; then its settings stay.
+    let _ = CubeClRuntimeConfig::try_set(config.override_from_env());
+}
+
 fn on(adapter: &Adapter, why: &str) -> Chosen {
+    if !adapter.is_gpu() {
+        tune_little();
+    }
     let selector = adapter.selector.clone().unwrap_or_default();
     Chosen {
         device: Device::wgpu(selector),

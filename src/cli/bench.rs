@@ -22,6 +22,5 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     if json {
         return super::print_json(&results);
     }
-    println!("{}", bench::table(&results, &chosen));
-    Ok(())
+    super::print(bench::table(&results, &chosen))
 }

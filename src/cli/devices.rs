@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::print_json;
+use super::{print, print_json};
 use crate::device::{self, Choice};
 
 /// Lists the adapters.
@@ -12,7 +12,7 @@ pub fn run(json: bool) -> Result<()> {
         return print_json(&adapters);
     }
     if adapters.is_empty() {
-        println!("no adapters found; the CPU backend (--device cpu) needs none");
+        print("no adapters found; the CPU backend (--device cpu) needs none")?;
     }
     let mut gpus = 0;
     for adapter in &adapters {
@@ -22,24 +22,21 @@ pub fn run(json: bool) -> Result<()> {
         } else {
             "--device vulkan".into()
         };
-        println!(
+        print(format_args!(
             "{} ({}, {}; {option})",
             adapter.name, adapter.kind, adapter.backend
-        );
-        println!("  driver: {}", adapter.driver);
+        ))?;
+        print(format_args!("  driver: {}", adapter.driver))?;
         for limit in &adapter.limits {
-            println!(
+            print(format_args!(
                 "  {:<40} needed {:>11}  available {:>11}  {}",
                 limit.name,
                 limit.needed,
                 limit.available,
                 if limit.is_met() { "yes" } else { "no" }
-            );
+            ))?;
         }
     }
-    println!(
-        "--device auto would take: {}",
-        device::choose(Choice::Auto)?
-    );
-    Ok(())
+    let auto = device::choose(Choice::Auto)?;
+    print(format_args!("--device auto would take: {auto}"))
 }

@@ -9,6 +9,7 @@ mod predict;
 mod run;
 mod shapes;
 
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -98,7 +99,8 @@ pub fn main() -> ExitCode {
                 .split_whitespace()
                 .collect::<Vec<_>>()
                 .join(" ");
-            eprintln!("error: {text}");
+            // Where nobody listens, the exit status still tells.
+            let _ = writeln!(std::io::stderr(), "error: {text}");
             ExitCode::FAILURE
         }
     }
@@ -129,6 +131,19 @@ fn one_line_panics() {
 
 /// Prints `value` as one JSON document.
 fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(serde_json::to_string_pretty(value)?)
+}
+
+/// Prints `text` and a line end on standard output; a reader that has closed it has seen enough.
+///
+/// # Errors
+/// Where it cannot be written to, such as a file on a full disk.
+fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
+            "cannot write to standard output: {error}: free some space, or send it elsewhere"
+        )),
+        _ => Ok(()),
+    }
 }

@@ -1,14 +1,14 @@
 //! `weakseg predict`.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use image::RgbImage;
 use serde::Serialize;
 
 use super::context::Common;
-use super::{print_json, run};
+use super::{print, print_json, run};
 use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
 use crate::device::{self, Choice};
@@ -71,7 +71,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         .to
         .clone()
         .unwrap_or_else(|| args.out.join("predicted"));
-    let outputs = outputs(&images, &to)?;
+    let outputs = outputs(&images, &to, args.overlay)?;
     let source = RunDir::read(&args.out)?;
     let (recipe, classes) = configuration(&source)?;
     let chosen = device::choose(args.device)?;
@@ -105,9 +105,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                 write_mask(&outputs[*i], &mask)?;
                 if args.overlay {
                     let painted = report::mask(image, &mask, 0.6);
-                    let stem = outputs[*i].with_extension("");
-                    let path = PathBuf::from(format!("{}_overlay.png", stem.display()));
-                    replace(&path, |file| {
+                    replace(&overlay(&outputs[*i]), |file| {
                         painted.write_to(
                             &mut std::io::BufWriter::new(file),
                             image::ImageFormat::Png,
@@ -147,34 +145,56 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     if json {
         return print_json(&results);
     }
-    println!("{} masks in {}", results.len(), to.display());
-    Ok(())
+    let rest = match skipped {
+        0 => String::new(),
+        n => format!(", {n} images skipped"),
+    };
+    print(format_args!(
+        "{} masks in {}{rest}",
+        results.len(),
+        to.display()
+    ))
 }
 
-/// The mask's path for every image; two images of one name would overwrite each other.
-fn outputs(images: &[PathBuf], to: &std::path::Path) -> Result<Vec<PathBuf>> {
+/// The mask's path for every image.
+///
+/// # Errors
+/// Where a mask or overlay would replace an image, or two of them have one path.
+fn outputs(images: &[PathBuf], to: &Path, overlays: bool) -> Result<Vec<PathBuf>> {
+    // One file has many paths; those of files that do not exist yet are nobody's.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let sources: BTreeSet<PathBuf> = images.iter().map(|image| real(image)).collect();
     let mut seen: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
     let mut outputs = Vec::new();
     for image in images {
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
         let output = to.join(format!("{stem}.png"));
-        if let Some(other) = seen.insert(output.clone(), image) {
-            bail!(
-                "{} and {} would both become {}: predict them into two folders with --to",
-                other.display(),
-                image.display(),
-                output.display()
-            );
-        }
-        if output == *image {
-            bail!(
-                "{} would overwrite its image: name another folder with --to",
-                output.display()
-            );
+        let painted = overlays.then(|| overlay(&output));
+        for path in std::iter::once(output.clone()).chain(painted) {
+            if sources.contains(&real(&path)) {
+                bail!(
+                    "{} would overwrite an image: name another folder with --to",
+                    path.display()
+                );
+            }
+            if let Some(other) = seen.insert(path.clone(), image) {
+                bail!(
+                    "{} and {} would both become {}: predict them into two folders with --to",
+                    other.display(),
+                    image.display(),
+                    path.display()
+                );
+            }
         }
         outputs.push(output);
     }
     Ok(outputs)
+}
+
+/// Where the image with a mask painted over it goes.
+fn overlay(mask: &Path) -> PathBuf {
+    let stem = mask.file_stem().unwrap_or_default().to_string_lossy();
+    mask.with_file_name(format!("{stem}_overlay.png"))
 }
 
 fn configuration(run: &RunDir) -> Result<(Recipe, Vec<String>)> {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::context::{Common, Opened};
-use super::print_json;
+use super::{print, print_json};
 use crate::methods;
 use crate::metrics::print_table;
 use crate::stages::{Stage, summary};
@@ -53,8 +53,7 @@ pub fn finish(opened: &Opened, json: bool) -> Result<()> {
         return print_json(&summary);
     }
     if !summary.ordered.is_empty() {
-        println!("{}", print_table(&summary.ordered, &summary.classes));
+        print(print_table(&summary.ordered, &summary.classes))?;
     }
-    println!("report: {}", summary.report.display());
-    Ok(())
+    print(format_args!("report: {}", summary.report.display()))
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Common;
-use super::print_json;
+use super::{print, print_json};
 use crate::data::shapes::write_voc;
 use crate::data::{self, DataOptions, Kind, ShapesOptions};
 use crate::device::Choice;
@@ -81,13 +81,12 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             "folder": out, "train": data.train.len(), "val": data.val.len(), "classes": data.classes,
         }));
     }
-    println!(
+    print(format_args!(
         "{} training and {} validation images in {}",
         data.train.len(),
         data.val.len(),
         out.display()
-    );
-    Ok(())
+    ))
 }
 
 fn check(args: Args, json: bool) -> Result<()> {
@@ -127,11 +126,15 @@ fn check(args: Args, json: bool) -> Result<()> {
             is_fair,
         });
     }
-    println!("fully supervised network, validation images: {bound:.1} mIoU (wanted: at least 85)");
-    println!(
+    print(format_args!(
+        "fully supervised network, validation images: {bound:.1} mIoU (wanted: at least 85)"
+    ))?;
+    print(format_args!(
         "CAM at its best threshold, training images:  {start:.1} mIoU (wanted: at most {:.1})",
         bound - 20.0
-    );
-    println!("a fair stand-in: {}", if is_fair { "yes" } else { "no" });
-    Ok(())
+    ))?;
+    print(format_args!(
+        "a fair stand-in: {}",
+        if is_fair { "yes" } else { "no" }
+    ))
 }

@@ -1,10 +1,9 @@
-//! Small file helpers of the data sets: reading text, listing images, atomic writing.
+//! Small file helpers of the data sets: reading text, listing images.
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 
 /// File name extensions, in lower case, of the image formats that can be read.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
@@ -144,29 +143,6 @@ pub(super) fn check_class_count(names: &[String], place: &Path) -> Result<()> {
         );
     }
     Ok(())
-}
-
-/// Writes a file under a temporary name in its folder and renames it, so that a reader never sees half of it.
-///
-/// # Errors
-/// A folder that does not exist, missing permissions, or a full disk; the message names the file.
-pub(super) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let write = || -> std::io::Result<()> {
-        let mut builder = tempfile::Builder::new();
-        builder.suffix(".tmp");
-        // A temporary file is private to its owner; the result should follow the umask like any other file.
-        #[cfg(unix)]
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let mut file = builder.tempfile_in(dir)?;
-        file.write_all(bytes)?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! From 8-bit images to normalised tensors, with random augmentation.
 
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer, images::Image};
-use image::{GrayImage, RgbImage, imageops};
+use image::imageops::{self, FilterType};
+use image::{GrayImage, RgbImage};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
@@ -54,8 +54,14 @@ impl Augment {
             let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
             let size = (scaled(width), scaled(height));
             if size != (width, height) {
-                resized_image = Some(resize_image(image, size));
-                resized_label = label.map(|l| resize_label(l, size));
+                resized_image = Some(imageops::resize(
+                    image,
+                    size.0,
+                    size.1,
+                    FilterType::Triangle,
+                ));
+                resized_label =
+                    label.map(|l| imageops::resize(l, size.0, size.1, FilterType::Nearest));
                 (width, height) = size;
             }
         }
@@ -186,45 +192,6 @@ fn turn_hue([r, g, b]: [f32; 3], turn: f32) -> [f32; 3] {
         let k = (lag + hue).rem_euclid(6.0);
         high - chroma * k.min(4.0 - k).clamp(0.0, 1.0)
     })
-}
-
-fn resize_image(image: &RgbImage, (width, height): (u32, u32)) -> RgbImage {
-    let filter = ResizeAlg::Convolution(FilterType::Bilinear);
-    resize(
-        image.as_raw(),
-        image.dimensions(),
-        (width, height),
-        PixelType::U8x3,
-        filter,
-    )
-    .and_then(|bytes| RgbImage::from_raw(width, height, bytes))
-    .unwrap_or_else(|| imageops::resize(image, width, height, imageops::FilterType::Triangle))
-}
-
-fn resize_label(label: &GrayImage, (width, height): (u32, u32)) -> GrayImage {
-    resize(
-        label.as_raw(),
-        label.dimensions(),
-        (width, height),
-        PixelType::U8,
-        ResizeAlg::Nearest,
-    )
-    .and_then(|bytes| GrayImage::from_raw(width, height, bytes))
-    .unwrap_or_else(|| imageops::resize(label, width, height, imageops::FilterType::Nearest))
-}
-
-fn resize(
-    bytes: &[u8],
-    from: (u32, u32),
-    to: (u32, u32),
-    pixel: PixelType,
-    filter: ResizeAlg,
-) -> Option<Vec<u8>> {
-    let source = fast_image_resize::images::ImageRef::new(from.0, from.1, bytes, pixel).ok()?;
-    let mut target = Image::new(to.0, to.1, pixel);
-    let options = ResizeOptions::new().resize_alg(filter);
-    Resizer::new().resize(&source, &mut target, &options).ok()?;
-    Some(target.into_vec())
 }
 
 /// The whole image as `[3, H, W]`: pixels in [0, 1], minus the mean, over the standard deviation of each channel.

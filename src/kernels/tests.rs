@@ -25,8 +25,12 @@ fn cases() -> impl Strategy<Value = Case> {
     (sizes, walk).prop_flat_map(|((b, d, h, w, classes), (radius, beta, steps, mean))| {
         let values = |n: usize| proptest::collection::vec(-1.0..1.0f32, n);
         let pairs = b * offsets(radius).len() * h * w;
-        (values(b * d * h * w), values(b * classes * h * w), values(pairs)).prop_map(
-            move |(features, scores, upstream)| Case {
+        (
+            values(b * d * h * w),
+            values(b * classes * h * w),
+            values(pairs),
+        )
+            .prop_map(move |(features, scores, upstream)| Case {
                 shape: [b, d, h, w],
                 classes,
                 features,
@@ -38,8 +42,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     steps,
                     distance: if mean { Distance::Mean } else { Distance::Sum },
                 },
-            },
-        )
+            })
     })
 }
 
@@ -69,7 +72,13 @@ fn close(actual: &[f32], expected: &[f64], tolerance: f64) -> Result<(), TestCas
     prop_assert_eq!(actual.len(), expected.len());
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(*a) - e).abs();
-        prop_assert!(error <= tolerance * (1.0 + e.abs()), "entry {}: {} for {}", i, a, e);
+        prop_assert!(
+            error <= tolerance * (1.0 + e.abs()),
+            "entry {}: {} for {}",
+            i,
+            a,
+            e
+        );
     }
     Ok(())
 }
@@ -83,7 +92,11 @@ fn pairs(case: &Case) -> Vec<(usize, usize, usize)> {
             for x in 0..w as i32 {
                 let (y2, x2) = (y + dy, x + dx);
                 if (0..h as i32).contains(&y2) && (0..w as i32).contains(&x2) {
-                    pairs.push((k, y as usize * w + x as usize, y2 as usize * w + x2 as usize));
+                    pairs.push((
+                        k,
+                        y as usize * w + x as usize,
+                        y2 as usize * w + x2 as usize,
+                    ));
                 }
             }
         }
@@ -166,8 +179,13 @@ fn random_walk_equals_the_dense_matrix() {
                 let scores = &case.scores[(batch * case.classes + c) * n..][..n];
                 let mut v: Vec<f64> = scores.iter().map(|v| f64::from(*v)).collect();
                 for _ in 0..case.walk.steps {
-                    let product = |row: &Vec<f64>| -> f64 { row.iter().zip(&v).map(|(a, b)| a * b).sum() };
-                    v = matrix.iter().zip(&sums).map(|(row, sum)| product(row) / sum).collect();
+                    let product =
+                        |row: &Vec<f64>| -> f64 { row.iter().zip(&v).map(|(a, b)| a * b).sum() };
+                    v = matrix
+                        .iter()
+                        .zip(&sums)
+                        .map(|(row, sum)| product(row) / sum)
+                        .collect();
                 }
                 expected.extend(v);
             }
@@ -193,10 +211,16 @@ fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
         let out = random_walk(features(), x.clone(), case.walk);
         let mut grads = (out.clone() * g).sum().backward();
         let transposed = download(x.grad_remove(&mut grads).unwrap());
-        let dot = |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
+        let dot =
+            |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
         let left = dot(&reversed, &download(out.inner()));
         let right = dot(&transposed, &case.scores);
-        prop_assert!((left - right).abs() < 1e-3 * (1.0 + left.abs()), "{} and {}", left, right);
+        prop_assert!(
+            (left - right).abs() < 1e-3 * (1.0 + left.abs()),
+            "{} and {}",
+            left,
+            right
+        );
         Ok(())
     });
 }

@@ -14,6 +14,8 @@ use super::{BARS, JSON, guard, print};
 
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static LOG_FILE: Mutex<Option<File>> = Mutex::new(None);
+/// Lines from before there is a file, such as those about the data set.
+static EARLY: Mutex<String> = Mutex::new(String::new());
 
 /// Starts logging: our own messages to stderr, libraries' only where they are errors.
 ///
@@ -42,11 +44,12 @@ pub fn init_logging(json: bool, verbosity: i8) {
         if record.level() == Level::Warn {
             WARNINGS.fetch_add(1, Ordering::Relaxed);
         }
-        if let Some(file) = guard(&LOG_FILE).as_mut() {
-            let time = timestamp(SystemTime::now());
-            let line = format!("{time} {:5} {}\n", record.level(), one_line(record));
+        let time = timestamp(SystemTime::now());
+        let line = format!("{time} {:5} {}\n", record.level(), one_line(record));
+        match guard(&LOG_FILE).as_mut() {
             // What cannot be logged, for a full disk say, has been on stderr.
-            let _ = file.write_all(line.as_bytes());
+            Some(file) => drop(file.write_all(line.as_bytes())),
+            None => guard(&EARLY).push_str(&line),
         }
     });
     let logger = fern::Dispatch::new()
@@ -62,19 +65,23 @@ fn one_line(record: &log::Record) -> String {
     record.args().to_string().replace('\n', " ")
 }
 
-/// From now on appends every log line, with the time, to the file at `path`.
+/// Appends every log line, with the time, to the file at `path`: those so far, where this is the first file, and those
+/// from now on.
 ///
 /// # Errors
 /// One line where the file cannot be opened.
 pub fn attach_log(path: &Path) -> Result<()> {
     let file = OpenOptions::new().create(true).append(true).open(path);
-    let file = file.map_err(|error| {
+    let mut file = file.map_err(|error| {
         anyhow!(
             "cannot open the log {}: {error}: make its folder writable or choose another one with --out",
             path.display()
         )
     })?;
-    *guard(&LOG_FILE) = Some(file);
+    let mut current = guard(&LOG_FILE);
+    let early = std::mem::take(&mut *guard(&EARLY));
+    let _ = file.write_all(early.as_bytes());
+    *current = Some(file);
     Ok(())
 }
 

@@ -46,9 +46,12 @@ impl Checkpoint {
                 .map(|(name, (shape, values))| (name.as_str(), Tensor { shape, values }));
             let meta = HashMap::from([(META.to_owned(), meta)]);
             match serialize_to_file(tensors, Some(meta), file.path()) {
-                Err(SafeTensorError::IoError(error)) => Err(error.into()),
-                result => Ok(result?),
+                Err(SafeTensorError::IoError(error)) => return Err(error.into()),
+                result => result?,
             }
+            // safetensors has put another file, which only its owner can read, in the place of ours.
+            let usual = file.as_file().metadata()?.permissions();
+            Ok(fs::set_permissions(file.path(), usual)?)
         })
     }
 
@@ -120,7 +123,7 @@ fn unreadable(path: &Path, error: &SafeTensorError) -> anyhow::Error {
         _ => "is damaged",
     };
     anyhow!(
-        "checkpoint {} {what}: delete it to train this stage again, or put a good copy in its place",
+        "checkpoint {} {what}: train its stage again with --again, or put a good copy in its place",
         path.display()
     )
 }
@@ -176,6 +179,10 @@ mod tests {
         assert!(loaded.tensors["w"].1[1].is_sign_negative());
         loaded.save(&b).unwrap();
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
+        let plain = dir.path().join("plain");
+        fs::write(&plain, "").unwrap();
+        let permissions = |path: &Path| path.metadata().unwrap().permissions();
+        assert_eq!(permissions(&a), permissions(&plain));
         loaded.expect(&a, "nano cam 6").unwrap();
         let error = loaded.expect(&a, "nano cam 20").unwrap_err().to_string();
         assert!(error.contains("nano cam 6, not nano cam 20"), "{error}");

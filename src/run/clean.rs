@@ -27,8 +27,13 @@ pub(super) fn is_empty(path: &Path) -> Result<bool> {
     Ok(entries(path)?.iter().all(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name == super::LOCK || name.starts_with(files::TEMPORARY_PREFIX)
+        name == super::LOCK || is_unfinished(&name)
     }))
+}
+
+/// Whether a file of this name is ours, or safetensors', and was not whole when the run was killed.
+fn is_unfinished(name: &str) -> bool {
+    name.starts_with(files::TEMPORARY_PREFIX) || name.starts_with(".tmp")
 }
 
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
@@ -59,11 +64,7 @@ pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
         } else {
             Vec::new()
         } {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with(files::TEMPORARY_PREFIX)
-            {
+            if is_unfinished(&entry.file_name().to_string_lossy()) {
                 remove(&entry.path())?;
             }
         }

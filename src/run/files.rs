@@ -167,7 +167,7 @@ pub fn read_maps(path: &Path) -> Result<Maps> {
     read().map_err(|error| {
         let cause = format!("{error:#}").replace('\n', " ");
         anyhow!(
-            "cannot read the score maps {}: {cause}: delete the file and run the stage that makes it again",
+            "cannot read the score maps {}: {cause}: run the stage that makes them with --again",
             path.display()
         )
     })

@@ -187,7 +187,11 @@ fn arguments_that_make_no_sense_are_refused() {
         }
         let _ = fs::remove_dir_all(dir.path().join("run"));
     }
-    for args in [&["run", "--device", "tpu"][..], &["run", "--seed", "x"], &["dance"]] {
+    for args in [
+        &["run", "--device", "tpu"][..],
+        &["run", "--seed", "x"],
+        &["dance"],
+    ] {
         let ran = weakseg(dir.path(), args);
         assert_eq!(ran.code, Some(2), "{}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(args[args.len() - 1]));

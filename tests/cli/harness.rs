@@ -63,8 +63,8 @@ pub fn small_shapes(folder: &Path, args: &[&str]) -> Ran {
     weakseg(folder, &[args, &SMALL, &SMALL_SHAPES].concat())
 }
 
-/// Under the limits that the shell commands `limits` set, on systems with a Unix shell.
-#[cfg(unix)]
+/// Under the limits that the shell commands `limits` set.
+#[cfg(target_os = "linux")]
 pub fn limited(folder: &Path, limits: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("sh");
     let script = format!("{limits}; exec \"$@\"");
@@ -125,16 +125,18 @@ impl Ran {
     }
 }
 
-/// The bytes of every file below `folder`, by path relative to it with `/`.
+/// The bytes of every file below `folder` but the lock, by path relative to it with `/`.
 pub fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(next) = folders.pop() {
         for entry in fs::read_dir(&next).unwrap() {
             let path = entry.unwrap().path();
+            // Windows lets nobody read a file that is locked.
+            let is_lock = path.ends_with(".lock");
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if !is_lock {
                 let name = path.strip_prefix(folder).unwrap().to_string_lossy();
                 found.insert(name.replace('\\', "/"), fs::read(&path).unwrap());
             }

@@ -11,8 +11,8 @@ use image::{ImageFormat, RgbImage};
 use rayon::prelude::*;
 
 use super::super::decode::write_mask;
-use super::super::files::write_atomically;
 use super::super::{Data, Split};
+use crate::run::files::write_bytes;
 
 /// Writes a data set as a VOC-style folder that reads back to the same pixels, tags and masks.
 ///
@@ -56,7 +56,7 @@ pub fn write_voc(data: &Data, dir: &Path, on_item: &(dyn Fn(usize, usize) + Sync
             on_item(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             anyhow::Ok(())
         })?;
-    write_atomically(
+    write_bytes(
         &dir.join("classes.txt"),
         (data.classes.join("\n") + "\n").as_bytes(),
     )?;
@@ -68,7 +68,7 @@ pub fn write_voc(data: &Data, dir: &Path, on_item: &(dyn Fn(usize, usize) + Sync
         let path = dir
             .join("ImageSets/Segmentation")
             .join(format!("{list}.txt"));
-        write_atomically(&path, lines.as_bytes())?;
+        write_bytes(&path, lines.as_bytes())?;
     }
     Ok(())
 }
@@ -81,7 +81,7 @@ fn write_item(split: &Split, index: usize, classes: &[String], dir: &Path) -> Re
     image
         .write_to(&mut bytes, ImageFormat::Png)
         .map_err(|e| anyhow!("cannot write {}: {e}", path.display()))?;
-    write_atomically(&path, bytes.get_ref())?;
+    write_bytes(&path, bytes.get_ref())?;
     if let Some(mask) = split.mask(index)? {
         write_mask(
             dir.join("SegmentationClass").join(format!("{name}.png")),
@@ -90,7 +90,7 @@ fn write_item(split: &Split, index: usize, classes: &[String], dir: &Path) -> Re
     }
     let tags = split.tags(index).iter().filter_map(|&t| classes.get(t));
     let xml = annotation(name, &image, tags);
-    write_atomically(
+    write_bytes(
         &dir.join("Annotations").join(format!("{name}.xml")),
         xml.as_bytes(),
     )

@@ -50,10 +50,7 @@ impl Default for ShapesOptions {
             size: 96,
             train: 1500,
             val: 150,
-            hue_noise: std::env::var("WEAKSEG_HUE")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(0.13),
+            hue_noise: 0.055,
         }
     }
 }

@@ -43,7 +43,11 @@ impl Nano {
             let y = f.conv(name, x.clone(), stride, dilation, false);
             let y = f.norm_relu(&format!("{name}.bn"), y);
             // Shortcuts where they cost nothing: training from scratch has few steps.
-            x = if input == output && stride == 1 { x + y } else { y };
+            x = if input == output && stride == 1 {
+                x + y
+            } else {
+                y
+            };
             if matches!(name, "conv4" | "conv6") {
                 levels.push(x.clone());
             }
