@@ -1,10 +1,10 @@
-//! Choosing the device to compute on, and describing what there is.
+//! Choosing the device to compute on, describing what there is, and reading results back.
 
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Result, bail};
-use burn::tensor::{Device, DeviceKind};
+use anyhow::{Result, anyhow, bail};
+use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl::config::autotune::AutotuneLevel;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use serde::Serialize;
@@ -273,4 +273,18 @@ pub fn buffer_limit(chosen: &Chosen) -> Option<u64> {
         .iter()
         .find(|l| l.name == "max_storage_buffer_binding_size")?;
     Some(limit.available)
+}
+
+/// Copies a tensor to host memory.
+///
+/// # Errors
+/// Where the device failed to compute it, or ran out of memory.
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor
+        .try_into_data()
+        .map_err(|e| format!("{e}"))
+        .and_then(|data| data.try_to_vec::<f32>().map_err(|e| format!("{e:?}")))
+        .map_err(|e| {
+            anyhow!("the device gave no result: {e}: try a smaller batch, or --device cpu")
+        })
 }

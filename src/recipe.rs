@@ -200,13 +200,22 @@ impl Recipe {
             };
             parse(text, name_or_path)?
         };
-        for text in overrides {
-            recipe = overrides::apply(&recipe, text)?;
-        }
-        recipe
-            .check()
+        recipe = recipe
+            .with(overrides)
             .with_context(|| format!("recipe {name_or_path}"))?;
         Ok(recipe)
+    }
+
+    /// This recipe with `overrides`, each a `key=value`.
+    ///
+    /// # Errors
+    /// Where a key is unknown or a value does not fit.
+    pub fn with(mut self, overrides: &[String]) -> Result<Self> {
+        for text in overrides {
+            self = overrides::apply(&self, text)?;
+        }
+        self.check()?;
+        Ok(self)
     }
 
     /// The recipe as a TOML table, each f32 as the shortest decimal that reads back to it.

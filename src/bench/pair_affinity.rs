@@ -5,8 +5,8 @@ use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
 use super::{Outcome, compare};
 use crate::device::Chosen;
+use crate::device::download;
 use crate::kernels::{Distance, offsets, pair_affinity};
-use crate::stages::inference::download;
 
 const CHANNELS: usize = 448;
 const SIDE: usize = 56;

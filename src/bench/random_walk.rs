@@ -5,8 +5,8 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::{Outcome, compare};
 use crate::device::Chosen;
+use crate::device::download;
 use crate::kernels::{Distance, Walk, offsets, pair_affinity, random_walk};
-use crate::stages::inference::download;
 
 const CHANNELS: usize = 448;
 const CLASSES: usize = 5;

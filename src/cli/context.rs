@@ -1,5 +1,6 @@
 //! The arguments that all stages share, and the [`Context`] made of them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -64,6 +65,14 @@ fn kind(text: &str) -> Result<Kind, String> {
     }
 }
 
+/// A path without the slashes behind it: `photos/` and `photos` are one data set.
+fn trimmed(path: &str) -> String {
+    match path.trim_end_matches(['/', std::path::MAIN_SEPARATOR]) {
+        "" => path.into(),
+        trimmed => trimmed.into(),
+    }
+}
+
 /// A context with the names that its run directory records.
 pub struct Opened {
     /// For the stages.
@@ -101,7 +110,8 @@ impl Common {
         let options = DataOptions {
             data: self
                 .data
-                .clone()
+                .as_deref()
+                .map(trimmed)
                 .or_else(|| text("data"))
                 .unwrap_or_else(|| "shapes".into()),
             kind: self.data_kind.or_else(|| kind(&text("data_kind")?).ok()),
@@ -123,7 +133,7 @@ impl Common {
         let mut data = data::open(&options)?;
         verify(&mut data)?;
         check(&data)?;
-        let config = config(&method, &options, seed, &data.classes, &recipe);
+        let config = config(&method, &options, seed, &data, &recipe);
         let mode = if self.fresh {
             Mode::Fresh
         } else {
@@ -154,10 +164,13 @@ impl Common {
             overrides.push(format!("crf={crf}"));
         }
         match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {
-            (None, Some(table)) if overrides.is_empty() => table
-                .clone()
-                .try_into()
-                .context("the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh"),
+            (None, Some(table)) => {
+                let recipe: Recipe = table
+                    .clone()
+                    .try_into()
+                    .context("the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh")?;
+                recipe.with(&overrides)
+            }
             (recipe, _) => Recipe::load(recipe.as_deref().unwrap_or(default), &overrides),
         }
     }
@@ -172,13 +185,7 @@ fn stored(out: &Path) -> Result<Option<Table>> {
 }
 
 /// Everything that decides a run's results.
-fn config(
-    method: &str,
-    options: &DataOptions,
-    seed: u64,
-    classes: &[String],
-    recipe: &Recipe,
-) -> Table {
+fn config(method: &str, options: &DataOptions, seed: u64, data: &Data, recipe: &Recipe) -> Table {
     let mut table = Table::new();
     let mut put = |key: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -195,10 +202,27 @@ fn config(
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));
     table.insert("seed".into(), Value::Integer(seed as i64));
-    let classes = classes.iter().cloned().map(Value::String).collect();
+    table.insert("images".into(), Value::String(images(data)));
+    let classes = data.classes.iter().cloned().map(Value::String).collect();
     table.insert("classes".into(), Value::Array(classes));
     table.insert("recipe".into(), Value::Table(recipe.to_table()));
     table
+}
+
+/// Numbers of images, and a digest of their names and tags, so that a run is not continued on other images.
+fn images(data: &Data) -> String {
+    let mut hasher = DefaultHasher::new();
+    for split in [&data.train, &data.val] {
+        for i in split.indices() {
+            (split.name(i), split.tags(i)).hash(&mut hasher);
+        }
+    }
+    format!(
+        "{} training, {} validation, digest {:016x}",
+        data.train.len(),
+        data.val.len(),
+        hasher.finish()
+    )
 }
 
 /// Looks at every image before hours are spent on them.

@@ -8,16 +8,21 @@ use anyhow::Result;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
-use image::RgbImage;
 use image::imageops::FilterType;
+use image::{ImageBuffer, Luma, RgbImage};
+use ndarray::Array4;
+use rayon::prelude::*;
 
 use crate::data::normalize;
+use crate::device::download;
 use crate::recipe::Input;
 
 /// Images decoded ahead.
 const AHEAD: usize = 16;
 /// The longest side that networks see, in pixels; larger images are scaled down and their results back up.
 const MAX_SIDE: u32 = 1024;
+/// Most pixels in one batch, whatever the recipe's batch size.
+const MAX_BATCH_PIXELS: u64 = 2 << 20;
 
 /// Images `items` read by `read` on a thread of its own, in batches of at most `size` neighbours of one size.
 /// `work` gets each batch as (item, image) pairs; an image that cannot be read goes to `skip`, and the rest go on.
@@ -49,7 +54,9 @@ pub fn batches<T: Copy + Send + Sync>(
             let fits = batch
                 .first()
                 .is_none_or(|(_, first)| first.dimensions() == image.dimensions());
-            if !fits || batch.len() == size.max(1) {
+            let (w, h) = network_size(image.dimensions());
+            let room = (MAX_BATCH_PIXELS / (u64::from(w) * u64::from(h))).max(1) as usize;
+            if !fits || batch.len() >= size.max(1).min(room) {
                 work(&batch)?;
                 batch.clear();
             }
@@ -63,7 +70,17 @@ pub fn batches<T: Copy + Send + Sync>(
     })
 }
 
-/// Images of one size → `[B, 3, H, W]`, normalised, scaled down to [`MAX_SIDE`] where larger.
+/// The size (width, height) at which networks see an image: its own, or scaled down to [`MAX_SIDE`].
+pub fn network_size((w, h): (u32, u32)) -> (u32, u32) {
+    let scale = f64::from(MAX_SIDE) / f64::from(w.max(h).max(1));
+    if scale >= 1.0 {
+        return (w, h);
+    }
+    let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+    (fit(w), fit(h))
+}
+
+/// Images of one size → `[B, 3, h, w]` at their [`network_size`], normalised.
 pub fn upload<'a>(
     images: impl Iterator<Item = &'a RgbImage>,
     input: &Input,
@@ -72,16 +89,12 @@ pub fn upload<'a>(
     let mut values = Vec::new();
     let (mut b, mut size) = (0, (0, 0));
     for image in images {
-        let (w, h) = image.dimensions();
-        let scale = f64::from(MAX_SIDE) / f64::from(w.max(h));
-        if scale < 1.0 {
-            let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
-            let small = image::imageops::resize(image, fit(w), fit(h), FilterType::Triangle);
-            size = small.dimensions();
-            values.extend(normalize(&small, input.mean, input.std));
-        } else {
-            size = (w, h);
+        size = network_size(image.dimensions());
+        if size == image.dimensions() {
             values.extend(normalize(image, input.mean, input.std));
+        } else {
+            let small = image::imageops::resize(image, size.0, size.1, FilterType::Triangle);
+            values.extend(normalize(&small, input.mean, input.std));
         }
         b += 1;
     }
@@ -101,17 +114,17 @@ pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
     interpolate(x, options)
 }
 
-/// Mean of `map(images)` over `scales` and, where `flip`, mirrored images, at `size` (height, width).
+/// Mean of `map(images)` over `scales` and, where `flip`, mirrored images.
 ///
-/// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, size]`.
+/// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, H, W]`.
 pub fn multi_scale(
     images: Tensor<4>,
     scales: &[f32],
     flip: bool,
-    size: [usize; 2],
     map: impl Fn(Tensor<4>) -> Tensor<4>,
 ) -> Tensor<4> {
     let [b, _, h, w] = images.dims();
+    let size = [h, w];
     let mut sum: Option<Tensor<4>> = None;
     for scale in scales {
         let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
@@ -136,10 +149,25 @@ pub fn multi_scale(
     }
 }
 
-/// Copies a tensor to host memory.
-pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor
-        .into_data()
-        .try_to_vec::<f32>()
-        .map_err(|e| anyhow::anyhow!("cannot read a result back from the device: {e:?}"))
+/// Copies maps `[B, C, h, w]` to host memory and enlarges them to `size` (width, height) where that is larger: there,
+/// because results at the size of a large photograph need not fit the device.
+pub fn download_maps(maps: Tensor<4>, (width, height): (u32, u32)) -> Result<Array4<f32>> {
+    let [b, c, h, w] = maps.dims();
+    let values = download(maps)?;
+    let (full_w, full_h) = (width as usize, height as usize);
+    if (h, w) == (full_h, full_w) {
+        return Ok(Array4::from_shape_vec((b, c, h, w), values)?);
+    }
+    let planes: Vec<f32> = values
+        .par_chunks_exact((h * w).max(1))
+        .flat_map_iter(|plane| {
+            let plane = ImageBuffer::<Luma<f32>, _>::from_raw(w as u32, h as u32, plane.to_vec());
+            plane
+                .map(|p| {
+                    image::imageops::resize(&p, width, height, FilterType::Triangle).into_raw()
+                })
+                .unwrap_or_default()
+        })
+        .collect();
+    Ok(Array4::from_shape_vec((b, c, full_h, full_w), planes)?)
 }

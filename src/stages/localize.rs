@@ -4,7 +4,7 @@ use anyhow::{Result, ensure};
 use image::RgbImage;
 use ndarray::{Array3, ArrayView3, Axis};
 
-use super::inference::{batches, download, multi_scale, upload};
+use super::inference::{batches, download_maps, multi_scale, upload};
 use super::{Context, Stage, classify};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -56,18 +56,15 @@ fn maps(
     batch: &[(usize, RgbImage)],
 ) -> Result<ndarray::Array4<f32>> {
     let settings = &context.recipe.cam;
-    let (w, h) = batch[0].1.dimensions();
-    let size = [h as usize, w as usize];
     let images = upload(
         batch.iter().map(|(_, image)| image),
         &context.recipe.input,
         &context.device,
     );
-    let maps = multi_scale(images, &settings.scales, settings.flip, size, |x| {
+    let maps = multi_scale(images, &settings.scales, settings.flip, |x| {
         network.maps(&Forward::new(parameters, Mode::Inference), x)
     });
-    let [b, c, h, w] = maps.dims();
-    let mut maps = ndarray::Array4::from_shape_vec((b, c, h, w), download(maps)?)?;
+    let mut maps = download_maps(maps, batch[0].1.dimensions())?;
     if settings.square_root {
         maps.mapv_inplace(f32::sqrt);
     }

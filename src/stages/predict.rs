@@ -7,7 +7,7 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array4;
 
 use super::background::winners;
-use super::inference::{batches, download, multi_scale, upload};
+use super::inference::{batches, download_maps, multi_scale, upload};
 use super::{Context, Stage, segment};
 use crate::data::Split;
 use crate::data::decode::write_mask;
@@ -51,15 +51,12 @@ impl<'a> Predictor<'a> {
         let Some(first) = images.first() else {
             return Ok(Array4::zeros((0, 0, 0, 0)));
         };
-        let (w, h) = first.dimensions();
-        let size = [h as usize, w as usize];
         let x = upload(images.iter().copied(), self.input, &self.device);
-        let out = multi_scale(x, &self.settings.scales, self.settings.flip, size, |x| {
+        let out = multi_scale(x, &self.settings.scales, self.settings.flip, |x| {
             let forward = Forward::new(&self.parameters, Mode::Inference);
             softmax(self.network.scores(&forward, x), 1)
         });
-        let [b, c, h, w] = out.dims();
-        Ok(Array4::from_shape_vec((b, c, h, w), download(out)?)?)
+        download_maps(out, first.dimensions())
     }
 
     /// Masks of images of one size.

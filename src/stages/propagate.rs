@@ -6,7 +6,7 @@ use image::RgbImage;
 use ndarray::{Array4, ArrayView3, Axis, s};
 
 use super::background::with_background;
-use super::inference::{batches, download, resize, upload};
+use super::inference::{batches, download_maps, network_size, resize, upload};
 use super::{Context, Stage, affinity};
 use crate::kernels::{Walk, random_walk};
 use crate::models::Network;
@@ -73,7 +73,8 @@ fn walked(
     batch: &[(usize, RgbImage)],
     cams: &[Maps],
 ) -> Result<Array4<f32>> {
-    let (w, h) = batch[0].1.dimensions();
+    let size = batch[0].1.dimensions();
+    let (w, h) = network_size(size);
     let images = upload(
         batch.iter().map(|(_, image)| image),
         &context.recipe.input,
@@ -104,10 +105,7 @@ fn walked(
     };
     let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
     let out = resize(out, [h as usize, w as usize]);
-    Ok(Array4::from_shape_vec(
-        (b, classes, h as usize, w as usize),
-        download(out)?,
-    )?)
+    download_maps(out, size)
 }
 
 /// Mean of `map` over the cell (y of rows, x of columns): average pooling to any size.

@@ -13,6 +13,7 @@ pub use optimizer::{Group, Optimizer, Rule};
 pub use schedule::Schedule;
 
 use crate::data::{Augment, Batch, Labels, Loader, LoaderOptions, Split};
+use crate::device::download;
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::{Parameters, Role, Value};
@@ -252,10 +253,7 @@ fn augment(training: &Training, input: &Input) -> Augment {
 
 fn read_losses(losses: &Losses) -> Result<Vec<f32>> {
     let parts = losses.iter().map(|(_, t)| t.clone().inner()).collect();
-    Tensor::cat(parts, 0)
-        .into_data()
-        .try_to_vec::<f32>()
-        .map_err(|e| anyhow::anyhow!("cannot read the losses back from the device: {e:?}"))
+    download(Tensor::cat(parts, 0))
 }
 
 fn save(
@@ -320,7 +318,7 @@ fn restore_parameters(
 pub fn load(network: &Network, path: &Path, device: &Device) -> Result<Parameters> {
     ensure!(
         path.exists(),
-        "{} does not exist: run the stage that trains this network first",
+        "{} does not exist: run the stage that trains this network, with --again where it is finished",
         path.display()
     );
     let checkpoint = Checkpoint::load(path)?;

@@ -12,9 +12,9 @@ const LAYERS: [(&str, usize, usize, usize, usize); 7] = [
     ("conv2", 16, 24, 1, 1),
     ("conv3", 24, 48, 2, 1),
     ("conv4", 48, 48, 1, 1),
-    ("conv5", 48, 64, 1, 2),
-    ("conv6", 64, 64, 1, 4),
-    ("conv7", 64, 96, 1, 2),
+    ("conv5", 48, 64, 1, 1),
+    ("conv6", 64, 64, 1, 2),
+    ("conv7", 64, 96, 1, 1),
 ];
 
 /// The nano backbone.

@@ -15,7 +15,7 @@ const DROPOUT: f32 = 0.5;
 /// Hidden channels and dilation for a backbone: 512 and 12 for ResNet38.
 fn shape(backbone: Backbone) -> (usize, usize) {
     match backbone {
-        Backbone::Nano(_) => (64, 2),
+        Backbone::Nano(_) => (64, 4),
         Backbone::ResNet38(b) => (512 / b.divisor, 12),
     }
 }
