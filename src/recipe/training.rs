@@ -35,6 +35,8 @@ pub enum Optimizer {
         beta2: f32,
         /// Share of the steps in which the rate rises, in [0, 1].
         warmup: f32,
+        /// Factor on the rate of the head; a mean over the image leaves a classifier small gradients.
+        fresh_lr_factor: f32,
     },
     /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power`, for pretrained backbones.
     Sgd {
@@ -80,6 +82,7 @@ impl Optimizer {
                 beta1: 0.9,
                 beta2: 0.999,
                 warmup: 0.3,
+                fresh_lr_factor: 1.0,
             }),
             "sgd" => Some(Self::Sgd {
                 lr: 0.1,

@@ -93,7 +93,13 @@ fn page(context: &Context, summary: &Summary) -> Result<Report> {
             line("Classes", context.classes().to_string()),
             line("Backbone", context.recipe.backbone.name.clone()),
             line("Seed", context.seed.to_string()),
-            line("Device", context.device_line.clone()),
+            line(
+                "Device",
+                context
+                    .device_line
+                    .trim_start_matches("device: ")
+                    .to_string(),
+            ),
         ],
         stages: summary.ordered.clone(),
         classes: context.data.classes.clone(),

@@ -60,8 +60,16 @@ pub struct Fit<'a> {
 pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: Role) -> Group {
     let decays = role == Role::Kernel;
     match settings {
-        OptimizerSettings::Adamw { weight_decay, .. } => Group {
-            rate: 1.0,
+        OptimizerSettings::Adamw {
+            weight_decay,
+            fresh_lr_factor,
+            ..
+        } => Group {
+            rate: if network.is_head(name) {
+                *fresh_lr_factor
+            } else {
+                1.0
+            },
             decay: if decays { *weight_decay } else { 0.0 },
         },
         OptimizerSettings::Sgd {
