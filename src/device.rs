@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use anyhow::{Result, anyhow, bail};
 use burn::tensor::{Device, DeviceKind, Tensor};
@@ -54,9 +55,9 @@ pub struct Adapter {
     pub driver: String,
     /// What our kernels need, against what the adapter has.
     pub limits: Vec<Limit>,
-    /// How burn names it; `None` for one that burn's choice of graphics API does not reach.
+    /// How burn names it.
     #[serde(skip)]
-    pub selector: Option<DeviceKind>,
+    pub selector: DeviceKind,
 }
 
 /// A limit that the kernels need.
@@ -106,21 +107,34 @@ impl fmt::Display for Chosen {
     }
 }
 
-/// All adapters that the graphics API for this system reports, in the order that `gpu:N` counts them in.
-pub fn adapters() -> Vec<Adapter> {
-    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
-    // The graphics API that burn's automatic choice takes on each system.
-    descriptor.backends = if cfg!(target_os = "macos") {
-        wgpu::Backends::METAL
-    } else {
-        descriptor.backends & (wgpu::Backends::VULKAN | wgpu::Backends::DX12)
-    };
+/// All adapters of the graphics API that burn settles on for this system, in the order that `gpu:N` counts them in.
+pub fn adapters() -> &'static [Adapter] {
+    // Once per process: some Vulkan loaders crash when instances come and go on several threads.
+    static ADAPTERS: OnceLock<Vec<Adapter>> = OnceLock::new();
+    ADAPTERS.get_or_init(|| {
+        let apis: &[wgpu::Backends] = if cfg!(target_os = "macos") {
+            &[wgpu::Backends::METAL]
+        } else if cfg!(target_os = "windows") {
+            &[wgpu::Backends::VULKAN, wgpu::Backends::DX12]
+        } else {
+            &[wgpu::Backends::VULKAN]
+        };
+        let found: Vec<Vec<Adapter>> = apis.iter().map(|api| adapters_of(*api)).collect();
+        // The first API with a GPU, else the first with anything: a card that two APIs report is one card.
+        let with_gpu = found.iter().position(|a| a.iter().any(Adapter::is_gpu));
+        let any = found.iter().position(|a| !a.is_empty());
+        with_gpu.or(any).map_or_else(Vec::new, |i| found[i].clone())
+    })
+}
+
+fn adapters_of(api: wgpu::Backends) -> Vec<Adapter> {
+    let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
+    descriptor.backends = api;
     let instance = wgpu::Instance::new(descriptor);
-    let found = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let mut counts = [0usize; 3];
-    found
-        .into_iter()
-        .map(|adapter| describe(&adapter, &mut counts))
+    pollster::block_on(instance.enumerate_adapters(api))
+        .iter()
+        .map(|adapter| describe(adapter, &mut counts))
         .collect()
 }
 
@@ -180,7 +194,7 @@ fn describe(adapter: &wgpu::Adapter, counts: &mut [usize; 3]) -> Adapter {
                 limits.max_storage_buffer_binding_size,
             ),
         ],
-        selector: Some(selector),
+        selector,
     }
 }
 
@@ -205,7 +219,11 @@ pub fn choose(choice: Choice) -> Result<Chosen> {
         Choice::Gpu(n) => {
             let gpus: Vec<&Adapter> = adapters.iter().filter(|a| a.is_gpu()).collect();
             match gpus.get(n) {
-                Some(adapter) => Ok(on(adapter, "as asked")),
+                Some(adapter) if adapter.is_fit() => Ok(on(adapter, "as asked")),
+                Some(adapter) => bail!(
+                    "--device gpu:{n}: {} lacks what the kernels need, see `weakseg devices`; use --device cpu",
+                    adapter.name
+                ),
                 None => bail!(
                     "--device gpu:{n}: {} GPUs found; see `weakseg devices`, or use --device cpu or vulkan",
                     gpus.len()
@@ -222,6 +240,9 @@ pub fn choose(choice: Choice) -> Result<Chosen> {
             ];
             match order.into_iter().find_map(pick) {
                 Some(adapter) => Ok(on(adapter, "the first adapter found, software included")),
+                None if !adapters.is_empty() => bail!(
+                    "--device vulkan: no adapter has what the kernels need, see `weakseg devices`; use --device cpu"
+                ),
                 None => bail!(
                     "--device vulkan: no adapter found; on Debian or Ubuntu: apt-get install libvulkan1 mesa-vulkan-drivers"
                 ),
@@ -240,7 +261,7 @@ fn cpu(why: &str) -> Chosen {
 }
 
 /// Has the tuner take one sample of few candidates: on a software adapter a kernel takes so long that tuning costs more
-/// than it gains. The user's own cubecl.toml and CUBECL_AUTOTUNE_LEVEL still count.
+/// than it gains. CUBECL_AUTOTUNE_LEVEL in the environment still counts.
 fn tune_little() {
     let mut config = CubeClRuntimeConfig::from_current_dir();
     config.autotune.level = AutotuneLevel::Minimal;
@@ -255,9 +276,8 @@ fn on(adapter: &Adapter, why: &str) -> Chosen {
     if !adapter.is_gpu() {
         tune_little();
     }
-    let selector = adapter.selector.clone().unwrap_or_default();
     Chosen {
-        device: Device::wgpu(selector),
+        device: Device::wgpu(adapter.selector.clone()),
         reason: format!(
             "device: {}, {}, {} ({why})",
             adapter.name, adapter.kind, adapter.backend

@@ -14,6 +14,7 @@ pub use logging::{attach_log, init_logging, timestamp, warning_count};
 /// All bars, so that log lines can be printed between them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 static JSON: AtomicBool = AtomicBool::new(false);
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Without a terminal, work shorter than this is not mentioned.
 const QUIET: Duration = Duration::from_secs(2);
@@ -31,10 +32,10 @@ pub struct Bar {
 /// Starts the progress of work with `total` items named `unit` in the plural ("images"), called `label`.
 ///
 /// On a terminal it is a bar with rate and time left; elsewhere, and with `--json`, lines on stderr at most every
-/// ten seconds, and none for work of less than two.
+/// ten seconds, and none for work of less than two. With `-q` it is not mentioned at all.
 pub fn bar(total: u64, unit: &str, label: &str) -> Bar {
-    let terminal = std::io::stderr().is_terminal() && !JSON.load(Ordering::Relaxed);
-    let drawn = terminal.then(|| {
+    let hidden = JSON.load(Ordering::Relaxed) || SILENT.load(Ordering::Relaxed);
+    let drawn = (std::io::stderr().is_terminal() && !hidden).then(|| {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         BARS.add(
@@ -71,7 +72,7 @@ impl Bar {
         if let Some(drawn) = &self.drawn {
             drawn.finish_and_clear();
         }
-        BARS.suspend(|| print(last));
+        BARS.suspend(|| say(last));
     }
 
     fn update(&self, change: impl FnOnce(&mut State, Instant)) {
@@ -83,7 +84,7 @@ impl Bar {
                 drawn.set_position(state.done);
                 drawn.set_message(state.numbers(now));
             }
-            None => print(state.due(now)),
+            None => say(state.due(now)),
         }
     }
 }
@@ -210,6 +211,13 @@ fn clock(seconds: f64) -> String {
 /// A panic elsewhere while the lock was held leaves nothing half done here.
 fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Prints a line about progress, where such lines are wanted.
+fn say(line: Option<String>) {
+    if !SILENT.load(Ordering::Relaxed) {
+        print(line);
+    }
 }
 
 /// A closed stderr is no reason to stop, so the result of writing to it is dropped.

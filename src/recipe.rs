@@ -10,6 +10,8 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::data::ShapesOptions;
+
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by short name.
@@ -57,7 +59,7 @@ pub struct Recipe {
     /// Inference of the segmentation network.
     pub predict: Predict,
     /// Size of the built-in data set.
-    pub shapes: ShapesSize,
+    pub shapes: ShapesOptions,
 }
 
 /// A backbone and where its weights come from.
@@ -77,6 +79,8 @@ pub struct Backbone {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
+    /// Images whose longer side exceeds this many pixels are scaled down to it, in training and after; 0 = no limit.
+    pub max_side: u32,
     /// Per RGB channel, in [0, 1].
     pub mean: [f32; 3],
     /// Per RGB channel, positive.
@@ -159,18 +163,6 @@ pub struct Predict {
     pub flip: bool,
     /// Images of one shape per forward pass.
     pub batch: usize,
-}
-
-/// Size of the built-in data set `shapes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ShapesSize {
-    /// Training images.
-    pub train: usize,
-    /// Validation images.
-    pub val: usize,
-    /// Side of the square images, pixels.
-    pub size: u32,
 }
 
 impl Recipe {

@@ -20,19 +20,27 @@ fn agree(on: &On, select: impl Fn(&Golden) -> bool) {
     let mut checked = 0;
     let mut failed = Vec::new();
     for path in file::all() {
-        let golden = Golden::read(&path);
-        match check::find(&golden.name) {
-            None => println!("{}: nothing here computes this yet", golden.name),
+        let mut golden = Golden::open(&path);
+        match check::find(&golden) {
+            None => println!("{}: nothing here computes this yet", path.display()),
             Some(_) if !select(&golden) => {}
             Some(check) => {
                 checked += 1;
-                if catch_unwind(AssertUnwindSafe(|| check(&golden, on))).is_err() {
+                let agrees = AssertUnwindSafe(|| {
+                    golden.decode();
+                    check(&golden, on);
+                });
+                if catch_unwind(agrees).is_err() {
                     failed.push(golden.name);
                 }
             }
         }
     }
-    assert!(checked > 0, "no golden file matches any check");
+    // Another folder need not have files of every kind.
+    assert!(
+        checked > 0 || file::is_elsewhere(),
+        "no golden file matches any check"
+    );
     assert!(
         failed.is_empty(),
         "{} of {checked} disagree: {failed:?}",

@@ -1,13 +1,12 @@
 //! The arguments that all stages share, and the [`Context`] made of them.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use toml::{Table, Value};
 
-use crate::data::{self, Data, DataOptions, Kind, ShapesOptions};
+use crate::data::{self, Data, DataOptions, Kind};
 use crate::device::{self, Choice};
 use crate::progress;
 use crate::recipe::Recipe;
@@ -46,7 +45,7 @@ pub struct Common {
     #[arg(long, value_name = "PRESET")]
     pub crf: Option<String>,
     /// Decides everything that is random, the built-in data set included [default: 0]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
@@ -101,7 +100,7 @@ impl Common {
             .map(String::from)
             .or_else(|| text("method"))
             .unwrap_or_else(|| "affinitynet".into());
-        crate::methods::pipeline(&method)?;
+        let pipeline = crate::methods::pipeline(&method)?;
         let recipe = self.recipe(stored.as_ref(), recipe)?;
         let seed = self
             .seed
@@ -119,12 +118,7 @@ impl Common {
             train_list: self.train_list.clone().or_else(|| text("train_list")),
             val_list: self.val_list.clone().or_else(|| text("val_list")),
             val: self.val.clone().or_else(|| text("val").map(PathBuf::from)),
-            shapes: ShapesOptions {
-                train: recipe.shapes.train,
-                val: recipe.shapes.val,
-                size: recipe.shapes.size,
-                ..ShapesOptions::default()
-            },
+            shapes: recipe.shapes.clone(),
         };
         let out = self.out.clone().unwrap_or_else(|| {
             let name = Path::new(&options.data).file_name().unwrap_or_default();
@@ -149,6 +143,7 @@ impl Common {
                 data,
                 run,
                 device: chosen.device,
+                pipeline,
                 seed,
                 supervised: method == "supervised",
                 device_line: chosen.reason,
@@ -211,17 +206,21 @@ fn config(method: &str, options: &DataOptions, seed: u64, data: &Data, recipe: &
 
 /// Numbers of images, and a digest of their names and tags, so that a run is not continued on other images.
 fn images(data: &Data) -> String {
-    let mut hasher = DefaultHasher::new();
+    // FNV-1a: the same in every version of Rust.
+    let mut digest = 0xcbf2_9ce4_8422_2325u64;
     for split in [&data.train, &data.val] {
         for i in split.indices() {
-            (split.name(i), split.tags(i)).hash(&mut hasher);
+            let line = format!("{} {:?}\n", split.name(i), split.tags(i));
+            for byte in line.bytes() {
+                digest = (digest ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
         }
     }
     format!(
         "{} training, {} validation, digest {:016x}",
         data.train.len(),
         data.val.len(),
-        hasher.finish()
+        digest
     )
 }
 

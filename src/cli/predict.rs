@@ -21,7 +21,7 @@ use crate::report;
 use crate::run::RunDir;
 use crate::run::files::replace;
 use crate::stages::Stage;
-use crate::stages::inference::batches;
+use crate::stages::inference::{batches, passes};
 use crate::stages::predict::Predictor;
 use crate::train;
 
@@ -74,6 +74,15 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let outputs = outputs(&images, &to, args.overlay)?;
     let source = RunDir::read(&args.out)?;
     let (recipe, classes) = configuration(&source)?;
+    let segment = Stage::Segment.name();
+    ensure!(
+        source
+            .stages()
+            .iter()
+            .any(|s| s.name == segment && s.finished),
+        "the run {0} has not finished its stage {segment}: run `weakseg run --out {0}` first",
+        args.out.display()
+    );
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
     let network = Network {
@@ -82,7 +91,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             classes: classes.len(),
         },
     };
-    let checkpoint = source.folder(Stage::Segment.name()).join(train::CHECKPOINT);
+    let checkpoint = source.folder(segment).join(train::CHECKPOINT);
     let predictor = Predictor {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
         network,
@@ -98,6 +107,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     batches(
         &indices,
         recipe.predict.batch,
+        passes(&recipe.predict.scales, recipe.predict.flip),
         |i| read_rgb(&images[i]),
         |batch| {
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
@@ -164,7 +174,7 @@ fn outputs(images: &[PathBuf], to: &Path, overlays: bool) -> Result<Vec<PathBuf>
     // One file has many paths; those of files that do not exist yet are nobody's.
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let sources: BTreeSet<PathBuf> = images.iter().map(|image| real(image)).collect();
-    let mut seen: BTreeMap<PathBuf, &PathBuf> = BTreeMap::new();
+    let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
     let mut outputs = Vec::new();
     for image in images {
         let stem = image.file_stem().unwrap_or_default().to_string_lossy();
@@ -177,7 +187,9 @@ fn outputs(images: &[PathBuf], to: &Path, overlays: bool) -> Result<Vec<PathBuf>
                     path.display()
                 );
             }
-            if let Some(other) = seen.insert(path.clone(), image) {
+            // Some file systems do not tell upper from lower case.
+            let name = path.to_string_lossy().to_lowercase();
+            if let Some(other) = seen.insert(name, image) {
                 bail!(
                     "{} and {} would both become {}: predict them into two folders with --to",
                     other.display(),

@@ -1,7 +1,7 @@
 //! Reading photographs as 8-bit RGB, whatever they were saved as.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
@@ -24,16 +24,13 @@ pub const MAX_PIXELS: u64 = 64 << 20;
 /// checked before anything is decoded.
 pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
-    let (mut decoder, orientation) = open(path)?;
+    let (decoder, orientation) = open(path)?;
     if jpeg_is_truncated(path)? {
         bail!(
             "cannot read the image {}: the JPEG ends too early; copy it again or remove it",
             path.display()
         );
     }
-    decoder
-        .set_limits(image::Limits::default())
-        .map_err(|e| unreadable(path, e))?;
     let mut image = DynamicImage::from_decoder(decoder).map_err(|e| unreadable(path, e))?;
     image.apply_orientation(orientation);
     if image.color().has_alpha() {
@@ -86,14 +83,41 @@ fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
     Ok((decoder, orientation))
 }
 
-/// Whether the file is a JPEG whose last scan has no end.
-///
-/// The decoder fills what is missing with grey instead of failing. Inside a scan the byte 0xFF is escaped, so the last
-/// start-of-scan marker has to be followed by an end-of-image marker.
+/// Whether the file is a JPEG without an end: the decoder fills what is missing with grey instead of failing.
 fn jpeg_is_truncated(path: &Path) -> Result<bool> {
-    let bytes = std::fs::read(path).map_err(|e| unreadable(path, e))?;
-    let last = |marker: u8| bytes.windows(2).rposition(|pair| pair == [0xff, marker]);
-    Ok(bytes.starts_with(&[0xff, 0xd8, 0xff]) && last(0xd9) <= last(0xda))
+    let read = || -> std::io::Result<bool> {
+        let mut file = File::open(path)?;
+        let mut start = [0; 3];
+        file.read_exact(&mut start)?;
+        if start != [0xff, 0xd8, 0xff] {
+            return Ok(false);
+        }
+        let mut rest = vec![0xff];
+        file.read_to_end(&mut rest)?;
+        Ok(!jpeg_ends(&rest))
+    };
+    read().map_err(|e| unreadable(path, e))
+}
+
+/// Whether an end-of-image marker comes after the segments in `bytes`, whatever follows it.
+///
+/// Segments are skipped by their length, since a thumbnail in one has an end of its own. What follows the header of a
+/// scan is its data, in which the only markers are restarts and 0xFF is escaped by a zero.
+fn jpeg_ends(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    let is_marker = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 1 | 0xd0..=0xd8 | 0xff);
+    while let Some(start) = rest.windows(2).position(is_marker) {
+        if rest[start + 1] == 0xd9 {
+            return true;
+        }
+        rest = &rest[start + 2..];
+        let length = match rest {
+            [high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    false
 }
 
 fn over_white(image: &DynamicImage) -> RgbImage {
@@ -221,6 +245,32 @@ mod tests {
                 error.contains(&path.display().to_string()) && !error.contains('\n'),
                 "{error}"
             );
+        }
+    }
+
+    #[test]
+    fn a_jpeg_ends_at_its_end_of_image_whatever_lies_around_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let image = RgbImage::from_fn(64, 64, |x, y| Rgb([(x * y) as u8, x as u8, y as u8]));
+        let plain = save(&dir, "plain.jpg", &image);
+        let bytes = std::fs::read(&plain).unwrap();
+        // An application segment with a scan and an end of image in it, as a thumbnail has.
+        let thumbnail = b"\xff\xe2\0\x08\xff\xda\xff\xd9\0\0";
+        let whole = [&bytes[..2], thumbnail, &bytes[2..]].concat();
+        let path = dir.path().join("a.jpg");
+        for tail in [
+            &b""[..],
+            b"junk",
+            b"\xff\xda\0\x08 a film",
+            b"\xff\xd8\xff\xda",
+        ] {
+            std::fs::write(&path, [&whole[..], tail].concat()).unwrap();
+            assert_eq!(read_rgb(&path).unwrap(), read_rgb(&plain).unwrap());
+        }
+        for length in [whole.len() / 2, whole.len() - 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = read_rgb(&path).unwrap_err().to_string();
+            assert!(error.contains("ends too early"), "{length}: {error}");
         }
     }
 

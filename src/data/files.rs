@@ -104,7 +104,8 @@ pub(super) fn read_text(path: &Path) -> Result<String> {
 /// The class names of a `classes.txt` (one a line, blank lines ignored), or `None` where there is no such file.
 ///
 /// # Errors
-/// A file that cannot be read, is empty, names a class twice or has more than 254 names (255 means ignore).
+/// A file that cannot be read, is empty, names a class twice, has more than 254 names (255 means ignore) or
+/// one that is "background".
 pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
     if !path.exists() {
         return Ok(None);
@@ -129,17 +130,24 @@ pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
             path.display()
         );
     }
-    check_class_count(&names, path)?;
+    check_classes(&names, path)?;
     Ok(Some(names))
 }
 
-/// Fails where there are more classes than a mask of 8 bits can tell apart.
-pub(super) fn check_class_count(names: &[String], place: &Path) -> Result<()> {
+/// Fails where there are more classes than a mask of 8 bits can tell apart, or one is called as what is no class.
+pub(super) fn check_classes(names: &[String], place: &Path) -> Result<()> {
     if names.len() > 254 {
         bail!(
             "{} has {} classes; masks of 8 bits hold at most 254",
             place.display(),
             names.len()
+        );
+    }
+    let background = |name: &&String| name.eq_ignore_ascii_case("background");
+    if let Some(name) = names.iter().find(background) {
+        bail!(
+            "{} has a class {name:?}, which stands for what is of no class; rename it",
+            place.display()
         );
     }
     Ok(())

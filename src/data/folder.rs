@@ -30,7 +30,7 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
             names.into_iter().collect()
         }
     };
-    files::check_class_count(&classes, dir)?;
+    files::check_classes(&classes, dir)?;
     let train = items(dir, listed, &classes, true, &mut skips)?;
     if train.is_empty() {
         bail!(
@@ -39,21 +39,23 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
             EXTENSIONS.join(", ")
         );
     }
-    let val = match val {
+    let (val, val_is_train) = match val {
         Some(val) => {
             let listed = list(val, None, &mut skips)?;
-            items(val, listed, &classes, false, &mut skips)?
+            (items(val, listed, &classes, false, &mut skips)?, false)
         }
-        None => train
-            .iter()
-            .filter(|i| mask_path(i).is_some())
-            .cloned()
-            .collect(),
+        None => {
+            let with_mask = train.iter().filter(|i| mask_path(i).is_some());
+            let val: Vec<Item> = with_mask.cloned().collect();
+            let is_train = !val.is_empty();
+            (val, is_train)
+        }
     };
     Ok(Data {
         kind: Kind::Folder,
         train: Split::new(train, classes.len()),
         val: Split::new(val, classes.len()),
+        val_is_train,
         classes,
         skipped: skips.0,
     })
@@ -180,7 +182,8 @@ fn from_sub_folders(dir: &Path, besides: Option<&Path>) -> Result<Vec<Listed>> {
 fn merge(listed: Vec<Listed>) -> Result<Vec<Listed>> {
     let mut by_name: BTreeMap<String, Listed> = BTreeMap::new();
     for new in listed {
-        let name = files::stem(&new.path);
+        // Some file systems do not tell upper from lower case.
+        let name = files::stem(&new.path).to_lowercase();
         let Some(old) = by_name.get_mut(&name) else {
             by_name.insert(name, new);
             continue;
@@ -189,7 +192,7 @@ fn merge(listed: Vec<Listed>) -> Result<Vec<Listed>> {
             || !same_bytes(&old.path, &new.path)?
         {
             bail!(
-                "{} and {} have one name; rename one of them",
+                "{} and {} have one name (upper or lower case aside); rename one of them",
                 old.path.display(),
                 new.path.display()
             );
@@ -280,7 +283,7 @@ mod tests {
                 (data.train.tags(0), data.train.tags(1)),
                 (&[0][..], &[0, 1][..])
             );
-            assert!(data.val.is_empty());
+            assert!(data.val.is_empty() && !data.val_is_train);
             assert_eq!(data.skipped, 0);
         }
     }
@@ -315,6 +318,8 @@ mod tests {
         write_mask(masks.join("c.png"), &GrayImage::from_pixel(3, 3, Luma([1]))).unwrap();
         let mut data = open(dir.path(), None).unwrap();
         assert_eq!((data.train.len(), data.val.len()), (3, 3));
+        assert!(data.val_is_train);
+        assert_eq!(data.val.size(1).unwrap(), (4, 3));
         assert!(
             data.train
                 .mask(1)
@@ -348,9 +353,19 @@ mod tests {
         );
 
         let clash = error(&folder(&["dog/a.png", "cat/a.png"], &[]));
+        for class in ["cat", "dog"] {
+            let path = Path::new(class).join("a.png").display().to_string();
+            assert!(clash.contains(&path), "{clash}");
+        }
+        let case = error(&folder(&["dog/a.png", "cat/A.png"], &[]));
         assert!(
-            clash.contains("cat/a.png") && clash.contains("dog/a.png"),
-            "{clash}"
+            case.contains("A.png") && case.contains("one name"),
+            "{case}"
+        );
+        let background = error(&folder(&["Background/a.png"], &[]));
+        assert!(
+            background.contains("\"Background\"") && background.contains("rename it"),
+            "{background}"
         );
     }
 
@@ -409,5 +424,6 @@ mod tests {
         let data = open(dir.path(), Some(&dir.path().join("val"))).unwrap();
         assert_eq!((data.classes.len(), names(&data.train)), (1, vec!["a"]));
         assert_eq!((names(&data.val), data.skipped), (vec!["b"], 1));
+        assert!(!data.val_is_train);
     }
 }

@@ -154,6 +154,7 @@ mod tests {
 
     fn augment() -> Augment {
         Augment {
+            max_side: 8,
             long_side: Some((6, 12)),
             crop: 8,
             shift: 2,

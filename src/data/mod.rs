@@ -19,7 +19,6 @@ mod workers;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use serde::{Deserialize, Serialize};
 
 pub use loader::{Batch, Labels, Loader, LoaderOptions};
 pub use palette::palette;
@@ -28,8 +27,7 @@ pub use split::Split;
 pub use transforms::{Augment, normalize};
 
 /// The kinds of data sets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// Generated pictures, built in.
     Shapes,
@@ -40,7 +38,7 @@ pub enum Kind {
 }
 
 /// What to open.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct DataOptions {
     /// The word `shapes`, or the path of a folder (a folder called shapes is `./shapes`).
     pub data: String,
@@ -69,6 +67,8 @@ pub struct Data {
     pub train: Split,
     /// Validation images; may be empty, and may lack tags or masks.
     pub val: Split,
+    /// Whether the validation images are training images: those of a folder that have masks.
+    pub val_is_train: bool,
     /// How many images were left out with a warning.
     pub skipped: usize,
 }

@@ -88,6 +88,17 @@ impl Split {
         }
     }
 
+    /// Width and height of the image as [`Split::image`] returns it, without decoding it.
+    ///
+    /// # Errors
+    /// As [`decode::image_size`].
+    pub fn size(&self, index: usize) -> Result<(u32, u32)> {
+        match &self.items[index].pixels {
+            Pixels::Memory { image, .. } => Ok(image.dimensions()),
+            Pixels::Files { image, .. } => decode::image_size(image),
+        }
+    }
+
     /// Whether the image has a true mask.
     pub fn has_mask(&self, index: usize) -> bool {
         match &self.items[index].pixels {
@@ -120,14 +131,6 @@ impl Split {
     pub fn select(&self, indices: &[usize]) -> Self {
         Self {
             items: indices.iter().map(|&i| self.items[i].clone()).collect(),
-            classes: self.classes,
-        }
-    }
-
-    /// The first `count` images, or all where there are fewer.
-    pub fn take(&self, count: usize) -> Self {
-        Self {
-            items: self.items.iter().take(count).cloned().collect(),
             classes: self.classes,
         }
     }

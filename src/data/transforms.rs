@@ -1,17 +1,20 @@
 //! From 8-bit images to normalised tensors, with random augmentation.
 
+use std::borrow::Cow;
+
 use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Serialize};
 
 /// The value of pixels outside of the image in a cropped label.
 const IGNORE: i32 = 255;
 
 /// Random augmentation of an image and its label: resize, flip, crop and colour jitter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Augment {
+    /// Longer sides in pixels are scaled down to this one before everything else; 0 is no limit.
+    pub max_side: u32,
     /// Range, both ends included, of the long side in pixels after resizing; `None` leaves the size.
     pub long_side: Option<(u32, u32)>,
     /// Side of the square crop in pixels.
@@ -43,30 +46,19 @@ impl Augment {
         label: Option<&GrayImage>,
         rng: &mut impl Rng,
     ) -> (Vec<f32>, Option<Vec<i32>>) {
-        let (mut width, mut height) = image.dimensions();
         assert!(
-            label.is_none_or(|l| l.dimensions() == (width, height)),
+            label.is_none_or(|l| l.dimensions() == image.dimensions()),
             "a label has the size of its image"
         );
-        let (mut resized_image, mut resized_label) = (None, None);
-        if let Some((low, high)) = self.long_side {
-            let scale = f64::from(rng.random_range(low..=high)) / f64::from(width.max(height));
-            let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
-            let size = (scaled(width), scaled(height));
-            if size != (width, height) {
-                resized_image = Some(imageops::resize(
-                    image,
-                    size.0,
-                    size.1,
-                    FilterType::Triangle,
-                ));
-                resized_label =
-                    label.map(|l| imageops::resize(l, size.0, size.1, FilterType::Nearest));
-                (width, height) = size;
-            }
+        let (mut image, mut label) = (Cow::Borrowed(image), label.map(Cow::Borrowed));
+        let (width, height) = image.dimensions();
+        if (1..width.max(height)).contains(&self.max_side) {
+            resize(&mut image, &mut label, self.max_side);
         }
-        let image = resized_image.as_ref().unwrap_or(image);
-        let label = resized_label.as_ref().or(label);
+        if let Some((low, high)) = self.long_side {
+            resize(&mut image, &mut label, rng.random_range(low..=high));
+        }
+        let (width, height) = image.dimensions();
 
         let flip = self.flip && rng.random_bool(0.5);
         let (x, y) = (
@@ -134,6 +126,21 @@ impl Augment {
                 *pixel = pixel.map(|v| (anchor + factor * (v - anchor)).clamp(0.0, 1.0));
             }
         }
+    }
+}
+
+/// Scales an image and its label so that the longer side has `long_side` pixels.
+fn resize(image: &mut Cow<RgbImage>, label: &mut Option<Cow<GrayImage>>, long_side: u32) {
+    let (width, height) = image.dimensions();
+    let scale = f64::from(long_side) / f64::from(width.max(height));
+    let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+    let (w, h) = (scaled(width), scaled(height));
+    if (w, h) == (width, height) {
+        return;
+    }
+    *image = Cow::Owned(imageops::resize(&**image, w, h, FilterType::Triangle));
+    if let Some(label) = label {
+        *label = Cow::Owned(imageops::resize(&**label, w, h, FilterType::Nearest));
     }
 }
 
@@ -212,6 +219,7 @@ mod tests {
 
     fn plain(crop: u32) -> Augment {
         Augment {
+            max_side: 0,
             long_side: None,
             crop,
             shift: 0,
@@ -304,6 +312,16 @@ mod tests {
         assert_eq!(values.iter().filter(|&&v| v == 3).count(), 40 * 40);
         let bright = |at: usize| view[at] > 0.5;
         assert!((0..6400).all(|at| values[at] == 255 || bright(at) == (values[at] == 3)));
+
+        for (max_side, covered) in [(0, 40 * 20), (40, 40 * 20), (20, 20 * 10)] {
+            let augment = Augment {
+                max_side,
+                ..plain(40)
+            };
+            let mut rng = ChaCha8Rng::seed_from_u64(2);
+            let values = augment.apply(&image, Some(&label), &mut rng).1.unwrap();
+            assert_eq!(values.iter().filter(|&&v| v != 255).count(), covered);
+        }
     }
 
     #[test]

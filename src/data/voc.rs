@@ -87,7 +87,7 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         }
         None => names.into_iter().cloned().collect(),
     };
-    files::check_class_count(&classes, &root)?;
+    files::check_classes(&classes, &root)?;
     let split = |entries: Vec<Entry>| -> Result<Split> {
         let items = entries.into_iter().map(|entry| entry.item(&root, &classes));
         Ok(Split::new(items.collect::<Result<_>>()?, classes.len()))
@@ -96,6 +96,7 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         kind: Kind::Voc,
         train: split(train)?,
         val: split(val)?,
+        val_is_train: false,
         classes,
         skipped: skips.0,
     })
@@ -152,10 +153,11 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
         }
         let place = format!("{} line {}", list.display(), number + 1);
         let mut entry = parse_line(root, line, &place)?;
-        if let Some(other) = seen.insert(entry.name.clone(), entry.image.clone()) {
+        // Some file systems do not tell upper from lower case.
+        if let Some(other) = seen.insert(entry.name.to_lowercase(), entry.image.clone()) {
             if other != entry.image {
                 bail!(
-                    "{place}: {} and {} have one name; rename one of them",
+                    "{place}: {} and {} have one name (upper or lower case aside); rename one of them",
                     other.display(),
                     entry.image.display()
                 );
@@ -362,6 +364,9 @@ mod tests {
         fs::write(root.join("classes.txt"), "zebra\nape\ndog\n").unwrap();
         let data = open(&root, None, None).unwrap();
         assert_eq!((data.classes.len(), data.train.tags(1)), (3, &[2][..]));
+        fs::write(root.join("classes.txt"), "zebra\nbackground\n").unwrap();
+        let background = error(&root);
+        assert!(background.contains("rename it"), "{background}");
         fs::write(root.join("classes.txt"), "zebra\n").unwrap();
         let unknown = error(&root);
         assert!(
@@ -408,6 +413,7 @@ mod tests {
         for (text, expected) in [
             ("a 1\n", "train.txt line 1 is \"a 1\""),
             ("/JPEGImages/a.jpg\n/other/a.jpg\n", "have one name"),
+            ("a\nA\n", "have one name"),
             ("\n", "no training image in"),
         ] {
             fs::write(&train, text).unwrap();

@@ -44,7 +44,9 @@ pub fn random_walk(features: Tensor<4>, scores: Tensor<4>, walk: Walk) -> Tensor
     let [b, _, h, w] = features.dims();
     let weights = pair_affinity(features, walk.radius, walk.distance).powf_scalar(walk.beta);
     let ones = Tensor::<4>::ones([b, 1, h, w], &weights.device());
-    let row_sums = stencil(weights.clone(), ones.clone(), ones, walk.radius, 1);
+    // Not the same tensor twice: WebGPU forbids to bind one writable buffer under two names.
+    let unscaled = ones.ones_like();
+    let row_sums = stencil(weights.clone(), ones, unscaled, walk.radius, 1);
     stencil(weights, scores, row_sums.recip(), walk.radius, walk.steps)
 }
 

@@ -4,8 +4,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::kernels::{Distance, offsets, pair_affinity};
 
-/// Added inside of the logarithms, as in the released code.
-const EPSILON: f32 = 1e-5;
+/// What the released code adds inside of the logarithms.
+pub const EPSILON: f32 = 1e-5;
 
 /// The three parts of the loss and their sum, each `[1]`.
 pub struct AffinityLoss {
@@ -20,20 +20,21 @@ pub struct AffinityLoss {
 }
 
 /// The loss of affinity features `[B, D, h, w]` against labels `[B, h, w]`, 0 background, 255 (or anything negative)
-/// neutral; pairs closer than `radius`, distances as in [`pair_affinity`].
+/// neutral; pairs closer than `radius`, distances as in [`pair_affinity`]; `epsilon` keeps the logarithms finite.
 pub fn affinity_loss(
     features: Tensor<4>,
     labels: &[i32],
     radius: usize,
     distance: Distance,
+    epsilon: f32,
 ) -> AffinityLoss {
     let [b, _, h, w] = features.dims();
     let pairs = PairSets::new(labels, [b, h, w], radius);
     let affinity = pair_affinity(features, radius, distance);
     let device = affinity.device();
     // The loss of a pair is -log W or -log(1 - W) (Eq. 7-9).
-    let same = (affinity.clone() + EPSILON).log().neg();
-    let different = (affinity.neg() + (1.0 + EPSILON)).log().neg();
+    let same = (affinity.clone() + epsilon).log().neg();
+    let different = (affinity.neg() + (1.0 + epsilon)).log().neg();
     let foreground = (same.clone() * pairs.weights(&pairs.foreground, &device)).sum();
     let background = (same * pairs.weights(&pairs.background, &device)).sum();
     let negative = (different * pairs.weights(&pairs.negative, &device)).sum();

@@ -52,7 +52,7 @@ impl<'a> Forward<'a> {
     }
 
     /// The convolution `NAME.weight` with "same" padding for its dilation, and `NAME.bias` where `bias`.
-    /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]`.
+    /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]` for odd kernels, rounded down for 4x4 at stride 2.
     pub fn conv(
         &self,
         name: &str,
@@ -63,7 +63,7 @@ impl<'a> Forward<'a> {
     ) -> Tensor<4> {
         let weight = self.parameters.kernel(&format!("{name}.weight"));
         let bias = bias.then(|| self.parameters.vector(&format!("{name}.bias")));
-        let padding = weight.dims()[2] / 2 * dilation;
+        let padding = (weight.dims()[2] - 1) / 2 * dilation;
         let options = ConvOptions::new(
             [stride, stride],
             [padding, padding],
@@ -97,14 +97,16 @@ impl<'a> Forward<'a> {
         activation::relu(y)
     }
 
-    /// Dropout with probability `p`, where this pass has a dropout seed. The mask comes from the host, so that every
+    /// Dropout of whole channels with probability `p`, as the released networks have it, where this pass has a dropout
+    /// seed. The mask comes from the host, so that every
     /// device and a resumed run drop the same values.
     pub fn dropout(&self, x: Tensor<4>, p: f32) -> Tensor<4> {
         let mut rng = self.dropout.borrow_mut();
         let Some(rng) = rng.as_mut() else {
             return x;
         };
-        let shape = x.dims();
+        let [b, c, _, _] = x.dims();
+        let shape = [b, c, 1, 1];
         let keep = 1.0 / (1.0 - p);
         let mask: Vec<f32> = (0..shape.iter().product())
             .map(|_| if rng.random::<f32>() < p { 0.0 } else { keep })

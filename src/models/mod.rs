@@ -51,7 +51,8 @@ impl Backbone {
     /// The backbone called `name` with its channels divided by `divisor`. Errors on an unknown name or divisor.
     pub fn named(name: &str, divisor: usize) -> Result<Backbone> {
         match name {
-            "nano" => Ok(Backbone::Nano(Nano)),
+            "nano" if divisor == 1 => Ok(Backbone::Nano(Nano)),
+            "nano" => bail!("width_divisor = {divisor}: the nano backbone has one width, 1"),
             "resnet38" if [1, 2, 4, 8, 16, 32].contains(&divisor) => {
                 Ok(Backbone::ResNet38(ResNet38 { divisor }))
             }
@@ -132,7 +133,8 @@ fn initial(p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
         Role::Shift | Role::Mean | Role::Bias => vec![0.0; n],
         Role::Kernel => {
             let fan_in: usize = p.shape[1..].iter().product();
-            let last = p.name.starts_with(cam::LAYER);
+            let layer = p.name.split('.').next();
+            let last = layer == Some(cam::LAYER) || layer == Some(segmentation::LAYERS[1]);
             let gain = if last { 0.1 } else { 2.0f32.sqrt() };
             let deviation = gain / (fan_in.max(1) as f32).sqrt();
             match Normal::new(0.0, deviation) {

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::device::download;
+
 /// What a parameter is, which decides how it is initialised and grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -127,12 +129,10 @@ impl Value {
 
     /// Copies the values to host memory.
     pub fn to_vec(&self) -> Result<Vec<f32>> {
-        let data = match self {
-            Value::Vector(t) => t.to_data(),
-            Value::Kernel(t) => t.to_data(),
-        };
-        data.try_to_vec::<f32>()
-            .map_err(|e| anyhow::anyhow!("cannot read a parameter back from the device: {e:?}"))
+        match self {
+            Value::Vector(t) => download(t.clone()),
+            Value::Kernel(t) => download(t.clone()),
+        }
     }
 
     /// The shape.

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Result, anyhow};
 use log::{Level, LevelFilter};
 
-use super::{BARS, JSON, guard, print};
+use super::{BARS, JSON, SILENT, guard, print};
 
 static WARNINGS: AtomicU64 = AtomicU64::new(0);
 static LOG_FILE: Mutex<Option<File>> = Mutex::new(None);
@@ -20,9 +20,10 @@ static EARLY: Mutex<String> = Mutex::new(String::new());
 /// Starts logging: our own messages to stderr, libraries' only where they are errors.
 ///
 /// `json`: stdout belongs to the results and no bars are drawn. `verbosity`: 0 = info, 1 = debug, 2 or more = trace,
-/// negative = warnings only; `log.txt` gets the same lines. A second call has no effect.
+/// negative = warnings only, and no progress; `log.txt` gets the same lines. A second call has no effect.
 pub fn init_logging(json: bool, verbosity: i8) {
     JSON.store(json, Ordering::Relaxed);
+    SILENT.store(verbosity < 0, Ordering::Relaxed);
     let level = match verbosity {
         ..0 => LevelFilter::Warn,
         0 => LevelFilter::Info,

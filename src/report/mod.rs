@@ -4,13 +4,13 @@ mod curves;
 mod overlay;
 mod page;
 
-use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::RgbImage;
 
 use crate::metrics::StageScore;
+use crate::run::files::write_bytes;
 
 pub use curves::Curve;
 pub use overlay::{grid, heat, mask, mask_to_height, to_height};
@@ -57,34 +57,7 @@ pub struct PictureRow {
 /// # Errors
 /// When a picture or curve cannot be encoded or the file cannot be written; an older report is kept then.
 pub fn write(report: &Report, path: &Path) -> Result<()> {
-    let html = page::render(report)?;
-    let dir = match path.parent() {
-        Some(dir) if !dir.as_os_str().is_empty() => dir,
-        _ => Path::new("."),
-    };
-    let save = || -> std::io::Result<()> {
-        let mut file = temporary(dir)?;
-        file.write_all(html.as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    save().with_context(|| {
-        format!(
-            "cannot write the report {}: check that its folder exists and the disk has room",
-            path.display()
-        )
-    })
-}
-
-/// A temporary file with the permissions of any new file, not only readable by its owner.
-fn temporary(dir: &Path) -> std::io::Result<tempfile::NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(dir)
+    write_bytes(path, page::render(report)?.as_bytes())
 }
 
 #[cfg(test)]
@@ -140,8 +113,11 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_folder_is_named() {
-        let error = write(&Report::default(), Path::new("/nowhere/at all/report.html"));
-        assert!(error.unwrap_err().to_string().contains("/nowhere/at all"));
+    fn a_report_that_cannot_be_written_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let path = dir.path().join("file").join("report.html");
+        let error = write(&Report::default(), &path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
     }
 }

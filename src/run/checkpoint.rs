@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize_to_file};
+use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize};
 
 use super::files;
 
@@ -27,7 +27,7 @@ impl Checkpoint {
     /// Writes the checkpoint as a safetensors file, in one step; equal checkpoints give equal bytes.
     ///
     /// # Errors
-    /// As [`files::replace`]; also where a tensor's values do not fill its shape.
+    /// As [`files::write_bytes`]; also where a tensor's values do not fill its shape.
     pub fn save(&self, path: &Path) -> Result<()> {
         for (name, (shape, values)) in &self.tensors {
             ensure!(
@@ -39,20 +39,14 @@ impl Checkpoint {
         }
         let meta = serde_json::to_string(&self.meta)
             .with_context(|| format!("cannot write {}", path.display()))?;
-        files::replace(path, |file| {
-            let tensors = self
-                .tensors
-                .iter()
-                .map(|(name, (shape, values))| (name.as_str(), Tensor { shape, values }));
-            let meta = HashMap::from([(META.to_owned(), meta)]);
-            match serialize_to_file(tensors, Some(meta), file.path()) {
-                Err(SafeTensorError::IoError(error)) => return Err(error.into()),
-                result => result?,
-            }
-            // safetensors has put another file, which only its owner can read, in the place of ours.
-            let usual = file.as_file().metadata()?.permissions();
-            Ok(fs::set_permissions(file.path(), usual)?)
-        })
+        let tensors = self
+            .tensors
+            .iter()
+            .map(|(name, (shape, values))| (name.as_str(), Tensor { shape, values }));
+        // Not serialize_to_file, which renames a file of its own and so could not go through ours.
+        let bytes = serialize(tensors, Some(HashMap::from([(META.to_owned(), meta)])))
+            .map_err(|error| files::write_error(path, &error.into()))?;
+        files::write_bytes(path, &bytes)
     }
 
     /// Reads a checkpoint. Metadata that other programs wrote beside ours is kept in `meta`.
@@ -179,10 +173,6 @@ mod tests {
         assert!(loaded.tensors["w"].1[1].is_sign_negative());
         loaded.save(&b).unwrap();
         assert_eq!(fs::read(&a).unwrap(), fs::read(&b).unwrap());
-        let plain = dir.path().join("plain");
-        fs::write(&plain, "").unwrap();
-        let permissions = |path: &Path| path.metadata().unwrap().permissions();
-        assert_eq!(permissions(&a), permissions(&plain));
         loaded.expect(&a, "nano cam 6").unwrap();
         let error = loaded.expect(&a, "nano cam 20").unwrap_err().to_string();
         assert!(error.contains("nano cam 6, not nano cam 20"), "{error}");

@@ -18,7 +18,7 @@ const FOLDERS: [&str; 7] = [
     "segment",
     "predictions",
 ];
-const EXTENSIONS: [&str; 6] = ["npz", "npy", "png", "csv", "safetensors", "json"];
+const EXTENSIONS: [&str; 5] = ["npz", "png", "csv", "safetensors", "json"];
 /// The other files of a run, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
 const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
 
@@ -27,13 +27,8 @@ pub(super) fn is_empty(path: &Path) -> Result<bool> {
     Ok(entries(path)?.iter().all(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name == super::LOCK || is_unfinished(&name)
+        name == super::LOCK || name.starts_with(files::TEMPORARY_PREFIX)
     }))
-}
-
-/// Whether a file of this name is ours, or safetensors', and was not whole when the run was killed.
-fn is_unfinished(name: &str) -> bool {
-    name.starts_with(files::TEMPORARY_PREFIX) || name.starts_with(".tmp")
 }
 
 fn entries(folder: &Path) -> Result<Vec<fs::DirEntry>> {
@@ -64,7 +59,8 @@ pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
         } else {
             Vec::new()
         } {
-            if is_unfinished(&entry.file_name().to_string_lossy()) {
+            let name = entry.file_name();
+            if name.to_string_lossy().starts_with(files::TEMPORARY_PREFIX) {
                 remove(&entry.path())?;
             }
         }

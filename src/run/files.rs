@@ -5,8 +5,8 @@ use std::io::{self, BufReader, Cursor, Write};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use ndarray::{Array2, Array3, ArrayBase, ArrayView2, Axis, Data, Dimension};
-use ndarray_npy::{NpzReader, NpzWriter, WritableElement, WriteNpyExt};
+use ndarray::{Array2, Array3, ArrayView2, Axis};
+use ndarray_npy::{NpzReader, NpzWriter};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
@@ -88,34 +88,17 @@ pub fn write_toml(path: &Path, value: &impl Serialize) -> Result<()> {
     write_bytes(path, text.as_bytes())
 }
 
-/// Writes an array of any shape as `.npy`.
-///
-/// # Errors
-/// As [`replace`].
-pub fn write_npy<S, D>(path: &Path, array: &ArrayBase<S, D>) -> Result<()>
-where
-    S: Data,
-    S::Elem: WritableElement,
-    D: Dimension,
-{
-    let mut bytes = Vec::new();
-    array
-        .write_npy(&mut bytes)
-        .map_err(|error| write_error(path, &error.into()))?;
-    write_bytes(path, &bytes)
-}
-
-/// Score maps of one image: one map per tagged class. The background has none; where a stage needs one it is computed.
+/// Score maps of one image: one map per tagged class and, in what the random walk writes, one of the background.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Maps {
-    /// The 0-based class of each map, K of them.
+    /// The mask value of each map, K of them: 0 = background, c + 1 = class c.
     pub classes: Vec<usize>,
     /// `[K, H, W]`, scores in [0, 1].
     pub maps: Array3<f32>,
 }
 
-/// Writes the maps as an uncompressed `.npz` that numpy reads: one float32 array `[H, W]` per class, named after
-/// the class index in decimal.
+/// Writes the maps as an uncompressed `.npz` that numpy reads: one float32 array `[H, W]` per map, named
+/// after its mask value in decimal (0 = background, c + 1 = class c).
 ///
 /// # Errors
 /// As [`replace`]; also where the number of classes and of maps differ.
@@ -141,7 +124,7 @@ pub fn write_maps(path: &Path, maps: &Maps) -> Result<()> {
 /// Reads what [`write_maps`] wrote, in the order in which it was written. A file without arrays gives `[0, 0, 0]`.
 ///
 /// # Errors
-/// One line where the file is missing, damaged, or holds other than same-sized float32 maps named by class index.
+/// One line where the file is missing, damaged, or holds other than same-sized float32 maps named by mask value.
 pub fn read_maps(path: &Path) -> Result<Maps> {
     let read = || -> Result<Maps> {
         let mut npz = NpzReader::new(BufReader::new(File::open(path)?))?;
@@ -149,7 +132,7 @@ pub fn read_maps(path: &Path) -> Result<Maps> {
         let mut arrays: Vec<Array2<f32>> = Vec::new();
         for name in npz.names()? {
             let Ok(class) = name.parse() else {
-                bail!("array \"{name}\" is not named by a class index");
+                bail!("array \"{name}\" is not named by a mask value");
             };
             classes.push(class);
             arrays.push(npz.by_name(&name)?);

@@ -153,12 +153,12 @@ impl RunDir {
         stage.is_some_and(|s| s.finished && s.fingerprint == fingerprint)
     }
 
-    /// Begins or continues a stage and makes its folder. True where an unfinished attempt with the same fingerprint
-    /// can be continued; otherwise the stage's old files are removed first.
+    /// Begins a stage and makes its folder, or continues an unfinished attempt with the same fingerprint; the files of
+    /// any other attempt are removed first.
     ///
     /// # Errors
     /// One line where the folder or `run.json` cannot be written, or the directory was opened for reading.
-    pub fn begin_stage(&self, stage: &str, fingerprint: &str) -> Result<bool> {
+    pub fn begin_stage(&self, stage: &str, fingerprint: &str) -> Result<()> {
         ensure!(
             self.lock.is_some(),
             "{} is open for reading only: this is a bug in weakseg, please report it",
@@ -178,8 +178,7 @@ impl RunDir {
         let known = record.stage(stage);
         fingerprint.clone_into(&mut known.fingerprint);
         known.warnings_before = progress::warning_count();
-        self.save(&mut record)?;
-        Ok(continues)
+        self.save(&mut record)
     }
 
     /// Marks a stage as finished after `seconds` in this process, with the warnings logged since it began.

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use super::background::confident;
 use super::{Context, Stage, classify};
 use crate::kernels::Distance;
-use crate::losses::affinity::affinity_loss;
+use crate::losses::affinity::{EPSILON, affinity_loss};
 use crate::losses::cross_entropy::IGNORE;
 use crate::models::{Head, Network};
 use crate::recipe;
@@ -71,7 +71,7 @@ pub fn train(context: &Context) -> Result<()> {
             bail!("a batch without labels: this is a bug in weakseg, please report it");
         };
         let labels = sample(labels, batch.size, [h, w]);
-        let loss = affinity_loss(features, &labels, radius, distance);
+        let loss = affinity_loss(features, &labels, radius, distance, EPSILON);
         Ok(vec![
             ("affinity", loss.total),
             ("foreground", loss.foreground),

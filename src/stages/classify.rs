@@ -1,6 +1,6 @@
 //! Training the classifier that class activation maps are read from.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Tensor, TensorData};
 
 use super::{Context, Stage};
@@ -19,6 +19,11 @@ pub fn network(context: &Context) -> Result<Network> {
 
 /// Fresh parameters of `network`, with the recipe's pretrained weights where it names a file.
 pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
+    ensure!(
+        context.recipe.backbone.weights.is_some() || network.backbone.from_scratch(),
+        "{} has levels that stay as pretrained: give weights with --set backbone.weights=FILE",
+        network.backbone.name()
+    );
     let mut parameters = network.init(context.seed.wrapping_add(salt), &context.device)?;
     if let Some(path) = &context.recipe.backbone.weights {
         let checkpoint = Checkpoint::load(path)?;
@@ -33,13 +38,17 @@ pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parame
             }
         }
         let taken = train::warm_start(&mut parameters, &pretrained);
-        anyhow::ensure!(
+        ensure!(
             taken > 0,
             "{}: no parameter fits {}: give weights of this backbone",
             path.display(),
             network.architecture()
         );
-        log::info!("{taken} parameters from {}", path.display());
+        log::info!(
+            "{taken} of {} parameters from {}",
+            parameters.0.len(),
+            path.display()
+        );
     }
     Ok(parameters)
 }

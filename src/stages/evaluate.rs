@@ -11,7 +11,7 @@ use crate::data::decode::read_mask;
 use crate::metrics::{Confusion, StageScore, ThresholdSweep};
 use crate::run::files::read_maps;
 
-/// Scores of all stages whose files exist, in the pipeline's order, under the names of `metrics.json`: `cam` (at its
+/// Scores of all finished stages, in the pipeline's order, under the names of `metrics.json`: `cam` (at its
 /// best threshold), `propagate`, `label` and `segment`.
 pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     let mut scores = Vec::new();
@@ -40,7 +40,7 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
         "png",
         mask,
     )?;
-    let val = if context.data.val.is_empty() {
+    let val = if context.data.val.is_empty() || context.data.val_is_train {
         "train"
     } else {
         "val"
@@ -81,6 +81,9 @@ fn compare(
     extension: &str,
     read: impl Fn(&std::path::Path, (u32, u32)) -> Result<Vec<u8>> + Sync,
 ) -> Result<Option<(Confusion, usize)>> {
+    if !context.is_current(stage) {
+        return Ok(None);
+    }
     let images = comparable(context, split, stage, extension);
     let empty = || Confusion::new(context.classes() + 1);
     let confusion = images
@@ -104,6 +107,9 @@ fn compare(
 
 /// The class activation maps' sweep over background thresholds, and the number of images in it.
 pub fn cams(context: &Context) -> Result<Option<(ThresholdSweep, usize)>> {
+    if !context.is_current(Stage::Cam) {
+        return Ok(None);
+    }
     let split = &context.data.train;
     let images = comparable(context, split, Stage::Cam, "npz");
     let empty = || ThresholdSweep::new(context.classes() + 1);

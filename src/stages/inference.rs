@@ -10,8 +10,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::imageops::FilterType;
 use image::{ImageBuffer, Luma, RgbImage};
-use ndarray::Array4;
-use rayon::prelude::*;
+use ndarray::{Array3, Array4};
 
 use crate::data::normalize;
 use crate::device::download;
@@ -19,16 +18,18 @@ use crate::recipe::Input;
 
 /// Images decoded ahead.
 const AHEAD: usize = 16;
-/// The longest side that networks see, in pixels; larger images are scaled down and their results back up.
-const MAX_SIDE: u32 = 1024;
-/// Most pixels in one batch, whatever the recipe's batch size.
-const MAX_BATCH_PIXELS: u64 = 2 << 20;
+/// The shortest side that networks see: less would vanish under their strides. Smaller images are scaled up.
+const MIN_SIDE: u32 = 16;
+/// Most pixels that go through a network at once, whatever the recipe's batch size; all scales and flips counted.
+const MAX_PIXELS: f32 = (4 << 20) as f32;
 
 /// Images `items` read by `read` on a thread of its own, in batches of at most `size` neighbours of one size.
 /// `work` gets each batch as (item, image) pairs; an image that cannot be read goes to `skip`, and the rest go on.
+/// `passes` is how often a pixel is seen at the largest scale, which bounds the batch too.
 pub fn batches<T: Copy + Send + Sync>(
     items: &[T],
     size: usize,
+    passes: f32,
     read: impl Fn(T) -> Result<RgbImage> + Send,
     mut work: impl FnMut(&[(T, RgbImage)]) -> Result<()>,
     mut skip: impl FnMut(T, anyhow::Error),
@@ -54,8 +55,8 @@ pub fn batches<T: Copy + Send + Sync>(
             let fits = batch
                 .first()
                 .is_none_or(|(_, first)| first.dimensions() == image.dimensions());
-            let (w, h) = network_size(image.dimensions());
-            let room = (MAX_BATCH_PIXELS / (u64::from(w) * u64::from(h))).max(1) as usize;
+            let (w, h) = image.dimensions();
+            let room = (MAX_PIXELS / (passes * w as f32 * h as f32)).max(1.0) as usize;
             if !fits || batch.len() >= size.max(1).min(room) {
                 work(&batch)?;
                 batch.clear();
@@ -70,13 +71,20 @@ pub fn batches<T: Copy + Send + Sync>(
     })
 }
 
-/// The size (width, height) at which networks see an image: its own, or scaled down to [`MAX_SIDE`].
-pub fn network_size((w, h): (u32, u32)) -> (u32, u32) {
-    let scale = f64::from(MAX_SIDE) / f64::from(w.max(h).max(1));
-    if scale >= 1.0 {
-        return (w, h);
-    }
-    let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
+/// Passes over a pixel at the largest of `scales`, with `flip` or without, for [`batches`].
+pub fn passes(scales: &[f32], flip: bool) -> f32 {
+    let largest = scales.iter().fold(1.0f32, |m, s| m.max(*s));
+    largest * largest * if flip { 2.0 } else { 1.0 }
+}
+
+/// The size (width, height) at which networks see an image: its own, or within [`MIN_SIDE`] and the recipe's
+/// `max_side` (0 = no limit).
+pub fn network_size((w, h): (u32, u32), input: &Input) -> (u32, u32) {
+    let scale = match input.max_side {
+        0 => 1.0,
+        side => (f64::from(side) / f64::from(w.max(h).max(1))).min(1.0),
+    };
+    let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(MIN_SIDE);
     (fit(w), fit(h))
 }
 
@@ -89,7 +97,7 @@ pub fn upload<'a>(
     let mut values = Vec::new();
     let (mut b, mut size) = (0, (0, 0));
     for image in images {
-        size = network_size(image.dimensions());
+        size = network_size(image.dimensions(), input);
         if size == image.dimensions() {
             values.extend(normalize(image, input.mean, input.std));
         } else {
@@ -127,7 +135,7 @@ pub fn multi_scale(
     let size = [h, w];
     let mut sum: Option<Tensor<4>> = None;
     for scale in scales {
-        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(1);
+        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(MIN_SIDE as usize);
         let x = resize(images.clone(), [scaled(h), scaled(w)]);
         let y = if flip {
             // The mirrored images ride in the same batch: one pass, one shape.
@@ -149,25 +157,28 @@ pub fn multi_scale(
     }
 }
 
-/// Copies maps `[B, C, h, w]` to host memory and enlarges them to `size` (width, height) where that is larger: there,
-/// because results at the size of a large photograph need not fit the device.
-pub fn download_maps(maps: Tensor<4>, (width, height): (u32, u32)) -> Result<Array4<f32>> {
+/// Copies maps `[B, C, h, w]` to host memory.
+pub fn download_maps(maps: Tensor<4>) -> Result<Array4<f32>> {
     let [b, c, h, w] = maps.dims();
-    let values = download(maps)?;
-    let (full_w, full_h) = (width as usize, height as usize);
-    if (h, w) == (full_h, full_w) {
-        return Ok(Array4::from_shape_vec((b, c, h, w), values)?);
+    Ok(Array4::from_shape_vec((b, c, h, w), download(maps)?)?)
+}
+
+/// Maps `[K, h, w]` at `size` (width, height), bilinear. On the host and for the rows that are needed, because results
+/// at the size of a large photograph need not fit the device.
+pub fn enlarge(maps: Array3<f32>, (width, height): (u32, u32)) -> Array3<f32> {
+    let (k, h, w) = maps.dim();
+    if (h, w) == (height as usize, width as usize) {
+        return maps;
     }
-    let planes: Vec<f32> = values
-        .par_chunks_exact((h * w).max(1))
-        .flat_map_iter(|plane| {
-            let plane = ImageBuffer::<Luma<f32>, _>::from_raw(w as u32, h as u32, plane.to_vec());
-            plane
-                .map(|p| {
-                    image::imageops::resize(&p, width, height, FilterType::Triangle).into_raw()
-                })
-                .unwrap_or_default()
-        })
-        .collect();
-    Ok(Array4::from_shape_vec((b, c, full_h, full_w), planes)?)
+    let mut out = Array3::zeros((k, height as usize, width as usize));
+    for (map, mut out) in maps.outer_iter().zip(out.outer_iter_mut()) {
+        let plane: Vec<f32> = map.iter().copied().collect();
+        if let Some(plane) = ImageBuffer::<Luma<f32>, _>::from_raw(w as u32, h as u32, plane) {
+            let large = image::imageops::resize(&plane, width, height, FilterType::Triangle);
+            for (to, from) in out.iter_mut().zip(large.into_raw()) {
+                *to = from;
+            }
+        }
+    }
+    out
 }

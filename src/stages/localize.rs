@@ -2,9 +2,9 @@
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, Axis};
 
-use super::inference::{batches, download_maps, multi_scale, upload};
+use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
 use super::{Context, Stage, classify};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -28,11 +28,13 @@ pub fn write(context: &Context) -> Result<()> {
     batches(
         &missing,
         context.recipe.cam.batch,
+        passes(&context.recipe.cam.scales, context.recipe.cam.flip),
         |i| split.image(i),
         |batch| {
             let maps = maps(context, &network, &parameters, batch)?;
-            for ((i, _), maps) in batch.iter().zip(maps.outer_iter()) {
+            for ((i, image), maps) in batch.iter().zip(maps.outer_iter()) {
                 let path = context.file(Stage::Cam, split.name(*i), "npz");
+                let maps = enlarge(maps.select(Axis(0), split.tags(*i)), image.dimensions());
                 write_maps(&path, &normalise(maps, split.tags(*i)))?;
                 bar.inc(1);
             }
@@ -48,7 +50,7 @@ pub fn write(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Raw maps of all classes at the images' size: `[B, C, H, W]`, at least 0.
+/// Raw maps of all classes at the size that the network sees: `[B, C, h, w]`, at least 0.
 fn maps(
     context: &Context,
     network: &Network,
@@ -64,26 +66,23 @@ fn maps(
     let maps = multi_scale(images, &settings.scales, settings.flip, |x| {
         network.maps(&Forward::new(parameters, Mode::Inference), x)
     });
-    let mut maps = download_maps(maps, batch[0].1.dimensions())?;
+    let mut maps = download_maps(maps)?;
     if settings.square_root {
         maps.mapv_inplace(f32::sqrt);
     }
     Ok(maps)
 }
 
-/// The tagged classes' rows of `[C, H, W]`, each divided by its maximum (Eq. 1); a class that fires nowhere stays 0.
-fn normalise(maps: ArrayView3<f32>, tags: &[usize]) -> Maps {
-    let (_, h, w) = maps.dim();
-    let mut out = Array3::zeros((tags.len(), h, w));
-    for (mut out, tag) in out.outer_iter_mut().zip(tags) {
-        let map = maps.index_axis(Axis(0), *tag);
+/// The tagged classes' maps `[K, H, W]`, each divided by its maximum (Eq. 1); a class that fires nowhere stays 0.
+fn normalise(mut maps: Array3<f32>, tags: &[usize]) -> Maps {
+    for mut map in maps.outer_iter_mut() {
         let largest = map.fold(0.0f32, |m, v| m.max(*v));
         if largest > 0.0 {
-            out.assign(&(&map / largest));
+            map /= largest;
         }
     }
     Maps {
         classes: tags.iter().map(|t| t + 1).collect(),
-        maps: out,
+        maps,
     }
 }

@@ -16,7 +16,7 @@ pub mod summary;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
 
 use crate::data::Data;
@@ -35,6 +35,8 @@ pub struct Context {
     pub run: RunDir,
     /// Where to compute, without autodiff.
     pub device: Device,
+    /// The method's stages.
+    pub pipeline: &'static [Stage],
     /// What `--seed` said.
     pub seed: u64,
     /// Whether the segmentation network learns from the data set's own masks.
@@ -97,6 +99,11 @@ impl Context {
     /// # Errors
     /// Whatever keeps the stage from finishing; what it has written stays, and the next call goes on from there.
     pub fn stage(&self, pipeline: &[Stage], stage: Stage, again: bool) -> Result<()> {
+        ensure!(
+            pipeline.contains(&stage),
+            "this run's method has no stage {}",
+            stage.name()
+        );
         let prints = self.fingerprints(pipeline, stage, again);
         for (earlier, print) in pipeline
             .iter()
@@ -113,9 +120,7 @@ impl Context {
                 );
             }
         }
-        let Some(print) = prints.last() else {
-            bail!("this method has no stage {}", stage.name());
-        };
+        let print = prints.last().map_or("", String::as_str);
         if self.run.stage_done(stage.name(), print) {
             log::info!("{}: finished before, kept", stage.name());
             return Ok(());
@@ -128,6 +133,17 @@ impl Context {
             .with_context(|| format!("stage {}", stage.name()))?;
         self.run
             .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
+    }
+
+    /// Whether `stage` is finished, and with what the stages before it hold now.
+    pub fn is_current(&self, stage: Stage) -> bool {
+        let prints = self.fingerprints(self.pipeline, stage, false);
+        self.pipeline.contains(&stage)
+            && self
+                .pipeline
+                .iter()
+                .zip(&prints)
+                .all(|(s, print)| self.run.stage_done(s.name(), print))
     }
 
     /// For `stage` and those before it, a text that changes whenever a stage has been repeated.

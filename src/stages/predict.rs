@@ -7,7 +7,7 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array4;
 
 use super::background::winners;
-use super::inference::{batches, download_maps, multi_scale, upload};
+use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
 use super::{Context, Stage, segment};
 use crate::data::Split;
 use crate::data::decode::write_mask;
@@ -46,17 +46,17 @@ impl<'a> Predictor<'a> {
         })
     }
 
-    /// Probabilities of images of one size, `[B, C + 1, H, W]`, background first.
+    /// Probabilities of images of one size, at the size that the network sees, `[B, C + 1, h, w]`, background first.
     pub fn probabilities(&self, images: &[&RgbImage]) -> Result<Array4<f32>> {
-        let Some(first) = images.first() else {
+        if images.is_empty() {
             return Ok(Array4::zeros((0, 0, 0, 0)));
-        };
+        }
         let x = upload(images.iter().copied(), self.input, &self.device);
         let out = multi_scale(x, &self.settings.scales, self.settings.flip, |x| {
             let forward = Forward::new(&self.parameters, Mode::Inference);
             softmax(self.network.scores(&forward, x), 1)
         });
-        download_maps(out, first.dimensions())
+        download_maps(out)
     }
 
     /// Masks of images of one size.
@@ -65,7 +65,8 @@ impl<'a> Predictor<'a> {
         let values: Vec<u8> = (0..probabilities.dim().1).map(|c| c as u8).collect();
         Ok(probabilities
             .outer_iter()
-            .map(|p| winners(p, &values))
+            .zip(images)
+            .map(|(p, image)| winners(enlarge(p.to_owned(), image.dimensions()).view(), &values))
             .collect())
     }
 }
@@ -91,6 +92,7 @@ pub fn write(context: &Context) -> Result<()> {
     batches(
         &missing,
         context.recipe.predict.batch,
+        passes(&context.recipe.predict.scales, context.recipe.predict.flip),
         |i| split.image(i),
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();

@@ -6,7 +6,7 @@ use image::RgbImage;
 use ndarray::{Array4, ArrayView3, Axis, s};
 
 use super::background::with_background;
-use super::inference::{batches, download_maps, network_size, resize, upload};
+use super::inference::{batches, download_maps, enlarge, network_size, resize, upload};
 use super::{Context, Stage, affinity};
 use crate::kernels::{Walk, random_walk};
 use crate::models::Network;
@@ -36,6 +36,7 @@ pub fn write(context: &Context) -> Result<()> {
     batches(
         &missing,
         context.recipe.cam.batch,
+        1.0,
         |i| split.image(i),
         |batch| {
             let cams = batch
@@ -43,9 +44,9 @@ pub fn write(context: &Context) -> Result<()> {
                 .map(|(i, _)| read_maps(&context.file(Stage::Cam, split.name(*i), "npz")))
                 .collect::<Result<Vec<Maps>>>()?;
             let scores = walked(context, &network, &parameters, batch, &cams)?;
-            for (((i, _), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
+            for (((i, image), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
                 let path = context.file(Stage::Propagate, split.name(*i), "npz");
-                write_maps(&path, &rows(scores, &cam.classes))?;
+                write_maps(&path, &rows(scores, &cam.classes, image.dimensions()))?;
                 bar.inc(1);
             }
             Ok(())
@@ -56,16 +57,16 @@ pub fn write(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Background's and tagged classes' rows of `[C + 1, H, W]`.
-fn rows(scores: ArrayView3<f32>, classes: &[usize]) -> Maps {
+/// Background's and tagged classes' rows of `[C + 1, h, w]`, at the image's size.
+fn rows(scores: ArrayView3<f32>, classes: &[usize], size: (u32, u32)) -> Maps {
     let values: Vec<usize> = std::iter::once(0).chain(classes.iter().copied()).collect();
     Maps {
-        maps: scores.select(Axis(0), &values),
+        maps: enlarge(scores.select(Axis(0), &values), size),
         classes: values,
     }
 }
 
-/// Scores after the walk at the images' size, `[B, C + 1, H, W]`, rows by mask value.
+/// Scores after the walk at the size that the network sees, `[B, C + 1, h, w]`, rows by mask value.
 fn walked(
     context: &Context,
     network: &Network,
@@ -73,8 +74,7 @@ fn walked(
     batch: &[(usize, RgbImage)],
     cams: &[Maps],
 ) -> Result<Array4<f32>> {
-    let size = batch[0].1.dimensions();
-    let (w, h) = network_size(size);
+    let (w, h) = network_size(batch[0].1.dimensions(), &context.recipe.input);
     let images = upload(
         batch.iter().map(|(_, image)| image),
         &context.recipe.input,
@@ -105,7 +105,7 @@ fn walked(
     };
     let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
     let out = resize(out, [h as usize, w as usize]);
-    download_maps(out, size)
+    download_maps(out)
 }
 
 /// Mean of `map` over the cell (y of rows, x of columns): average pooling to any size.

@@ -35,7 +35,7 @@ pub fn train(context: &Context) -> Result<()> {
     let folder = context.folder(Stage::Label);
     let names = split.clone();
     let labels: Labels = Arc::new(move |i| {
-        let size = names.image(i)?.dimensions();
+        let size = names.size(i)?;
         read_mask(
             &folder.join(format!("{}.png", names.name(i))),
             classes,

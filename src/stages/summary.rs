@@ -185,7 +185,7 @@ fn rows(context: &Context) -> Result<Vec<PictureRow>> {
         rows.push(row(context, &context.data.train, i)?);
     }
     let val = predict::split(context);
-    if !context.data.val.is_empty() {
+    if !context.data.val.is_empty() && !context.data.val_is_train {
         for i in val.indices().take(ROWS) {
             rows.push(row(context, val, i)?);
         }

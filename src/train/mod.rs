@@ -28,7 +28,6 @@ pub type Losses = Vec<(&'static str, Tensor<1>)>;
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The losses and rates of every step.
 pub const METRICS: &str = "metrics.csv";
-const THREADS: usize = 2;
 
 /// One training: what is trained, on what, and how.
 pub struct Fit<'a> {
@@ -166,7 +165,7 @@ impl Fit<'_> {
                 steps: total,
                 start,
                 seed: self.seed,
-                workers: THREADS,
+                workers: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 16)),
             },
         )?;
         let bar = progress::bar(total as u64, "step", self.label);
@@ -203,7 +202,7 @@ impl Fit<'_> {
             for ((name, _), value) in losses.iter().zip(&values) {
                 ensure!(
                     value.is_finite(),
-                    "{}: the loss {name:?} became {value} at step {}: lower the learning rate (--set), and go on from {}",
+                    "{}: the loss {name:?} became {value} at step {}: start over with a lower learning rate (--set, another --out); the last good state is in {}",
                     self.label,
                     batch.step,
                     path.display()
@@ -254,6 +253,7 @@ fn augment(training: &Training, input: &Input) -> Augment {
         shift: settings.shift,
         flip: settings.flip,
         jitter: settings.jitter,
+        max_side: input.max_side,
         mean: input.mean,
         std: input.std,
     }

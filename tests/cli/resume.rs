@@ -164,6 +164,8 @@ fn a_run_that_has_not_begun_cannot_predict() {
     let predict = ["predict", "--out", "run", "--device", "cpu"];
     weakseg(dir.path(), &predict).fails(&["predict needs the stage classify"]);
     write(&dir.path().join("a.png"), "");
-    weakseg(dir.path(), &[&predict[..], &["a.png"]].concat())
-        .fails(&["segment", "checkpoint.safetensors does not exist"]);
+    weakseg(dir.path(), &[&predict[..], &["a.png"]].concat()).fails(&[
+        "run has not finished its stage segment",
+        "weakseg run --out run",
+    ]);
 }

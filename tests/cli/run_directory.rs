@@ -1,7 +1,7 @@
 //! Run directories of another run, in use or damaged, and disks that are full.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::harness::*;
 
@@ -97,8 +97,9 @@ fn checkpoints_that_are_truncated_or_of_another_network_are_refused() {
         ("segment", &["predict", "a.png", "--out", "run"]),
     ] {
         let good = network(stage);
-        let (file, path) = (format!("{stage}/checkpoint.safetensors"), at(stage));
-        let file = Path::new("run").join(file).display().to_string();
+        let path = at(stage);
+        let file = Path::new("run").join(stage).join("checkpoint.safetensors");
+        let file = file.display().to_string();
         let user = [user, &["--device", "cpu"]].concat();
         for length in [0, 5, good.len() / 2, good.len() - 1] {
             fs::write(&path, &good[..length]).unwrap();
@@ -143,7 +144,10 @@ fn other_damaged_files_of_a_run_are_named() {
         let good = fs::read(&path).unwrap();
         // Half a text may still be good, were it not for an end that is none.
         fs::write(&path, [&good[..good.len() / 2], b" = ["].concat()).unwrap();
-        let place = Path::new("run").join(name).display().to_string();
+        let place = name
+            .split('/')
+            .fold(PathBuf::from("run"), |p, part| p.join(part));
+        let place = place.display().to_string();
         weakseg(dir.path(), &["eval", "--out", "run"]).fails(&[&place, part]);
         fs::write(&path, good).unwrap();
     }

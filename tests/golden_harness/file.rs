@@ -25,16 +25,37 @@ impl Array {
 }
 
 pub struct Golden {
+    path: PathBuf,
     /// File name without extension.
     pub name: String,
     pub meta: HashMap<String, String>,
+    /// Empty before [`Golden::decode`].
     pub tensors: HashMap<String, Array>,
 }
 
 impl Golden {
-    pub fn read(path: &Path) -> Golden {
+    /// Reads the parameters; a file that has none, or is none, may be for others than these tests.
+    pub fn open(path: &Path) -> Golden {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        let header = SafeTensors::read_metadata(&bytes).ok();
+        Golden {
+            path: path.to_owned(),
+            name: path
+                .file_stem()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
+            meta: header
+                .and_then(|(_, header)| header.metadata().clone())
+                .unwrap_or_default(),
+            tensors: HashMap::new(),
+        }
+    }
+
+    /// Reads the tensors.
+    pub fn decode(&mut self) {
+        let path = &self.path;
         let bytes = std::fs::read(path).unwrap();
-        let (_, header) = SafeTensors::read_metadata(&bytes).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let tensors = tensors.iter().map(|(name, view)| {
             let data = view.data();
@@ -49,11 +70,7 @@ impl Golden {
             let shape = view.shape().to_vec();
             (name.to_string(), Array { shape, values })
         });
-        Golden {
-            name: path.file_stem().unwrap().to_string_lossy().into_owned(),
-            tensors: tensors.collect(),
-            meta: header.metadata().clone().unwrap_or_default(),
-        }
+        self.tensors = tensors.collect();
     }
 
     pub fn tensor(&self, name: &str) -> &Array {
@@ -80,13 +97,22 @@ impl Golden {
 
     /// The number that follows `word` in the text of a parameter: `base lr 0.01, ...`.
     pub fn number_after(&self, key: &str, word: &str) -> f64 {
-        let text = self.text(key);
-        let rest = text.split_once(word).map(|(_, rest)| rest.trim_start());
-        rest.and_then(|rest| {
-            let end = rest.find([' ', ',', ';', ')', ']']).unwrap_or(rest.len());
-            rest[..end].parse().ok()
+        self.try_number_after(key, word).unwrap_or_else(|| {
+            panic!(
+                "{}: no number after {word:?} in {:?}",
+                self.name,
+                self.text(key)
+            )
         })
-        .unwrap_or_else(|| panic!("{}: no number after {word:?} in {text:?}", self.name))
+    }
+
+    /// As [`Golden::number_after`]; `None` where the text does not have it.
+    pub fn try_number_after(&self, key: &str, word: &str) -> Option<f64> {
+        let (_, rest) = self.text(key).split_once(word)?;
+        let rest = rest.trim_start();
+        // "2x" is a factor of two.
+        let end = rest.find([' ', ',', ';', ')', ']', 'x']);
+        rest[..end.unwrap_or(rest.len())].parse().ok()
     }
 
     /// The tensor that a parameter describes as `tensor(NAME, [SHAPE], LOW, HIGH)`, SALT filled in.
@@ -117,6 +143,11 @@ fn numbers<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f6
     data.chunks_exact(N)
         .map(|c| read(c.try_into().unwrap()))
         .collect()
+}
+
+/// Whether `WEAKSEG_GOLDEN` names the folder.
+pub fn is_elsewhere() -> bool {
+    std::env::var_os("WEAKSEG_GOLDEN").is_some()
 }
 
 /// All golden files below `tests/golden/`, or below the folder that `WEAKSEG_GOLDEN` names, in order of name.

@@ -21,8 +21,14 @@ use crate::run::files::write_bytes;
 /// image.
 ///
 /// # Errors
-/// Names the file that cannot be written or read, or two different images of one name in the two splits.
+/// A folder that is not empty; names the file that cannot be written or read, or two different images of one name in the two splits.
 pub fn write_voc(data: &Data, dir: &Path, on_item: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
+    if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        bail!(
+            "the folder {} is not empty; choose another --out",
+            dir.display()
+        );
+    }
     let mut by_name: BTreeMap<&str, (&Split, usize)> = BTreeMap::new();
     for split in [&data.train, &data.val] {
         for index in split.indices() {
@@ -142,6 +148,8 @@ mod tests {
         };
         let data = open(&options).unwrap();
         write_voc(&data, dir.path(), &|_, total| assert_eq!(total, 6)).unwrap();
+        let again = write_voc(&data, dir.path(), &|_, _| {}).unwrap_err();
+        assert!(again.to_string().contains("is not empty"), "{again}");
         options.data = dir.path().display().to_string();
         let mut again = open(&options).unwrap();
         again.verify(&|_, _| {}).unwrap();

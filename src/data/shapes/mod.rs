@@ -32,7 +32,7 @@ pub const CLASSES: [&str; 6] = ["stripes", "checker", "rings", "cross", "star", 
 
 /// Size and difficulty of the generated data set.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ShapesOptions {
     /// Side of the square pictures in pixels, 48 to 1024; everything in them grows with it.
     pub size: u32,
@@ -50,7 +50,7 @@ impl Default for ShapesOptions {
             size: 96,
             train: 1500,
             val: 150,
-            hue_noise: 0.1,
+            hue_noise: 0.055,
         }
     }
 }
@@ -116,6 +116,7 @@ pub(super) fn open(options: &ShapesOptions, seed: u64) -> Result<Data> {
         classes: CLASSES.map(str::to_owned).to_vec(),
         train: split("train", options.train),
         val: split("val", options.val),
+        val_is_train: false,
         skipped: 0,
     })
 }

@@ -1,4 +1,4 @@
-//! A backbone small enough to be trained from scratch on a CPU in minutes: seven 3x3 convolutions, output stride 4.
+//! A backbone small enough to be trained from scratch on a CPU in minutes: seven convolutions, output stride 4.
 
 use burn::tensor::Tensor;
 
@@ -29,8 +29,10 @@ impl Nano {
 
     /// Declares the backbone's parameters.
     pub fn declare(self, to: &mut Declarations) {
-        for (name, input, output, _, _) in LAYERS {
-            to.conv(name, input, output, 3);
+        for (name, input, output, stride, _) in LAYERS {
+            // An even kernel under stride 2 centres every output cell on the pixels that it stands for; with 3x3 the maps
+            // would lie a pixel and a half off.
+            to.conv(name, input, output, if stride == 2 { 4 } else { 3 });
             to.batch_norm(&format!("{name}.bn"), output);
         }
     }

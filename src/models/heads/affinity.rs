@@ -8,7 +8,6 @@ use crate::models::params::Declarations;
 
 /// The head's layers, as the released checkpoints call them.
 pub const LAYERS: [&str; 4] = ["f8_3", "f8_4", "f8_5", "f9"];
-const DROPOUT: f32 = 0.5;
 
 /// Declares the head over levels of `inputs` channels, reduced to `outputs` channels each.
 pub fn declare(to: &mut Declarations, inputs: [usize; 3], outputs: [usize; 3]) {
@@ -21,8 +20,7 @@ pub fn declare(to: &mut Declarations, inputs: [usize; 3], outputs: [usize; 3]) {
 
 /// Three levels `[B, D_l, h, w]` → affinity features f^aff `[B, D, h, w]`, D the sum of the reduced channels.
 pub fn features(f: &Forward, levels: crate::models::backbones::Levels) -> Tensor<4> {
-    let high = f.dropout(levels.high, DROPOUT);
-    let reduced = [levels.low, levels.middle, high]
+    let reduced = [levels.low, levels.middle, levels.high]
         .into_iter()
         .zip(LAYERS)
         .map(|(level, name)| elu(f.conv(name, level, 1, 1, false), 1.0))
