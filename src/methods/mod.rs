@@ -15,7 +15,7 @@ pub const AFFINITYNET: [Stage; 7] = [
     Stage::Predict,
 ];
 
-/// The bound: the same segmentation network trained on the data set's own masks.
+/// The bound: the same segmentation network, from scratch, trained on the data set's own masks.
 pub const SUPERVISED: [Stage; 2] = [Stage::Segment, Stage::Predict];
 
 /// Names of all methods.

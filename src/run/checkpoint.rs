@@ -14,11 +14,14 @@ use super::files;
 /// order changes from one process to the next, and equal checkpoints should be equal files.
 const META: &str = "weakseg";
 
+/// Tensors in host memory by name: shape and values.
+pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 /// The state of a training stage, or of a trained network.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Checkpoint {
     /// Shape and row-major values of each tensor, by name.
-    pub tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    pub tensors: Tensors,
     /// `architecture`, `step` and whatever else the stage needs to go on.
     pub meta: BTreeMap<String, String>,
 }

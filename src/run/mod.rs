@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use toml::{Table, Value};
 
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, Tensors};
 pub use files::Maps;
 pub use metrics_csv::MetricsLog;
 pub use record::{Record, StageRecord};

@@ -29,7 +29,7 @@ pub fn write(context: &Context) -> Result<()> {
             "npz",
         ))?);
         let label = label(&scores, context.recipe.label.ignore_below);
-        write_mask(&context.file(Stage::Label, split.name(i), "png"), &label)?;
+        write_mask(context.file(Stage::Label, split.name(i), "png"), &label)?;
         bar.inc(1);
         Ok(())
     })?;

@@ -97,7 +97,7 @@ pub fn write(context: &Context) -> Result<()> {
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
             for ((i, _), mask) in batch.iter().zip(predictor.masks(&images)?) {
-                write_mask(&context.file(Stage::Predict, split.name(*i), "png"), &mask)?;
+                write_mask(context.file(Stage::Predict, split.name(*i), "png"), &mask)?;
                 bar.inc(1);
             }
             Ok(())

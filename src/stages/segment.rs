@@ -36,11 +36,7 @@ pub fn train(context: &Context) -> Result<()> {
     let names = split.clone();
     let labels: Labels = Arc::new(move |i| {
         let size = names.size(i)?;
-        read_mask(
-            &folder.join(format!("{}.png", names.name(i))),
-            classes,
-            size,
-        )
+        read_mask(folder.join(format!("{}.png", names.name(i))), classes, size)
     });
     fit(context, &split, labels)
 }

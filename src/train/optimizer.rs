@@ -9,6 +9,7 @@ use anyhow::Result;
 use burn::tensor::{Device, Gradients, Tensor};
 
 use crate::models::params::{Parameters, Role, Value};
+use crate::run::Tensors;
 
 /// The update rule.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +103,8 @@ impl Optimizer {
     }
 
     /// The state as named host arrays, for a checkpoint: `optimizer.0.NAME`, `optimizer.1.NAME`.
-    pub fn state(&self) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>> {
-        let mut state = BTreeMap::new();
+    pub fn state(&self) -> Result<Tensors> {
+        let mut state = Tensors::new();
         for (name, moments) in &self.moments {
             for (i, moment) in moments.iter().enumerate() {
                 state.insert(
@@ -116,12 +117,7 @@ impl Optimizer {
     }
 
     /// Takes up the state that [`Self::state`] gave after `step` updates.
-    pub fn restore(
-        &mut self,
-        step: usize,
-        state: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
-        device: &Device,
-    ) -> Result<()> {
+    pub fn restore(&mut self, step: usize, state: &Tensors, device: &Device) -> Result<()> {
         self.step = step;
         self.moments.clear();
         // "optimizer.0." sorts before "optimizer.1.", so that moments arrive in order.

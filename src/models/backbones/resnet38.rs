@@ -86,7 +86,7 @@ pub const FROZEN: [&str; 4] = ["conv1a", "b2", "b2_1", "b2_2"];
 /// ResNet38 with all channel numbers divided by `divisor` (1 is the published width).
 #[derive(Clone, Copy, Debug)]
 pub struct ResNet38 {
-    /// Width divisor: 1, 8, 16 or 32 keep all channel numbers whole.
+    /// Width divisor: 1, 2, 4, 8, 16 or 32, which keep all channel numbers whole.
     pub divisor: usize,
 }
 
