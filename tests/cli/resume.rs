@@ -98,7 +98,6 @@ fn a_run_that_was_killed_in_every_stage_ends_with_the_same_bits() {
     kill_in(dir.path(), "segment", || rows("segment") >= 6);
     // What a kill in the middle of a write leaves behind.
     write(&run.join("segment/.weakseg-tmp-x"), "half");
-    write(&run.join("segment/.tmpAbCdEf"), "half");
     let last = [&["run", "--out", "killed"], &LONG[..]].concat();
     small_shapes(dir.path(), &last).succeeds();
     assert_same(&results(&run), &results(&dir.path().join("whole")));
