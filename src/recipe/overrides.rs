@@ -240,7 +240,10 @@ mod tests {
             ("classify.batch=1.5", "takes a whole number"),
             ("classify.batch=", "takes a whole number"),
             ("cam.flip=1", "cam.flip takes true or false"),
-            ("cam.scales=1", "takes an array of numbers, such as [1.0]"),
+            (
+                "cam.scales=1",
+                "takes an array of numbers, such as [0.5, 1.0",
+            ),
             ("input.mean=[1]", "--set input.mean=[1]: "),
             ("affinity.distance=max", "`mean` or `sum`"),
             (
