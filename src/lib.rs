@@ -7,11 +7,13 @@
 //! | [`stages`] | classify, localize, propagate, label, segment, predict, evaluate |
 //! | [`train`] | the training loop, optimizers, schedules |
 //! | [`models`], [`losses`], [`kernels`] | networks, objectives, and our own operators |
+//! | [`crf`] | the fully connected CRF over images |
 //! | [`data`], [`metrics`], [`run`], [`report`] | data sets, scores, the run directory, the page |
 //! | [`recipe`], [`device`], [`progress`], [`bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
 
 pub mod bench;
 pub mod cli;
+pub mod crf;
 pub mod data;
 pub mod device;
 pub mod kernels;

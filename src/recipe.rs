@@ -1,6 +1,7 @@
 //! Recipes: every hyper-parameter of a method at one scale, from `assets/recipes/*.toml` or the user's own file.
 
 mod check;
+mod crf;
 mod overrides;
 mod training;
 
@@ -12,6 +13,7 @@ use toml::{Table, Value};
 
 use crate::data::ShapesOptions;
 
+pub use crf::Crf;
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by short name.
@@ -38,8 +40,6 @@ const EMBEDDED: [(&str, &str); 4] = [
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// Refinement of scores by a dense CRF: `none`.
-    pub crf: String,
     /// The network that all stages share.
     pub backbone: Backbone,
     /// Normalisation of its input.
@@ -117,6 +117,8 @@ pub struct AffinityTraining {
     pub distance: Distance,
     /// Output channels of the 1x1 convolutions on the backbone's three levels.
     pub channels: [usize; 3],
+    /// Refines the scores, at both exponents, that confident labels come from (Sec. 3.2.1).
+    pub crf: Crf,
     /// How AffinityNet is trained.
     pub training: Training,
 }
@@ -151,6 +153,8 @@ pub struct Propagate {
 pub struct Label {
     /// Pixels whose winning score is below this become 255 (ignore); 0 = none.
     pub ignore_below: f32,
+    /// Refines the scores after the walk (Sec. 3.4).
+    pub crf: Crf,
 }
 
 /// Inference of the segmentation network.
@@ -163,6 +167,8 @@ pub struct Predict {
     pub flip: bool,
     /// Images of one shape per forward pass.
     pub batch: usize,
+    /// Refines the predicted probabilities.
+    pub crf: Crf,
 }
 
 impl Recipe {
@@ -276,8 +282,8 @@ mod tests {
             (nano.replace("epochs = 12.0", "epochs = true"), "line 17: "),
             (nano.replace("beta1 = ", "beta9 = "), "beta9"),
             (
-                nano.replace("crf = \"none\"", "crf = none"),
-                "mine.toml, line 4",
+                nano.replace("name = \"nano\"", "name = nano"),
+                "mine.toml, line 5",
             ),
             (
                 nano.replace("radius = 5", "radius = 0"),

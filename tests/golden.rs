@@ -5,6 +5,8 @@
 
 #[path = "golden_harness/check.rs"]
 mod check;
+#[path = "golden_harness/crf.rs"]
+mod crf;
 #[path = "golden_harness/file.rs"]
 mod file;
 #[path = "golden_harness/formula.rs"]

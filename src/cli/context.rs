@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use toml::{Table, Value};
 
+use crate::crf::Preset;
 use crate::data::{self, Data, DataOptions, Kind};
 use crate::device::{self, Choice};
 use crate::progress;
@@ -41,9 +42,10 @@ pub struct Common {
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Dense CRF on scores: none
+    /// Dense CRF on affinity labels, labels and predictions, in place of the recipe's presets; --set label.crf.KEY and
+    /// the like change single values
     #[arg(long, value_name = "PRESET")]
-    pub crf: Option<String>,
+    pub crf: Option<Preset>,
     /// Decides everything that is random, the built-in data set included [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
@@ -154,10 +156,13 @@ impl Common {
     }
 
     fn recipe(&self, stored: Option<&Table>, default: &str) -> Result<Recipe> {
-        let mut overrides = self.set.clone();
-        if let Some(crf) = &self.crf {
-            overrides.push(format!("crf={crf}"));
+        let mut overrides = Vec::new();
+        if let Some(name) = self.crf.and_then(|crf| crf.to_possible_value()) {
+            for part in ["affinity", "label", "predict"] {
+                overrides.push(format!("{part}.crf.preset={}", name.get_name()));
+            }
         }
+        overrides.extend(self.set.iter().cloned());
         match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {
             (None, Some(table)) => {
                 let recipe: Recipe = table

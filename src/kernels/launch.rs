@@ -2,7 +2,7 @@
 
 use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel};
+use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
 use burn::tensor::{Shape, TensorData};
 use cubecl::server::{Handle, KernelArguments};
 use cubecl::{CubeCount, CubeDim};
@@ -12,18 +12,22 @@ pub const WORKGROUP: u32 = 64;
 /// WebGPU's default limit of workgroups along one dimension.
 const MAX_WORKGROUPS: u32 = 65_535;
 
+/// What stands for the largest value in the lattice's fixed-point sums: a factor of 2 for rounding and weights above 1
+/// still fits an i32.
+const FIXED: f32 = 67_108_864.0;
+
 /// A shape of rank 4 as an array.
 pub fn dims(shape: &Shape) -> [usize; 4] {
     [shape[0], shape[1], shape[2], shape[3]]
 }
 
 /// A tensor of burn's CPU backend that owns `data`.
-pub fn flex_tensor(data: Vec<f32>, shape: [usize; 4]) -> FloatTensor<Flex> {
+pub fn flex_tensor<const D: usize>(data: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
     FloatTensor::<Flex>::from_data(TensorData::new(data, shape))
 }
 
 /// An uninitialised contiguous tensor of `shape` beside `like`.
-pub fn empty_like(like: &CubeTensor, shape: [usize; 4]) -> CubeTensor {
+pub fn empty_like<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     let shape = Shape::from(shape);
     let bytes = shape.num_elements() * size_of::<f32>();
     let handle = like.client.empty(bytes);
@@ -78,7 +82,8 @@ pub const fn row_stride() -> u32 {
     MAX_WORKGROUPS * WORKGROUP
 }
 
-/// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in.
+/// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
+/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries.
 macro_rules! shader {
     ($kernel:ident, $source:ident, $path:literal) => {
         burn::backend::wgpu::kernel_source!($source, $path);
@@ -88,10 +93,7 @@ macro_rules! shader {
 
         impl burn::backend::wgpu::KernelSource for $kernel {
             fn source(&self) -> burn::backend::wgpu::SourceTemplate {
-                $source::new()
-                    .source()
-                    .register("workgroup", $crate::kernels::launch::WORKGROUP.to_string())
-                    .register("row", $crate::kernels::launch::row_stride().to_string())
+                $crate::kernels::launch::fill($source::new().source())
             }
 
             fn lang(&self) -> &'static str {
@@ -103,5 +105,36 @@ macro_rules! shader {
             }
         }
     };
+    ($kernel:ident, $source:ident, $path:literal over dimensions) => {
+        burn::backend::wgpu::kernel_source!($source, $path);
+
+        #[derive(Debug)]
+        struct $kernel(usize);
+
+        impl burn::backend::wgpu::KernelSource for $kernel {
+            fn source(&self) -> burn::backend::wgpu::SourceTemplate {
+                $crate::kernels::launch::fill($source::new().source())
+                    .register("dimensions", self.0.to_string())
+                    .register("vertices", (self.0 + 1).to_string())
+            }
+
+            fn lang(&self) -> &'static str {
+                "wgsl"
+            }
+
+            fn id(&self) -> cubecl::prelude::KernelId {
+                cubecl::prelude::KernelId::new::<Self>().info(self.0)
+            }
+        }
+    };
 }
 pub(crate) use shader;
+
+/// Fills in what shaders have in common.
+pub fn fill(template: SourceTemplate) -> SourceTemplate {
+    template
+        .register("workgroup", WORKGROUP.to_string())
+        .register("row", row_stride().to_string())
+        .register("fixed", format!("{FIXED:.1}"))
+        .register("key", include_str!("../../shaders/lattice_key.wgsl"))
+}

@@ -4,7 +4,9 @@
 //! The trait [`Kernels`] is where burn picks between them by the device that a tensor lives on.
 
 pub mod cpu;
+mod lattice;
 mod launch;
+mod mean_field;
 mod neighbourhood;
 mod pair_affinity;
 mod random_walk;
@@ -16,6 +18,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Flex, backend_extension};
 
+pub use cpu::mean_field::Compatibility;
+pub use lattice::Lattice;
+pub use mean_field::mean_field;
 pub use neighbourhood::offsets;
 pub use pair_affinity::{Distance, pair_affinity};
 pub use random_walk::{Walk, random_walk};
@@ -44,6 +49,23 @@ pub trait Kernels: burn::backend::Backend {
         radius: usize,
         steps: usize,
     ) -> FloatTensor<Self>;
+
+    /// Features `[D, N]` → their lattice; see [`Lattice::new`].
+    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice>;
+
+    /// Values `[C, N]` → filtered `[C, N]`; see [`Lattice::filter`]. `reversed`: the transpose of the filter.
+    fn lattice_filter(
+        values: FloatTensor<Self>,
+        lattice: Lattice,
+        reversed: bool,
+    ) -> FloatTensor<Self>;
+
+    /// Unary `[C, N]` → posterior `[C, N]`; see [`mean_field`](mean_field::mean_field).
+    fn mean_field(
+        unary: FloatTensor<Self>,
+        kernels: Vec<(Lattice, Compatibility)>,
+        iterations: usize,
+    ) -> FloatTensor<Self>;
 }
 
 impl Kernels for CubeBackend {
@@ -67,6 +89,26 @@ impl Kernels for CubeBackend {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::launch(weights, scores, normaliser, radius, steps)
+    }
+
+    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
+        lattice::build(features)
+    }
+
+    fn lattice_filter(
+        values: FloatTensor<Self>,
+        lattice: Lattice,
+        reversed: bool,
+    ) -> FloatTensor<Self> {
+        lattice::filter(values, &lattice, reversed)
+    }
+
+    fn mean_field(
+        unary: FloatTensor<Self>,
+        kernels: Vec<(Lattice, Compatibility)>,
+        iterations: usize,
+    ) -> FloatTensor<Self> {
+        mean_field::launch(unary, &kernels, iterations)
     }
 }
 
@@ -109,6 +151,41 @@ impl Kernels for Flex {
         );
         scores
     }
+
+    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
+        let features = features.to_contiguous();
+        let lattice =
+            cpu::lattice::Lattice::build(features.storage(), features.layout().shape()[0])?;
+        Ok(Lattice::from_cpu(lattice))
+    }
+
+    fn lattice_filter(
+        values: FloatTensor<Self>,
+        lattice: Lattice,
+        reversed: bool,
+    ) -> FloatTensor<Self> {
+        let values = values.to_contiguous();
+        let shape = values.layout().shape();
+        let (c, n) = (shape[0], shape[1]);
+        let (lattice, _) = lattice.cpu();
+        launch::flex_tensor(lattice.filter(values.storage(), c, reversed), [c, n])
+    }
+
+    fn mean_field(
+        unary: FloatTensor<Self>,
+        kernels: Vec<(Lattice, Compatibility)>,
+        iterations: usize,
+    ) -> FloatTensor<Self> {
+        let unary = unary.to_contiguous();
+        let shape = unary.layout().shape();
+        let (c, n) = (shape[0], shape[1]);
+        let kernels: Vec<_> = kernels
+            .iter()
+            .map(|(lattice, compatibility)| lattice.kernel(compatibility.clone()))
+            .collect();
+        let posterior = cpu::mean_field::mean_field(unary.storage(), c, &kernels, iterations);
+        launch::flex_tensor(posterior, [c, n])
+    }
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
@@ -138,5 +215,27 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::autodiff::<B, C>(weights, scores, normaliser, radius, steps)
+    }
+
+    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
+        B::lattice(features.into_primitive())
+    }
+
+    fn lattice_filter(
+        values: FloatTensor<Self>,
+        lattice: Lattice,
+        reversed: bool,
+    ) -> FloatTensor<Self> {
+        lattice::autodiff::<B, C>(values, lattice, reversed)
+    }
+
+    /// No method learns through the CRF: its posterior is a constant.
+    fn mean_field(
+        unary: FloatTensor<Self>,
+        kernels: Vec<(Lattice, Compatibility)>,
+        iterations: usize,
+    ) -> FloatTensor<Self> {
+        use burn::backend::AutodiffBackend;
+        Self::from_inner(B::mean_field(unary.into_primitive(), kernels, iterations))
     }
 }

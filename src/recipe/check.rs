@@ -7,7 +7,6 @@ use super::Recipe;
 impl Recipe {
     /// Rejects values that no stage can work with.
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(self.crf == "none", "crf is \"{}\": use \"none\"", self.crf);
         ensure!(
             ["nano", "resnet38"].contains(&self.backbone.name.as_str()),
             "backbone.name is \"{}\": use \"nano\" or \"resnet38\"",
@@ -64,6 +63,13 @@ impl Recipe {
             affinity.alpha_low,
             affinity.alpha_high
         );
+        for (key, crf) in [
+            ("affinity.crf", &affinity.crf),
+            ("label.crf", &self.label.crf),
+            ("predict.crf", &predict.crf),
+        ] {
+            crf.check(key)?;
+        }
         for (key, training) in [
             ("classify", &self.classify),
             ("affinity.training", &affinity.training),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::{Optimizer, Recipe, Training, shorten};
+use super::{Crf, Optimizer, Recipe, Training, shorten};
 
 /// The recipe with `text`, `key=value`, applied.
 pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
@@ -21,7 +21,11 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
             nearest(&known, key)
         );
     };
-    let optional = get(&table, key).is_none() || OPTIONAL.iter().any(|o| key.ends_with(o));
+    let optional = get(&table, key).is_none()
+        || OPTIONAL
+            .iter()
+            .chain(&Crf::OPTIONAL)
+            .any(|o| key.ends_with(o));
     if optional && value == "none" {
         set(&mut table, key, None);
     } else if let Some(optimizer) = key
@@ -61,6 +65,22 @@ fn with_options(recipe: &Recipe) -> Recipe {
     fill(&mut full.classify);
     fill(&mut full.affinity.training);
     fill(&mut full.segment);
+    for crf in [
+        &mut full.affinity.crf,
+        &mut full.label.crf,
+        &mut full.predict.crf,
+    ] {
+        crf.iterations.get_or_insert(1);
+        for value in [
+            &mut crf.gaussian_sxy,
+            &mut crf.gaussian_compat,
+            &mut crf.bilateral_sxy,
+            &mut crf.bilateral_srgb,
+            &mut crf.bilateral_compat,
+        ] {
+            value.get_or_insert(1.0);
+        }
+    }
     full
 }
 

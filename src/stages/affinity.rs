@@ -1,18 +1,16 @@
 //! Training AffinityNet on the labels that the class activation maps are sure of (Sec. 3.2).
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::background::confident;
-use super::{Context, Stage, classify};
+use super::{Context, Stage, affinity_labels, classify};
+use crate::data::decode::read_mask;
 use crate::kernels::Distance;
 use crate::losses::affinity::{EPSILON, affinity_loss};
 use crate::losses::cross_entropy::IGNORE;
 use crate::models::{Head, Network};
 use crate::recipe;
-use crate::run::files::read_maps;
 use crate::train::{self, Fit};
 
 /// AffinityNet for this recipe.
@@ -39,16 +37,12 @@ pub fn train(context: &Context) -> Result<()> {
     let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
     train::warm_start(&mut initial, &classifier);
     let split = context.data.train.clone();
-    let folder: PathBuf = context.folder(Stage::Cam);
-    let (low, high, least) = (
-        settings.alpha_low,
-        settings.alpha_high,
-        settings.min_foreground,
-    );
-    let names = split.clone();
+    affinity_labels::write(context)?;
+    let folder = context.folder(Stage::Affinity).join("labels");
+    let (names, classes) = (split.clone(), context.classes());
     let labels = Arc::new(move |i: usize| {
-        let maps = read_maps(&folder.join(format!("{}.npz", names.name(i))))?;
-        Ok(confident(&maps, low, high, least))
+        let size = names.size(i)?;
+        read_mask(folder.join(format!("{}.png", names.name(i))), classes, size)
     });
     let (radius, distance) = (settings.radius as usize, distance(context));
     Fit {

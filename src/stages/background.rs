@@ -1,5 +1,6 @@
 //! The background's score, and what the maps are sure of (AffinityNet Eq. 2, Sec. 3.2.1).
 
+use anyhow::Result;
 use image::GrayImage;
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
@@ -45,19 +46,26 @@ pub fn with_background(maps: &Maps, alpha: f32) -> (Array3<f32>, Vec<u8>) {
 }
 
 /// What the maps are sure of: a class where it wins against a strong background (low alpha) with a score of at least
-/// `least`, background where it wins even when weak (high alpha), 255 elsewhere.
-pub fn confident(maps: &Maps, alpha_low: f32, alpha_high: f32, least: f32) -> GrayImage {
+/// `least`, background where it wins even when weak (high alpha), 255 elsewhere. `refine` stands between scores
+/// `[K + 1, H, W]` and who wins: the dense CRF.
+pub fn confident(
+    maps: &Maps,
+    alpha_low: f32,
+    alpha_high: f32,
+    least: f32,
+    refine: impl Fn(Array3<f32>) -> Result<Array3<f32>>,
+) -> Result<GrayImage> {
     let (scores, values) = with_background(maps, alpha_low);
-    let mut label = winners(scores.view(), &values);
+    let mut label = winners(refine(scores)?.view(), &values);
     let (scores, values) = with_background(maps, alpha_high);
-    let weak = winners(scores.view(), &values);
+    let weak = winners(refine(scores)?.view(), &values);
     let peak = maps.maps.fold_axis(Axis(0), 0.0f32, |m, v| m.max(*v));
     for ((label, weak), peak) in label.iter_mut().zip(weak.iter()).zip(&peak) {
         if *weak != 0 && (*label == 0 || *peak < least) {
             *label = 255;
         }
     }
-    label
+    Ok(label)
 }
 
 #[cfg(test)]
@@ -72,9 +80,15 @@ mod tests {
             maps: array![[[0.9, 0.4, 0.05]]],
         };
         // alpha 2: 0.01, 0.36, 0.90; alpha 8: 0.00, 0.017, 0.66
-        assert_eq!(confident(&maps, 2.0, 8.0, 0.0).into_raw(), vec![3, 3, 0]);
+        assert_eq!(
+            confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(),
+            vec![3, 3, 0]
+        );
         // alpha 1: 0.1, 0.6, 0.95
-        assert_eq!(confident(&maps, 1.0, 8.0, 0.0).into_raw(), vec![3, 255, 0]);
+        assert_eq!(
+            confident(&maps, 1.0, 8.0, 0.0, Ok).unwrap().into_raw(),
+            vec![3, 255, 0]
+        );
     }
 
     #[test]
@@ -83,6 +97,9 @@ mod tests {
             classes: vec![],
             maps: Array3::zeros((0, 2, 2)),
         };
-        assert_eq!(confident(&maps, 2.0, 8.0, 0.0).into_raw(), vec![0; 4]);
+        assert_eq!(
+            confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(),
+            vec![0; 4]
+        );
     }
 }

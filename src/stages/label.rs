@@ -2,16 +2,15 @@
 
 use anyhow::Result;
 use image::GrayImage;
-use rayon::prelude::*;
 
 use super::background::winners;
+use super::refine::{Refine, each};
 use super::{Context, Stage};
 use crate::data::decode::write_mask;
-use crate::progress;
 use crate::run::Maps;
 use crate::run::files::read_maps;
 
-/// Writes `labels/IMAGE.png` for every image that was propagated, through the stage that refines scores.
+/// Writes `labels/IMAGE.png` for every image that was propagated, after the recipe's dense CRF.
 pub fn write(context: &Context) -> Result<()> {
     let split = &context.data.train;
     let present: Vec<usize> = (0..split.len())
@@ -21,25 +20,15 @@ pub fn write(context: &Context) -> Result<()> {
                 .exists()
         })
         .collect();
-    let bar = progress::bar(present.len() as u64, "image", "label");
-    present.par_iter().try_for_each(|&i| -> Result<()> {
-        let scores = refine(read_maps(&context.file(
-            Stage::Propagate,
-            split.name(i),
-            "npz",
-        ))?);
-        let label = label(&scores, context.recipe.label.ignore_below);
-        write_mask(context.file(Stage::Label, split.name(i), "png"), &label)?;
-        bar.inc(1);
-        Ok(())
-    })?;
-    bar.finish();
-    Ok(())
-}
-
-/// The place of the dense CRF: `--crf none` passes scores through.
-fn refine(scores: Maps) -> Maps {
-    scores
+    let settings = &context.recipe.label;
+    let crf = settings.crf.build();
+    each(context, &present, "label", |i| {
+        let mut scores = read_maps(&context.file(Stage::Propagate, split.name(i), "npz"))?;
+        let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
+        scores.maps = refine.apply(scores.maps)?;
+        let label = label(&scores, settings.ignore_below);
+        write_mask(context.file(Stage::Label, split.name(i), "png"), &label)
+    })
 }
 
 /// The mask value with the highest score; 255 where that score is below `ignore_below`.

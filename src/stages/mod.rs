@@ -2,6 +2,7 @@
 //! own, and can be run alone, looked at, replaced and resumed.
 
 pub mod affinity;
+pub mod affinity_labels;
 pub mod background;
 pub mod classify;
 pub mod evaluate;
@@ -10,6 +11,7 @@ pub mod label;
 pub mod localize;
 pub mod predict;
 pub mod propagate;
+pub mod refine;
 pub mod segment;
 pub mod summary;
 

@@ -53,11 +53,14 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 8] = [
+pub const CHECKS: [(&str, Check); 11] = [
     ("random_walk", walk),
     ("affinity_loss", affinity),
     ("multilabel_soft_margin", soft_margin),
     ("mean_iou", mean_iou),
+    ("lattice_filter", super::crf::lattice_filter),
+    ("dense_crf", super::crf::against_exact),
+    ("pydensecrf", super::crf::against_pydensecrf),
     ("resnet38_cls", classifier),
     ("resnet38_affinity", affinity_network),
     ("train_resnet38_cls", train_classifier),
@@ -100,11 +103,11 @@ fn close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
     );
 }
 
-fn upload<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
+pub fn upload<const D: usize>(array: &Array, device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(array.f32(), array.shape.clone()), device)
 }
 
-fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 

@@ -1,5 +1,7 @@
 //! The kernels' twins in plain Rust: what runs without a GPU, and what the tests compare the shaders with.
 
+pub mod lattice;
+pub mod mean_field;
 pub mod pair_affinity;
 pub mod random_walk;
 

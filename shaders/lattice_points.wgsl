@@ -1,0 +1,11 @@
+// Replaces the slot of every entry by its lattice point. One invocation for each entry.
+@group(0) @binding(0) var<storage, read_write> entries: array<u32>;     // [N, D + 1], slots in, points out
+@group(0) @binding(1) var<storage, read_write> slot_points: array<u32>; // [capacity]
+@group(0) @binding(2) var<storage, read_write> info: array<u32>;        // invocations
+
+@compute @workgroup_size({{ workgroup }}, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let i = id.x + id.y * {{ row }}u;
+    if i >= info[0] { return; }
+    entries[i] = slot_points[entries[i]];
+}

@@ -1,0 +1,42 @@
+// One update of the mean field: posterior = softmax(-unary - compatibility of the messages) (Krähenbühl and Koltun
+// 2011, Alg. 1). One invocation for each pixel.
+@group(0) @binding(0) var<storage, read_write> unary: array<f32>;         // [C, N]
+@group(0) @binding(1) var<storage, read_write> messages: array<f32>;      // [K, C, N]
+@group(0) @binding(2) var<storage, read_write> compatibility: array<f32>; // Potts weight, or [C, C], for each kernel
+@group(0) @binding(3) var<storage, read_write> posterior: array<f32>;     // [C, N]
+@group(0) @binding(4) var<storage, read_write> info: array<u32>;          // invocations = N, C, K, then for each kernel
+                                                                          // 2 * start of its compatibility + 1 if matrix
+
+@compute @workgroup_size({{ workgroup }}, 1, 1)
+fn main(@builtin(global_invocation_id) id: vec3<u32>) {
+    let pixel = id.x + id.y * {{ row }}u;
+    let n = info[0];
+    if pixel >= n { return; }
+    let channels = info[1];
+    var largest = -3.4e38;
+    for (var c = 0u; c < channels; c++) {
+        var energy = -unary[c * n + pixel];
+        for (var k = 0u; k < info[2]; k++) {
+            let start = info[3u + k] / 2u;
+            let message = k * channels * n + pixel;
+            if info[3u + k] % 2u == 0u {
+                energy += compatibility[start] * messages[message + c * n];
+            } else {
+                for (var other = 0u; other < channels; other++) {
+                    energy -= compatibility[start + c * channels + other] * messages[message + other * n];
+                }
+            }
+        }
+        posterior[c * n + pixel] = energy;
+        largest = max(largest, energy);
+    }
+    var sum = 0.0;
+    for (var c = 0u; c < channels; c++) {
+        let p = exp(posterior[c * n + pixel] - largest);
+        posterior[c * n + pixel] = p;
+        sum += p;
+    }
+    for (var c = 0u; c < channels; c++) {
+        posterior[c * n + pixel] /= sum;
+    }
+}

@@ -1,0 +1,179 @@
+//! The fully connected CRF (Krähenbühl and Koltun 2011) over images: what pydensecrf does, on any device.
+//!
+//! ```no_run
+//! use weakseg::crf::{DenseCrf, Pairwise, unary};
+//! # fn main() -> anyhow::Result<()> {
+//! let image = image::open("photo.jpg")?.to_rgb8();
+//! # let probabilities = ndarray::Array3::<f32>::zeros((2, 1, 1));
+//! let crf = DenseCrf {
+//!     pairwise: vec![Pairwise::gaussian(3.0, 3.0), Pairwise::bilateral(80.0, 13.0, 10.0)],
+//!     iterations: 10,
+//! };
+//! let device = burn::tensor::Device::flex();
+//! let posterior = crf.refine(&image, unary::from_probabilities(probabilities.view()).view(), &device)?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod preset;
+pub mod unary;
+
+use anyhow::{Context as _, Result, ensure};
+use burn::tensor::{Device, Tensor, TensorData};
+use image::RgbImage;
+use ndarray::{Array3, ArrayView3};
+
+use crate::device::download;
+use crate::kernels::{Lattice, mean_field};
+
+pub use crate::kernels::Compatibility;
+pub use preset::Preset;
+
+/// A fully connected CRF: pairwise potentials and how often the mean field is updated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DenseCrf {
+    /// Pairwise potentials; none leaves the softmax of the unary.
+    pub pairwise: Vec<Pairwise>,
+    /// Updates of the mean field.
+    pub iterations: usize,
+}
+
+/// A pairwise potential: a Gaussian over positions, or over positions and colours, normalised symmetrically.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pairwise {
+    /// Standard deviation of positions in pixels (pydensecrf's `sxy`), greater than 0.
+    pub position: f32,
+    /// Standard deviation of colours on 0 to 255 (pydensecrf's `srgb`), greater than 0; `None`: positions alone.
+    pub colour: Option<f32>,
+    /// What different labels cost each other.
+    pub compatibility: Compatibility,
+}
+
+impl Pairwise {
+    /// pydensecrf's `addPairwiseGaussian(sxy, compat)`.
+    pub fn gaussian(sxy: f32, compat: f32) -> Pairwise {
+        Pairwise {
+            position: sxy,
+            colour: None,
+            compatibility: Compatibility::Potts(compat),
+        }
+    }
+
+    /// pydensecrf's `addPairwiseBilateral(sxy, srgb, compat)`.
+    pub fn bilateral(sxy: f32, srgb: f32, compat: f32) -> Pairwise {
+        Pairwise {
+            colour: Some(srgb),
+            ..Pairwise::gaussian(sxy, compat)
+        }
+    }
+
+    /// Whether no label changes because of it.
+    pub(crate) fn is_without_effect(&self) -> bool {
+        self.compatibility == Compatibility::Potts(0.0)
+    }
+
+    /// The features `[D, N]` of an image's pixels over their deviations: x, y and, with colours, red, green, blue.
+    fn features(&self, image: &RgbImage, device: &Device) -> Result<Tensor<2>> {
+        let deviations = [Some(self.position), self.colour];
+        ensure!(
+            deviations
+                .iter()
+                .flatten()
+                .all(|s| s.is_finite() && *s > 0.0),
+            "a pairwise potential with deviations {deviations:?}: use positive numbers"
+        );
+        let (width, height) = image.dimensions();
+        let n = width as usize * height as usize;
+        let mut features = Vec::with_capacity(5 * n);
+        features.extend((0..n).map(|i| (i % width as usize) as f32 / self.position));
+        features.extend((0..n).map(|i| (i / width as usize) as f32 / self.position));
+        if let Some(deviation) = self.colour {
+            for channel in 0..3 {
+                features.extend(image.pixels().map(|p| f32::from(p.0[channel]) / deviation));
+            }
+        }
+        let shape = [features.len() / n.max(1), n];
+        Ok(Tensor::from_data(TensorData::new(features, shape), device))
+    }
+}
+
+impl DenseCrf {
+    /// Posterior `[C, H, W]` of an image's labels from `unary` `[C, H, W]`, negative log probabilities (see
+    /// [`unary`]).
+    ///
+    /// # Errors
+    /// As [`DenseCrf::on`] and [`OnImage::refine`].
+    pub fn refine(
+        &self,
+        image: &RgbImage,
+        unary: ArrayView3<f32>,
+        device: &Device,
+    ) -> Result<Array3<f32>> {
+        self.on(image, device)?.refine(unary)
+    }
+
+    /// This CRF with the lattices of one image, for any number of unaries.
+    ///
+    /// # Errors
+    /// On a deviation that is not positive, and where the image is too large for the device's buffers.
+    pub fn on(&self, image: &RgbImage, device: &Device) -> Result<OnImage> {
+        let kernels = self
+            .pairwise
+            .iter()
+            .filter(|_| self.iterations > 0)
+            .map(|pairwise| {
+                let lattice = Lattice::new(pairwise.features(image, device)?)?;
+                Ok((lattice, pairwise.compatibility.clone()))
+            })
+            .collect::<Result<_>>()?;
+        Ok(OnImage {
+            kernels,
+            iterations: self.iterations,
+            size: image.dimensions(),
+            device: device.clone(),
+        })
+    }
+}
+
+/// A CRF on one image.
+pub struct OnImage {
+    kernels: Vec<(Lattice, Compatibility)>,
+    iterations: usize,
+    size: (u32, u32),
+    device: Device,
+}
+
+impl OnImage {
+    /// Posterior `[C, H, W]` from `unary` `[C, H, W]`.
+    ///
+    /// # Errors
+    /// On a unary of another size than the image, without labels, or with values that are not numbers; on a label
+    /// compatibility of another number of labels.
+    pub fn refine(&self, unary: ArrayView3<f32>) -> Result<Array3<f32>> {
+        let (c, h, w) = unary.dim();
+        ensure!(c > 0, "the scores have no labels");
+        ensure!(
+            (w, h) == (self.size.0 as usize, self.size.1 as usize),
+            "the scores are {w} x {h}, the image is {} x {}: resize the scores to the image",
+            self.size.0,
+            self.size.1
+        );
+        ensure!(
+            unary.iter().all(|v| v.is_finite()),
+            "the scores hold values that are not finite numbers"
+        );
+        for (_, compatibility) in &self.kernels {
+            if let Compatibility::Matrix(matrix) = compatibility {
+                ensure!(
+                    matrix.len() == c * c,
+                    "a label compatibility of {} values for {c} labels: give {c} x {c}",
+                    matrix.len()
+                );
+            }
+        }
+        let values: Vec<f32> = unary.iter().copied().collect();
+        let unary = Tensor::from_data(TensorData::new(values, [c, h * w]), &self.device);
+        let posterior = download(mean_field(unary, &self.kernels, self.iterations))?;
+        Array3::from_shape_vec((c, h, w), posterior).context("the posterior's shape")
+    }
+}

@@ -1,0 +1,484 @@
+//! The permutohedral lattice (Adams et al. 2010; constants of Krähenbühl and Koltun 2011): Gaussian filtering in
+//! feature spaces of many dimensions, in time and memory linear in pixels.
+
+use std::sync::{Arc, OnceLock};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
+use burn::backend::{Autodiff, Backend, Dispatch};
+use burn::tensor::Tensor;
+use cubecl::server::Handle;
+use derive_new::new;
+
+use super::launch::{self, shader};
+use super::{Compatibility, Kernels, cpu};
+
+shader!(Embed, EmbedSource, "../../shaders/lattice_embed.wgsl" over dimensions);
+shader!(Insert, InsertSource, "../../shaders/lattice_insert.wgsl" over dimensions);
+shader!(Points, PointsSource, "../../shaders/lattice_points.wgsl");
+shader!(Neighbours, NeighboursSource, "../../shaders/lattice_neighbours.wgsl" over dimensions);
+shader!(Splat, SplatSource, "../../shaders/lattice_splat.wgsl" over dimensions);
+shader!(Decode, DecodeSource, "../../shaders/lattice_decode.wgsl");
+shader!(Blur, BlurSource, "../../shaders/lattice_blur.wgsl");
+shader!(Slice, SliceSource, "../../shaders/lattice_slice.wgsl" over dimensions);
+
+/// Most feature dimensions: ranks are kept in four bits.
+const MOST_DIMENSIONS: usize = 15;
+/// Slots looked at before a table counts as full.
+const PROBES: usize = 128;
+
+/// A permutohedral lattice over the features of N pixels, built once and used for any number of filters.
+#[derive(Clone)]
+pub struct Lattice(Arc<Storage>);
+
+enum Storage {
+    Cpu(cpu::lattice::Lattice, OnceLock<Vec<f32>>),
+    Cube(CubeLattice),
+}
+
+/// A lattice in device memory.
+pub(super) struct CubeLattice {
+    /// `[N, D + 1]`, barycentric.
+    weights: CubeTensor,
+    /// `[N, D + 1]` as u32: the lattice point of each vertex.
+    entries: Handle,
+    /// `[D + 1, M, 2]` as u32.
+    neighbours: Handle,
+    dimensions: usize,
+    pixels: usize,
+    points: usize,
+    /// `[N]`: 1 / sqrt(filter of ones), for symmetric normalisation.
+    normaliser: OnceLock<CubeTensor>,
+}
+
+impl std::fmt::Debug for Lattice {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(
+            f,
+            "Lattice of {} points over {} pixels",
+            self.points(),
+            self.pixels()
+        )
+    }
+}
+
+impl Lattice {
+    /// The lattice of features `[D, N]`, D of 1 to 15, each divided by its standard deviation.
+    ///
+    /// Takes memory in O(N D). On a device, waits for the number of points.
+    ///
+    /// # Errors
+    /// On features that are not finite or too far out to be told apart in f32, on other D, and where the device's
+    /// buffers are too small for so many pixels.
+    pub fn new(features: Tensor<2>) -> Result<Lattice> {
+        let [d, n] = features.dims();
+        ensure!(
+            (1..=MOST_DIMENSIONS).contains(&d),
+            "a lattice over {d} feature dimensions: use 1 to {MOST_DIMENSIONS}"
+        );
+        ensure!(n > 0, "a lattice over no pixels");
+        Dispatch::lattice(features.into_dispatch())
+    }
+
+    /// Values `[C, N]` → their Gaussian-weighted sums over all pixels `[C, N]`, not normalised, with gradient.
+    ///
+    /// The lattice approximates exp(-‖f_i - f_j‖² / 2) up to a constant factor of about a half, which is a property
+    /// of the method. The filter is symmetric up to the order of its blurs; the gradient uses the exact transpose.
+    ///
+    /// # Panics
+    /// Where the values are of another number of pixels or on another device than the lattice.
+    pub fn filter(&self, values: Tensor<2>) -> Tensor<2> {
+        assert_eq!(
+            values.dims()[1],
+            self.pixels(),
+            "pixels of values and lattice"
+        );
+        Tensor::from_dispatch(Dispatch::lattice_filter(
+            values.into_dispatch(),
+            self.clone(),
+            false,
+        ))
+    }
+
+    /// Number of pixels N.
+    pub fn pixels(&self) -> usize {
+        match &*self.0 {
+            Storage::Cpu(lattice, _) => lattice.pixels(),
+            Storage::Cube(lattice) => lattice.pixels,
+        }
+    }
+
+    /// Number of lattice points M.
+    pub fn points(&self) -> usize {
+        match &*self.0 {
+            Storage::Cpu(lattice, _) => lattice.points(),
+            Storage::Cube(lattice) => lattice.points,
+        }
+    }
+
+    pub(super) fn from_cpu(lattice: cpu::lattice::Lattice) -> Lattice {
+        Lattice(Arc::new(Storage::Cpu(lattice, OnceLock::new())))
+    }
+
+    /// The CPU twin and its normaliser. Panics where the lattice is on another device: a mistake in the caller.
+    pub(super) fn cpu(&self) -> (&cpu::lattice::Lattice, &[f32]) {
+        match &*self.0 {
+            Storage::Cpu(lattice, normaliser) => {
+                let normaliser = normaliser.get_or_init(|| cpu::mean_field::normaliser(lattice));
+                (lattice, normaliser)
+            }
+            Storage::Cube(_) => panic!("the lattice was built on another device"),
+        }
+    }
+
+    /// The CPU twin of a pairwise kernel on this lattice.
+    pub(super) fn kernel(&self, compatibility: Compatibility) -> cpu::mean_field::Kernel<'_> {
+        let (lattice, normaliser) = self.cpu();
+        cpu::mean_field::Kernel {
+            lattice,
+            normaliser: normaliser.to_vec(),
+            compatibility,
+        }
+    }
+
+    /// The lattice in device memory. Panics where it is on the CPU: a mistake in the caller.
+    pub(super) fn cube(&self) -> &CubeLattice {
+        match &*self.0 {
+            Storage::Cube(lattice) => lattice,
+            Storage::Cpu(..) => panic!("the lattice was built on another device"),
+        }
+    }
+}
+
+/// The hash table while a lattice is built.
+struct Table {
+    /// Entry + 1 that took the slot, 0 = free.
+    slots: Handle,
+    /// Lattice point of each slot.
+    points: Handle,
+    /// Entry that stands for each lattice point.
+    owners: Handle,
+    capacity: usize,
+}
+
+/// Builds the lattice of features `[D, N]` on their device.
+pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
+    let features = into_contiguous(features);
+    let (d, n) = (features.meta.shape()[0], features.meta.shape()[1]);
+    let entries = n * (d + 1);
+    let client = features.client.clone();
+    let most = client.properties().memory.max_page_size as usize;
+    ensure!(
+        entries * 4 <= most && entries < u32::MAX as usize / 2,
+        "a lattice over {n} pixels needs buffers of {} MB, but this device's largest is {} MB: scale the image down or use --device cpu",
+        entries * 4 / 1_000_000,
+        most / 1_000_000
+    );
+    let weights = launch::empty_like(&features, [n, d + 1]);
+    let simplex = client.empty(n * d * 4);
+    let mut counters = client.create_from_slice(&[0; 12]);
+    launch::run(
+        &features,
+        Embed(d),
+        n,
+        vec![
+            features.handle.clone(),
+            simplex.clone(),
+            weights.handle.clone(),
+            counters.clone(),
+            launch::parameters(&features, n, &[]),
+        ],
+    );
+    let vertices = client.empty(entries * 4);
+    // At twice the entries every point finds a slot; photographs need far less.
+    let largest = (2 * entries).next_power_of_two();
+    let mut capacity = (entries / 2).next_power_of_two().max(1024).min(largest);
+    let (table, points) = loop {
+        let table = Table {
+            slots: client.create_from_slice(&vec![0; capacity * 4]),
+            points: client.empty(capacity * 4),
+            owners: client.empty(capacity * 4),
+            capacity,
+        };
+        let probes = if capacity == largest {
+            capacity
+        } else {
+            PROBES
+        };
+        launch::run(
+            &features,
+            Insert(d),
+            entries,
+            vec![
+                simplex.clone(),
+                table.slots.clone(),
+                table.points.clone(),
+                table.owners.clone(),
+                vertices.clone(),
+                counters.clone(),
+                launch::parameters(&features, entries, &[capacity as u32, probes as u32]),
+            ],
+        );
+        let counts = client
+            .read_one(counters.clone())
+            .context("reading the size of a lattice")?;
+        let counts: &[u32] = bytemuck::cast_slice(&counts);
+        let &[points, failures, bad] = counts else {
+            bail!("reading the size of a lattice: the device returned {counts:?}");
+        };
+        ensure!(
+            bad == 0,
+            "the features of {bad} pixels are not numbers or too far out: divide them by larger deviations"
+        );
+        if failures == 0 {
+            break (table, points as usize);
+        }
+        capacity = (4 * capacity).min(largest);
+        counters = client.create_from_slice(&[0; 12]);
+    };
+    launch::run(
+        &features,
+        Points,
+        entries,
+        vec![
+            vertices.clone(),
+            table.points.clone(),
+            launch::parameters(&features, entries, &[]),
+        ],
+    );
+    let pairs = 2 * points * (d + 1);
+    let neighbours = client.empty(pairs * 4);
+    launch::run(
+        &features,
+        Neighbours(d),
+        pairs,
+        vec![
+            simplex,
+            table.slots,
+            table.points,
+            table.owners,
+            neighbours.clone(),
+            launch::parameters(&features, pairs, &[table.capacity as u32, points as u32]),
+        ],
+    );
+    Ok(Lattice(Arc::new(Storage::Cube(CubeLattice {
+        weights,
+        entries: vertices,
+        neighbours,
+        dimensions: d,
+        pixels: n,
+        points,
+        normaliser: OnceLock::new(),
+    }))))
+}
+
+/// What filters of one number of channels share: the sums on the lattice, and two buffers that the blur goes between.
+pub(super) struct Workspace {
+    sums: Handle,
+    values: [Handle; 2],
+    channels: usize,
+}
+
+impl CubeLattice {
+    /// Buffers for filtering values of `channels`.
+    ///
+    /// # Panics
+    /// Where they exceed the device's largest buffer.
+    pub(super) fn workspace(&self, channels: usize) -> Workspace {
+        let client = &self.weights.client;
+        let cells = self.points * channels;
+        Workspace {
+            sums: client.create_from_slice(&vec![0; 8 * cells]),
+            values: [client.empty(4 * cells), client.empty(4 * cells)],
+            channels,
+        }
+    }
+
+    /// Filters `values` `[C, N]` times `before` `[N]` into `to` `[C, N]` from the element `start` on, times `after`
+    /// `[N]`; `bound` `[1]` holds the largest absolute value of values times `before`.
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "the parameters of one launch sequence"
+    )]
+    pub(super) fn filter(
+        &self,
+        work: &Workspace,
+        values: &Handle,
+        bound: &Handle,
+        before: &Handle,
+        after: &Handle,
+        to: (&Handle, usize),
+        reversed: bool,
+    ) {
+        let like = &self.weights;
+        let (n, m, c, d) = (self.pixels, self.points, work.channels, self.dimensions);
+        let sizes = [n as u32, c as u32];
+        launch::run(
+            like,
+            Splat(d),
+            c * n,
+            vec![
+                values.clone(),
+                before.clone(),
+                self.entries.clone(),
+                self.weights.handle.clone(),
+                work.sums.clone(),
+                bound.clone(),
+                launch::parameters(like, c * n, &sizes),
+            ],
+        );
+        let [mut source, mut target] = work.values.each_ref();
+        launch::run(
+            like,
+            Decode,
+            m * c,
+            vec![
+                work.sums.clone(),
+                source.clone(),
+                bound.clone(),
+                launch::parameters(like, m * c, &[]),
+            ],
+        );
+        for step in 0..=d {
+            let axis = if reversed { d - step } else { step };
+            let parameters = [c as u32, m as u32, axis as u32];
+            launch::run(
+                like,
+                Blur,
+                m * c,
+                vec![
+                    source.clone(),
+                    target.clone(),
+                    self.neighbours.clone(),
+                    launch::parameters(like, m * c, &parameters),
+                ],
+            );
+            std::mem::swap(&mut source, &mut target);
+        }
+        let factor = 1.0 / (1.0 + 0.5f32.powi(d as i32));
+        let (filtered, start) = to;
+        launch::run(
+            like,
+            Slice(d),
+            c * n,
+            vec![
+                source.clone(),
+                after.clone(),
+                self.entries.clone(),
+                self.weights.handle.clone(),
+                filtered.clone(),
+                launch::parameters(
+                    like,
+                    c * n,
+                    &[sizes[0], sizes[1], factor.to_bits(), start as u32],
+                ),
+            ],
+        );
+    }
+
+    /// `[N]`: 1 / sqrt(filter of ones), which normalises the filter symmetrically.
+    pub(super) fn normaliser(&self) -> &Handle {
+        let normaliser = self.normaliser.get_or_init(|| {
+            let sums = launch::empty_like(&self.weights, [1, self.pixels]);
+            // WebGPU forbids to bind one writable buffer under two names.
+            let [values, before, after] = [0; 3].map(|_| self.ones(self.pixels));
+            self.filter(
+                &self.workspace(1),
+                &values,
+                &self.ones(1),
+                &before,
+                &after,
+                (&sums.handle, 0),
+                false,
+            );
+            inverse_root::<CubeBackend>(sums)
+        });
+        &normaliser.handle
+    }
+
+    /// A buffer of `count` ones.
+    pub(super) fn ones(&self, count: usize) -> Handle {
+        let ones = vec![1f32; count];
+        self.weights
+            .client
+            .create_from_slice(bytemuck::cast_slice(&ones))
+    }
+
+    /// A tensor of `shape` beside the lattice.
+    pub(super) fn empty<const D: usize>(&self, shape: [usize; D]) -> CubeTensor {
+        launch::empty_like(&self.weights, shape)
+    }
+}
+
+/// 1 / sqrt(x + 1e-20), with pydensecrf's constant.
+fn inverse_root<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_recip(B::float_sqrt(B::float_add_scalar(x, 1e-20.into())))
+}
+
+/// The largest absolute value, `[1]`.
+fn largest<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_max(B::float_abs(x))
+}
+
+/// Filters values `[C, N]` on their device.
+pub(super) fn filter(values: CubeTensor, lattice: &Lattice, reversed: bool) -> CubeTensor {
+    let lattice = lattice.cube();
+    let values = into_contiguous(values);
+    let (c, n) = (values.meta.shape()[0], values.meta.shape()[1]);
+    let filtered = launch::empty_like(&values, [c, n]);
+    let bound = largest::<CubeBackend>(values.clone());
+    let [before, after] = [0; 2].map(|_| lattice.ones(n));
+    lattice.filter(
+        &lattice.workspace(c),
+        &values.handle,
+        &bound.handle,
+        &before,
+        &after,
+        (&filtered.handle, 0),
+        reversed,
+    );
+    filtered
+}
+
+#[derive(new, Debug)]
+struct Filter;
+
+impl<B: Kernels> Backward<B, 1> for Filter {
+    type State = (Lattice, bool);
+
+    /// The transpose of splat, blurs and slice is the same with the blurs in the opposite order.
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let [parent] = ops.parents;
+        let grad = grads.consume::<B>(&ops.node);
+        let (lattice, reversed) = ops.state;
+        if let Some(node) = parent {
+            grads.register::<B>(node.id, B::lattice_filter(grad, lattice, !reversed));
+        }
+    }
+}
+
+pub(super) fn autodiff<B: Kernels, C: CheckpointStrategy>(
+    values: FloatTensor<Autodiff<B, C>>,
+    lattice: Lattice,
+    reversed: bool,
+) -> FloatTensor<Autodiff<B, C>> {
+    match Filter::new()
+        .prepare::<C>([values.node()])
+        .compute_bound()
+        .stateful()
+    {
+        OpsKind::Tracked(prep) => {
+            let out = B::lattice_filter(values.into_primitive(), lattice.clone(), reversed);
+            prep.finish((lattice, reversed), out)
+        }
+        OpsKind::UnTracked(prep) => prep.finish(B::lattice_filter(
+            values.into_primitive(),
+            lattice,
+            reversed,
+        )),
+    }
+}
