@@ -4,6 +4,8 @@
 mod bad_images;
 #[path = "cli/bad_input.rs"]
 mod bad_input;
+#[path = "cli/crf.rs"]
+mod crf;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/results.rs"]

@@ -1,5 +1,7 @@
 //! Benchmarks: ours and the plain formulation in turn in one process, on one device, as a ratio.
 
+mod crf;
+mod crf_scene;
 pub mod memory;
 mod pair_affinity;
 mod random_walk;
@@ -37,9 +39,10 @@ pub struct Outcome {
 
 /// The benchmarks by name.
 type Bench = fn(&Chosen) -> Result<Vec<Outcome>>;
-const ALL: [(&str, Bench); 2] = [
+const ALL: [(&str, Bench); 3] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
+    ("crf", crf::run),
 ];
 
 /// Runs the benchmark called `name`, or all.

@@ -2,6 +2,7 @@
 
 mod bench;
 mod context;
+mod crf;
 mod demo;
 mod devices;
 mod eval;
@@ -61,6 +62,8 @@ enum Command {
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
     Eval(eval::Args),
+    /// Refine scores that anyone made, for any images, with a dense CRF.
+    Crf(crf::Args),
     /// List the adapters that --device can choose from, and whether they have what the kernels need.
     Devices,
     /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
         Command::Predict(args) => predict::run(args, cli.json),
         Command::Eval(args) => eval::run(args, cli.json),
+        Command::Crf(args) => crf::run(args, cli.json),
         Command::Devices => devices::run(cli.json),
         Command::Shapes(args) => shapes::run(args, cli.json),
         Command::Bench(args) => bench::run(args, cli.json),

@@ -1,7 +1,7 @@
 //! The fully connected CRF (Krähenbühl and Koltun 2011) over images: what pydensecrf does, on any device.
 //!
 //! ```no_run
-//! use weakseg::crf::{DenseCrf, Pairwise, unary};
+//! use weakseg::crf::{DenseCrf, Pairwise, unary::unary_from_probabilities};
 //! # fn main() -> anyhow::Result<()> {
 //! let image = image::open("photo.jpg")?.to_rgb8();
 //! # let probabilities = ndarray::Array3::<f32>::zeros((2, 1, 1));
@@ -10,12 +10,16 @@
 //!     iterations: 10,
 //! };
 //! let device = burn::tensor::Device::flex();
-//! let posterior = crf.refine(&image, unary::from_probabilities(probabilities.view()).view(), &device)?;
+//! let posterior = crf.refine(&image, unary_from_probabilities(probabilities).view(), &device)?;
 //! # Ok(())
 //! # }
 //! ```
 
+mod numpy;
+pub mod pairs;
+pub mod posterior;
 mod preset;
+pub mod scores;
 pub mod unary;
 
 use anyhow::{Context as _, Result, ensure};

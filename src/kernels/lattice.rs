@@ -140,7 +140,7 @@ impl Lattice {
         let (lattice, normaliser) = self.cpu();
         cpu::mean_field::Kernel {
             lattice,
-            normaliser: normaliser.to_vec(),
+            normaliser,
             compatibility,
         }
     }
@@ -406,11 +406,6 @@ impl CubeLattice {
         self.weights
             .client
             .create_from_slice(bytemuck::cast_slice(&ones))
-    }
-
-    /// A tensor of `shape` beside the lattice.
-    pub(super) fn empty<const D: usize>(&self, shape: [usize; D]) -> CubeTensor {
-        launch::empty_like(&self.weights, shape)
     }
 }
 

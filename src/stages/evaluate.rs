@@ -1,5 +1,7 @@
 //! Comparing what stages wrote with the truth, where there is truth.
 
+use std::path::PathBuf;
+
 use anyhow::{Context as _, Result};
 use rayon::prelude::*;
 
@@ -12,7 +14,8 @@ use crate::metrics::{Confusion, StageScore, ThresholdSweep};
 use crate::run::files::read_maps;
 
 /// Scores of all finished stages, in the pipeline's order, under the names of `metrics.json`: `cam` (at its
-/// best threshold), `propagate`, `label` and `segment`.
+/// best threshold), `propagate`, `label`, `segment` (the network's own masks) and, where the recipe has a CRF on
+/// predictions, `segment_crf`.
 pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     let mut scores = Vec::new();
     let train = &context.data.train;
@@ -23,7 +26,11 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
         score.threshold = Some(threshold);
         scores.push(("cam".to_string(), score));
     }
-    let propagated = compare(context, train, Stage::Propagate, "npz", |path, _| {
+    let file = |stage: Stage, extension: &'static str| {
+        move |name: &str| context.file(stage, name, extension)
+    };
+    let walked = file(Stage::Propagate, "npz");
+    let propagated = compare(context, train, Stage::Propagate, walked, |path, _| {
         let maps = read_maps(path)?;
         let values: Vec<u8> = maps.classes.iter().map(|c| *c as u8).collect();
         Ok(winners(maps.maps.view(), &values).into_raw())
@@ -32,14 +39,23 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     let mask = |path: &std::path::Path, size: (u32, u32)| -> Result<Vec<u8>> {
         Ok(read_mask(path, classes, size)?.into_raw())
     };
-    let labels = compare(context, train, Stage::Label, "png", mask)?;
-    let predicted = compare(
+    let labels = compare(
         context,
-        predict::split(context),
-        Stage::Predict,
-        "png",
+        train,
+        Stage::Label,
+        file(Stage::Label, "png"),
         mask,
     )?;
+    let predicted = |file: &(dyn Fn(&str) -> PathBuf + Sync)| {
+        compare(context, predict::split(context), Stage::Predict, file, mask)
+    };
+    let refined = predicted(&file(Stage::Predict, "png"))?;
+    let (network, refined) = if context.recipe.predict.crf.build().is_some() {
+        let network = predicted(&|name| predict::network_file(context, name))?;
+        (network, refined)
+    } else {
+        (refined, None)
+    };
     let val = if context.data.val.is_empty() || context.data.val_is_train {
         "train"
     } else {
@@ -48,7 +64,8 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     for (name, result, split) in [
         ("propagate", propagated, "train"),
         ("label", labels, "train"),
-        ("segment", predicted, val),
+        ("segment", network, val),
+        ("segment_crf", refined, val),
     ] {
         if let Some((confusion, images)) = result {
             scores.push((name.to_string(), score(context, &confusion, split, images)?));
@@ -66,11 +83,11 @@ fn score(
     StageScore::new(confusion, &context.data.classes, split, images)
 }
 
-/// Indices of a split's images that have both a mask and a file of `stage`.
-fn comparable(context: &Context, split: &Split, stage: Stage, extension: &str) -> Vec<usize> {
+/// Indices of a split's images that have both a mask and a `file`.
+fn comparable(split: &Split, file: impl Fn(&str) -> PathBuf) -> Vec<usize> {
     split
         .indices()
-        .filter(|&i| split.has_mask(i) && context.file(stage, split.name(i), extension).exists())
+        .filter(|&i| split.has_mask(i) && file(split.name(i)).exists())
         .collect()
 }
 
@@ -78,19 +95,19 @@ fn compare(
     context: &Context,
     split: &Split,
     stage: Stage,
-    extension: &str,
+    file: impl Fn(&str) -> PathBuf + Sync,
     read: impl Fn(&std::path::Path, (u32, u32)) -> Result<Vec<u8>> + Sync,
 ) -> Result<Option<(Confusion, usize)>> {
     if !context.is_current(stage) {
         return Ok(None);
     }
-    let images = comparable(context, split, stage, extension);
+    let images = comparable(split, &file);
     let empty = || Confusion::new(context.classes() + 1);
     let confusion = images
         .par_iter()
         .try_fold(empty, |mut confusion, &i| -> Result<Confusion> {
             if let Some(truth) = split.mask(i)? {
-                let path = context.file(stage, split.name(i), extension);
+                let path = file(split.name(i));
                 let prediction = read(&path, truth.dimensions())?;
                 confusion
                     .add(&prediction, truth.as_raw())
@@ -111,7 +128,7 @@ pub fn cams(context: &Context) -> Result<Option<(ThresholdSweep, usize)>> {
         return Ok(None);
     }
     let split = &context.data.train;
-    let images = comparable(context, split, Stage::Cam, "npz");
+    let images = comparable(split, |name| context.file(Stage::Cam, name, "npz"));
     let empty = || ThresholdSweep::new(context.classes() + 1);
     let sweep = images
         .par_iter()

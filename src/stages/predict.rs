@@ -1,5 +1,7 @@
 //! Predicting masks with the trained segmentation network.
 
+use std::path::PathBuf;
+
 use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use burn::tensor::activation::softmax;
@@ -8,6 +10,7 @@ use ndarray::Array4;
 
 use super::background::winners;
 use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
+use super::refine::{Refine, map};
 use super::{Context, Stage, segment};
 use crate::data::Split;
 use crate::data::decode::write_mask;
@@ -26,7 +29,7 @@ pub struct Predictor<'a> {
     pub parameters: Parameters,
     /// Normalisation of the images.
     pub input: &'a Input,
-    /// Scales and flips.
+    /// Scales, flips and the CRF.
     pub settings: &'a Predict,
     /// Where to compute.
     pub device: Device,
@@ -59,16 +62,44 @@ impl<'a> Predictor<'a> {
         download_maps(out)
     }
 
-    /// Masks of images of one size.
-    pub fn masks(&self, images: &[&RgbImage]) -> Result<Vec<GrayImage>> {
+    /// Masks of images of one size, after the recipe's CRF.
+    pub fn masks(&self, images: &[&RgbImage]) -> Result<Vec<Prediction>> {
         let probabilities = self.probabilities(images)?;
         let values: Vec<u8> = (0..probabilities.dim().1).map(|c| c as u8).collect();
-        Ok(probabilities
-            .outer_iter()
-            .zip(images)
-            .map(|(p, image)| winners(enlarge(p.to_owned(), image.dimensions()).view(), &values))
-            .collect())
+        let crf = self.settings.crf.build();
+        let items: Vec<_> = probabilities.outer_iter().zip(images).collect();
+        map(&self.device, &items, |(scores, image)| {
+            let scores = enlarge(scores.to_owned(), image.dimensions());
+            let network = winners(scores.view(), &values);
+            if crf.is_none() {
+                return Ok(Prediction {
+                    mask: network.clone(),
+                    network,
+                });
+            }
+            let refine = Refine::new(crf.as_ref(), || Ok((**image).clone()), &self.device)?;
+            Ok(Prediction {
+                mask: winners(refine.apply(scores)?.view(), &values),
+                network,
+            })
+        })
     }
+}
+
+/// What is predicted for one image.
+pub struct Prediction {
+    /// After the CRF.
+    pub mask: GrayImage,
+    /// The network's own.
+    pub network: GrayImage,
+}
+
+/// The file of the network's own mask, before a CRF: in `predict/network/`.
+pub fn network_file(context: &Context, image: &str) -> PathBuf {
+    context
+        .folder(Stage::Predict)
+        .join("network")
+        .join(format!("{image}.png"))
 }
 
 /// The images that the pipeline predicts: the validation split, or the training split where there is none.
@@ -80,13 +111,14 @@ pub fn split(context: &Context) -> &Split {
     }
 }
 
-/// Writes `predictions/IMAGE.png` for every image of [`split`].
+/// Writes `predict/IMAGE.png` for every image of [`split`], and with a CRF the network's own masks beside it.
 pub fn write(context: &Context) -> Result<()> {
     let predictor = Predictor::load(context)?;
     let split = split(context);
     let missing: Vec<usize> = (0..split.len())
         .filter(|&i| !context.file(Stage::Predict, split.name(i), "png").exists())
         .collect();
+    let refines = context.recipe.predict.crf.build().is_some();
     let bar = progress::bar(missing.len() as u64, "image", "predict");
     let mut failed = 0;
     batches(
@@ -96,8 +128,12 @@ pub fn write(context: &Context) -> Result<()> {
         |i| split.image(i),
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            for ((i, _), mask) in batch.iter().zip(predictor.masks(&images)?) {
-                write_mask(context.file(Stage::Predict, split.name(*i), "png"), &mask)?;
+            for ((i, _), prediction) in batch.iter().zip(predictor.masks(&images)?) {
+                let name = split.name(*i);
+                if refines {
+                    write_mask(network_file(context, name), &prediction.network)?;
+                }
+                write_mask(context.file(Stage::Predict, name, "png"), &prediction.mask)?;
                 bar.inc(1);
             }
             Ok(())

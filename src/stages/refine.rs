@@ -7,7 +7,8 @@ use ndarray::{Array3, Axis, Zip};
 use rayon::prelude::*;
 
 use super::Context;
-use crate::crf::{DenseCrf, OnImage, unary};
+use crate::crf::unary::unary_from_probabilities;
+use crate::crf::{DenseCrf, OnImage};
 use crate::progress;
 
 /// A CRF on one image, or none, which leaves scores as they are.
@@ -39,16 +40,31 @@ impl Refine {
         for mut plane in scores.outer_iter_mut() {
             Zip::from(&mut plane).and(&sum).for_each(|p, s| *p /= s);
         }
-        crf.refine(unary::from_probabilities(scores.view()).view())
+        crf.refine(unary_from_probabilities(scores).view())
             .context("dense CRF")
     }
 }
 
-/// Does `work` for each image, under a bar: side by side on the CPU, one after another on a device, which is busy with
-/// one image already.
+/// `work` for each item, in order: side by side on the CPU, one after another on a device.
 ///
 /// # Errors
 /// The first that `work` returns.
+pub fn map<T: Sync, R: Send>(
+    device: &Device,
+    items: &[T],
+    work: impl Fn(&T) -> Result<R> + Sync,
+) -> Result<Vec<R>> {
+    if *device == Device::flex() {
+        items.par_iter().map(|item| work(item)).collect()
+    } else {
+        items.iter().map(|item| work(item)).collect()
+    }
+}
+
+/// Does `work` for each image, under a bar; otherwise as [`map`].
+///
+/// # Errors
+/// As [`map`].
 pub fn each(
     context: &Context,
     images: &[usize],
@@ -56,16 +72,11 @@ pub fn each(
     work: impl Fn(usize) -> Result<()> + Sync,
 ) -> Result<()> {
     let bar = progress::bar(images.len() as u64, "image", label);
-    let step = |&i: &usize| -> Result<()> {
-        work(i)?;
+    map(&context.device, images, |i| {
+        work(*i)?;
         bar.inc(1);
         Ok(())
-    };
-    if context.device == Device::flex() {
-        images.par_iter().try_for_each(step)?;
-    } else {
-        images.iter().try_for_each(step)?;
-    }
+    })?;
     bar.finish();
     Ok(())
 }

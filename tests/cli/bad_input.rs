@@ -163,7 +163,14 @@ fn arguments_that_make_no_sense_are_refused() {
             &["run", "--set", "classify.batch=0"],
             &["classify.batch is 0"],
         ),
-        (&["run", "--crf", "dense"], &["crf is \"dense\""]),
+        (
+            &["run", "--set", "label.crf.preset=dense"],
+            &["label.crf.preset", "default"],
+        ),
+        (
+            &["run", "--set", "predict.crf.bilateral_sxy=-1"],
+            &["predict.crf.bilateral_sxy is -1"],
+        ),
         (
             &["run", "--method", "magic"],
             &["unknown method \"magic\"", "affinitynet"],

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use image::RgbImage;
 use ndarray::{Array3, ArrayView3};
-use weakseg::crf::{DenseCrf, Pairwise, unary};
+use weakseg::crf::unary::unary_from_probabilities;
+use weakseg::crf::{DenseCrf, Pairwise};
 use weakseg::kernels::Lattice;
 
 use super::check::{On, download, upload};
@@ -167,7 +168,7 @@ fn refine(
     probability: ArrayView3<f32>,
     on: &On,
 ) -> Array3<f32> {
-    let unary = unary::from_probabilities(probability);
+    let unary = unary_from_probabilities(probability.to_owned());
     let posterior = crf.refine(picture, unary.view(), &on.device).unwrap();
     let cpu = On::cpu().device;
     if on.device != cpu {

@@ -1,19 +1,22 @@
 //! Mean field inference in a fully connected CRF (Krähenbühl and Koltun 2011, "Efficient Inference in Fully Connected
 //! CRFs with Gaussian Edge Potentials"), Algorithm 1, on the filters of [`super::lattice`].
 
+#[cfg(test)]
+mod tests;
+
 use rayon::prelude::*;
 
 use super::lattice::Lattice;
 
-/// Pixels that one parallel task updates.
-const TASK: usize = 2048;
+/// Probabilities that one parallel task updates: few enough to stay in the innermost cache.
+const TASK: usize = 8192;
 
 /// One pairwise kernel, normalised symmetrically: a pixel's message is norm_i · filter(norm · Q)_i.
 pub struct Kernel<'a> {
     /// The filter.
     pub lattice: &'a Lattice,
     /// `[N]`, from [`normaliser`].
-    pub normaliser: Vec<f32>,
+    pub normaliser: &'a [f32],
     /// What labels cost one another.
     pub compatibility: Compatibility,
 }
@@ -100,10 +103,11 @@ fn infer<const L: usize>(
         .collect();
     let mut scratch = Vec::new();
 
+    let task = (TASK / (L * groups)).max(32);
     let rows_of = |rows: &mut Vec<[f32; L]>, update: &(dyn Fn(usize, &mut [[f32; L]]) + Sync)| {
-        rows.par_chunks_mut(TASK * groups)
+        rows.par_chunks_mut(task * groups)
             .enumerate()
-            .for_each(|(task, rows)| update(task * TASK, rows));
+            .for_each(|(i, rows)| update(i * task, rows));
     };
     rows_of(&mut posterior, &|first, rows| {
         for group in 0..groups {
@@ -118,7 +122,7 @@ fn infer<const L: usize>(
                 let norm = &kernel.normaliser;
                 kernel
                     .lattice
-                    .splat(table, |n| (norm[n], &q[n * groups + group]));
+                    .splat(table, &mut scratch, |n| (norm[n], &q[n * groups + group]));
                 kernel.lattice.blur(table, &mut scratch, false);
             }
             let update = |first: usize, rows: &mut [[f32; L]]| {
@@ -219,15 +223,16 @@ fn negate<const L: usize>(
     groups: usize,
     group: usize,
 ) {
-    let rows = &mut rows[group..];
-    for lane in 0..L {
-        let start = (group * L + lane) * pixels + first;
-        let lanes = rows.iter_mut().step_by(groups).map(|row| &mut row[lane]);
-        match unary.get(start..) {
-            Some(plane) if start < unary.len() => {
-                lanes.zip(plane).for_each(|(out, value)| *out = -value);
-            }
-            _ => lanes.for_each(|out| *out = f32::NEG_INFINITY),
+    let unary = &unary[group * L * pixels..];
+    let labels = (unary.len() / pixels).min(L);
+    let planes: [&[f32]; L] = std::array::from_fn(|lane| match lane < labels {
+        true => &unary[lane * pixels + first..][..rows.len() / groups],
+        false => &[],
+    });
+    for (i, row) in rows[group..].iter_mut().step_by(groups).enumerate() {
+        *row = [f32::NEG_INFINITY; L];
+        for lane in 0..labels {
+            row[lane] = -planes[lane][i];
         }
     }
 }

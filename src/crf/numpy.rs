@@ -1,0 +1,160 @@
+//! Arrays as numpy saves them, of any number type, byte order and memory order, as `f32`.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::Path;
+
+use anyhow::{Result, anyhow, bail, ensure};
+use ndarray::{ArrayD, Axis, IxDyn, OwnedRepr};
+use ndarray_npy::npy::header::Header;
+use ndarray_npy::{NpzReader, ReadNpyError, ReadNpyExt, ReadNpzError, ReadableElement};
+
+use crate::run::files::read_maps;
+
+/// The array of a file of several that is taken, the first that is there.
+pub const NAMES: [&str; 3] = ["scores", "probs", "arr_0"];
+
+/// What a file holds.
+pub struct Stored {
+    /// The numbers as `f32`, in the file's shape, in any memory order.
+    pub values: ArrayD<f32>,
+    /// Whether they were saved as integers or booleans.
+    pub integers: bool,
+    /// The mask value of each channel, where the file says it: weakseg's own maps.
+    pub labels: Option<Vec<usize>>,
+}
+
+/// Reads the array of a `.npy` file.
+///
+/// # Errors
+/// A missing or damaged file, or a number type that is not read, without the file's name.
+pub fn read_npy(path: &Path) -> Result<Stored> {
+    let mut reader = BufReader::new(File::open(path)?);
+    let header = Header::from_reader(&mut reader).map_err(damaged)?;
+    // The library makes room for what the header promises before it reads.
+    let promised = header
+        .shape
+        .iter()
+        .try_fold(1_u64, |product, &n| product.checked_mul(n as u64));
+    let length = reader.get_ref().metadata()?.len();
+    ensure!(
+        promised.is_some_and(|elements| elements <= length),
+        "it is shorter than its shape {:?}; copy or save it again",
+        header.shape
+    );
+    convert(&mut Npy(reader))
+}
+
+/// Reads the only array of a `.npz` file, or one of those called as in [`NAMES`], or the class maps that weakseg
+/// writes (`[H, W]` each, named by mask value) as one `[K, H, W]`.
+///
+/// # Errors
+/// A missing, damaged or compressed file, arrays of other names, or a number type that is not read, without the
+/// file's name.
+pub fn read_npz(path: &Path) -> Result<Stored> {
+    let mut archive = NpzReader::new(BufReader::new(File::open(path)?)).map_err(damaged)?;
+    let names = archive.names().map_err(|error| {
+        anyhow!("{error}; save it with numpy.savez (not savez_compressed) and without a password")
+    })?;
+    if !names.is_empty() && names.iter().all(|name| name.parse::<usize>().is_ok()) {
+        let maps = read_maps(path)?;
+        return Ok(Stored {
+            values: maps.maps.into_dyn(),
+            integers: false,
+            labels: Some(maps.classes),
+        });
+    }
+    let index = match names.len() {
+        1 => Some(0),
+        _ => NAMES
+            .iter()
+            .find_map(|wanted| names.iter().position(|name| name == wanted)),
+    };
+    let Some(index) = index else {
+        let first: Vec<_> = names.iter().take(5).map(String::as_str).collect();
+        bail!(
+            "it holds {} arrays ({}), none called {}; save one array under such a name",
+            names.len(),
+            first.join(", "),
+            NAMES.join(", ")
+        );
+    };
+    convert(&mut Npz(archive, index))
+}
+
+/// The library's error, which says in one text what its sources say again.
+fn damaged(error: impl std::fmt::Display) -> anyhow::Error {
+    anyhow!("{error}; save it again with numpy")
+}
+
+/// Where an array can be read from as often as there are number types to try.
+trait Source {
+    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError>;
+}
+
+struct Npy<R>(R);
+
+impl<R: Read + Seek> Source for Npy<R> {
+    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError> {
+        self.0.rewind()?;
+        ArrayD::read_npy(&mut self.0)
+    }
+}
+
+struct Npz<R: Read + Seek>(NpzReader<R>, usize);
+
+impl<R: Read + Seek> Source for Npz<R> {
+    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError> {
+        let array = self.0.by_index::<OwnedRepr<T>, IxDyn>(self.1);
+        array.map_err(|error| match error {
+            ReadNpzError::Npy(error) => error,
+            ReadNpzError::Zip(error) => ReadNpyError::Io(error.into()),
+        })
+    }
+}
+
+/// Reads the array as the number type that it has. The library takes both byte orders and both memory orders.
+fn convert(source: &mut impl Source) -> Result<Stored> {
+    macro_rules! first_that_fits {
+        ($($number:ty: $integers:literal, $convert:expr;)*) => {
+            $(match source.read::<$number>() {
+                Ok(array) => {
+                    return Ok(Stored {
+                        values: array.mapv_into_any($convert),
+                        integers: $integers,
+                        labels: None,
+                    });
+                }
+                Err(ReadNpyError::WrongDescriptor(_)) => {}
+                Err(error) => return Err(damaged(error)),
+            })*
+        };
+    }
+    first_that_fits! {
+        f32: false, |v| v;
+        f64: false, |v| v as f32;
+        u8: true, f32::from;
+        i64: true, |v| v as f32;
+        i32: true, |v| v as f32;
+        bool: true, f32::from;
+        i8: true, f32::from;
+        i16: true, f32::from;
+        u16: true, f32::from;
+        u32: true, |v| v as f32;
+        u64: true, |v| v as f32;
+    }
+    // Whatever type is asked for now, the answer names the one that is there.
+    let descriptor = match source.read::<f32>() {
+        Err(ReadNpyError::WrongDescriptor(descriptor)) => descriptor.to_string(),
+        _ => String::new(),
+    };
+    bail!("the number type {descriptor} is not read; save it as a.astype('<f4')")
+}
+
+/// `[1, C, H, W]` as `[C, H, W]`, everything else as it is.
+pub fn without_batch(values: ArrayD<f32>) -> ArrayD<f32> {
+    match values.shape() {
+        [1, _, _, _] => values.index_axis_move(Axis(0), 0),
+        _ => values,
+    }
+}

@@ -1,0 +1,302 @@
+//! The scores of one image from a file that anyone made: probabilities, logits or a label map.
+
+use std::path::Path;
+use std::sync::Once;
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use image::{GrayImage, Luma};
+use ndarray::{Array3, ArrayD, Axis, Ix3};
+
+use super::numpy::{Stored, read_npy, read_npz, without_batch};
+use super::unary::{UNSURE, unary_from_labels, unary_from_logits, unary_from_probabilities};
+use crate::data::decode::read_mask;
+
+/// How far the probabilities of a pixel may be from a sum of one, and one of them outside of [0, 1].
+pub const TOLERANCE: f32 = 1e-3;
+
+/// The most channels that a PNG tells apart: 0 to 254, since 255 stands for no label.
+pub const PNG_CHANNELS: usize = 255;
+
+/// What the numbers of a `[C, H, W]` array are taken for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum As {
+    /// Probabilities where every pixel's sum to one, logits where they do not and leave [0, 1], else an error.
+    #[default]
+    Auto,
+    /// Probabilities; where a pixel's do not sum to one they are divided by their sum, with a warning.
+    Probabilities,
+    /// Logits, whose softmax over the channels are the probabilities.
+    Logits,
+}
+
+/// The scores of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// The numbers, by channel.
+    pub content: Content,
+    /// What a mask calls channel c: `labels[c]`. The channel's own index, unless the file is a label map, of which only
+    /// the labels that occur are channels, or holds weakseg's maps, which are named by mask value.
+    pub labels: Vec<usize>,
+}
+
+/// What a file of scores can hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Content {
+    /// `[C, H, W]`, not below -[`TOLERANCE`], of a sum of one at every pixel up to [`TOLERANCE`].
+    Probabilities(Array3<f32>),
+    /// `[C, H, W]`, finite.
+    Logits(Array3<f32>),
+    /// The channel of every pixel, [`UNSURE`] where it is not known.
+    Labels(GrayImage),
+}
+
+impl Scores {
+    /// Unary energies `[C, H, W]`. `confidence` in (0, 1) is the probability that a label is right; only label maps
+    /// look at it.
+    ///
+    /// # Errors
+    /// A confidence outside of (0, 1), with a label map.
+    pub fn unary(self, confidence: f32) -> Result<Array3<f32>> {
+        match self.content {
+            Content::Probabilities(values) => Ok(unary_from_probabilities(values)),
+            Content::Logits(values) => Ok(unary_from_logits(values)),
+            Content::Labels(labels) => unary_from_labels(&labels, self.labels.len(), confidence),
+        }
+    }
+
+    /// The values that a PNG gives to the channels: [`Scores::labels`] as bytes. `path` is the file for the error.
+    ///
+    /// # Errors
+    /// More than [`PNG_CHANNELS`], or labels above 254.
+    pub fn png_values(&self, path: &Path) -> Result<Vec<u8>> {
+        let fits = |&label: &usize| u8::try_from(label).ok().filter(|&value| value != UNSURE);
+        let values: Option<Vec<u8>> = self.labels.iter().map(fits).collect();
+        values.with_context(|| {
+            format!(
+                "the scores {} have {} channels up to label {}; a PNG tells {PNG_CHANNELS} apart, 0 to 254: ask for --posteriors",
+                path.display(),
+                self.labels.len(),
+                self.labels.iter().max().unwrap_or(&0)
+            )
+        })
+    }
+}
+
+/// Reads the scores of an image of `size` (width, height) from a `.npy`, `.npz` or `.png` file.
+///
+/// A `.npy`, or an array of a `.npz`, is `[C, H, W]` or `[1, C, H, W]` of integers or floats of 8 to 64 bits (no
+/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too, holds
+/// 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
+/// `arr_0`, or weakseg's class maps.
+///
+/// # Errors
+/// One line that names the file: missing, damaged or of another kind, not of the image's size, no channels, NaN or
+/// infinity and where, or numbers that are not what `how` says and where.
+pub fn read(path: &Path, how: As, size: (u32, u32)) -> Result<Scores> {
+    let extension = path.extension().unwrap_or_default().to_string_lossy();
+    let stored = match extension.to_ascii_lowercase().as_str() {
+        "png" => {
+            let labels = read_mask(path, PNG_CHANNELS - 1, size)?;
+            return from_labels(labels, how).map_err(|error| unreadable(path, &error));
+        }
+        "npy" => read_npy(path),
+        "npz" => read_npz(path),
+        _ => Err(anyhow!("scores are .npy, .npz or .png files")),
+    };
+    stored
+        .and_then(|stored| from_array(path, stored, how, size))
+        .map_err(|error| unreadable(path, &error))
+}
+
+/// One line about a file that could not be used as scores.
+fn unreadable(path: &Path, error: &anyhow::Error) -> anyhow::Error {
+    let reason = format!("{error:#}");
+    let reason: Vec<&str> = reason.split_whitespace().collect();
+    anyhow!("the scores {}: {}", path.display(), reason.join(" "))
+}
+
+fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<Scores> {
+    let values = without_batch(stored.values);
+    let shape = values.shape().to_vec();
+    let (width, height) = (size.0 as usize, size.1 as usize);
+    match shape[..] {
+        [0, ..] if shape.len() == 3 => bail!("there are no channels in the shape {shape:?}"),
+        [_, h, w] | [h, w] if (h, w) == (height, width) => {}
+        [h, w, _] if (h, w) == (height, width) => bail!(
+            "the channels come last in the shape {shape:?}; save a.transpose(2, 0, 1), which is [C, H, W]"
+        ),
+        [_, h, w] | [h, w] => bail!(
+            "they are {w} x {h} (shape {shape:?}), but the image is {width} x {height}; make both the same size"
+        ),
+        _ => bail!("the shape is {shape:?}; scores are [C, H, W], label maps [H, W]"),
+    }
+    if shape.len() == 2 {
+        ensure!(
+            stored.integers,
+            "the shape {shape:?} is that of a label map, but the numbers are floats; scores are [C, H, W], label maps integers"
+        );
+        return from_labels(label_map(&values, size)?, how);
+    }
+    let labels = stored.labels.unwrap_or_else(|| (0..shape[0]).collect());
+    // The loops over pixels want their rows in one piece, whatever order the file has.
+    let values: Array3<f32> = values.into_dimensionality::<Ix3>()?;
+    let values = match values.is_standard_layout() {
+        true => values,
+        false => values.as_standard_layout().into_owned(),
+    };
+    let content = classify(path, values, stored.integers, how)?;
+    Ok(Scores { content, labels })
+}
+
+/// The integers `[H, W]` as an image.
+fn label_map(values: &ArrayD<f32>, (width, height): (u32, u32)) -> Result<GrayImage> {
+    let mut labels = GrayImage::new(width, height);
+    for (pixel, (place, &value)) in labels.pixels_mut().zip(values.indexed_iter()) {
+        ensure!(
+            (0.0..=255.0).contains(&value),
+            "the label {value} at (y, x) = ({}, {}) is none of 0 to 254, and 255 for unsure",
+            place[0],
+            place[1]
+        );
+        *pixel = Luma([value as u8]);
+    }
+    Ok(labels)
+}
+
+/// Makes a channel of every label that occurs.
+fn from_labels(mut map: GrayImage, how: As) -> Result<Scores> {
+    ensure!(
+        how == As::Auto,
+        "this is a label map, neither probabilities nor logits; leave out --scores-are"
+    );
+    let mut occurs = [false; PNG_CHANNELS];
+    for label in map.iter() {
+        if let Some(occurs) = occurs.get_mut(usize::from(*label)) {
+            *occurs = true;
+        }
+    }
+    let labels: Vec<usize> = (0..PNG_CHANNELS).filter(|&label| occurs[label]).collect();
+    ensure!(
+        !labels.is_empty(),
+        "every pixel is {UNSURE}, which is no label"
+    );
+    let mut channels = [UNSURE; 256];
+    for (channel, &label) in labels.iter().enumerate() {
+        channels[label] = channel as u8;
+    }
+    for label in map.iter_mut() {
+        *label = channels[usize::from(*label)];
+    }
+    Ok(Scores {
+        content: Content::Labels(map),
+        labels,
+    })
+}
+
+/// Finds out what the numbers `[C, H, W]` are, and whether they are what `how` says.
+fn classify(path: &Path, mut values: Array3<f32>, integers: bool, how: As) -> Result<Content> {
+    let Found { outside, unsummed } = inspect(&values)?;
+    let both = "say what they are with --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits";
+    match (how, outside, unsummed) {
+        (As::Logits, ..) => Ok(Content::Logits(values)),
+        (As::Auto | As::Probabilities, None, None) => Ok(Content::Probabilities(values)),
+        (As::Auto, None, Some(sum)) => {
+            bail!("the channels lie in [0, 1], but sum to {sum} instead of 1; {both}")
+        }
+        (As::Auto, Some(value), None) => {
+            bail!("the channels sum to 1, but {value} is no probability; {both}")
+        }
+        (As::Auto, Some(value), Some(_)) if integers => {
+            bail!("the numbers are integers, {value}; {both}")
+        }
+        (As::Auto, Some(_), Some(_)) => Ok(Content::Logits(values)),
+        (As::Probabilities, ..) => {
+            normalise(&mut values)?;
+            static ONCE: Once = Once::new();
+            ONCE.call_once(|| {
+                log::warn!(
+                    "the scores {} do not sum to 1 everywhere: divided by their sum, as in all that follow",
+                    path.display()
+                );
+            });
+            Ok(Content::Probabilities(values))
+        }
+    }
+}
+
+/// The first numbers that tell what the scores are not, in words.
+struct Found {
+    /// One outside of [0, 1].
+    outside: Option<String>,
+    /// A sum over the channels other than 1.
+    unsummed: Option<String>,
+}
+
+/// # Errors
+/// The first NaN or infinity.
+fn inspect(values: &Array3<f32>) -> Result<Found> {
+    let mut found = Found {
+        outside: None,
+        unsummed: None,
+    };
+    let possible = -TOLERANCE..=1.0 + TOLERANCE;
+    let mut sums = vec![0.0_f64; values.len_of(Axis(2))];
+    for (y, row) in values.axis_iter(Axis(1)).enumerate() {
+        sums.fill(0.0);
+        for (c, channel) in row.outer_iter().enumerate() {
+            for (x, (sum, &v)) in sums.iter_mut().zip(channel).enumerate() {
+                *sum += f64::from(v);
+                if possible.contains(&v) {
+                    continue;
+                }
+                let place = || format!("{v} at (channel, y, x) = ({c}, {y}, {x})");
+                ensure!(
+                    v.is_finite(),
+                    "{}; scores are finite numbers, see numpy.nan_to_num",
+                    place()
+                );
+                found.outside.get_or_insert_with(place);
+            }
+        }
+        if found.unsummed.is_none() {
+            let off = |sum: &f64| (sum - 1.0).abs() > f64::from(TOLERANCE);
+            let at = sums.iter().position(off);
+            found.unsummed = at.map(|x| format!("{} at (y, x) = ({y}, {x})", sums[x]));
+        }
+    }
+    Ok(found)
+}
+
+/// Divides every pixel's numbers by their sum; where all are zero they become equal.
+///
+/// # Errors
+/// The first negative number.
+fn normalise(values: &mut Array3<f32>) -> Result<()> {
+    let classes = values.len_of(Axis(0)) as f32;
+    let mut sums = vec![0.0_f64; values.len_of(Axis(2))];
+    for (y, mut row) in values.axis_iter_mut(Axis(1)).enumerate() {
+        sums.fill(0.0);
+        for (c, mut channel) in row.outer_iter_mut().enumerate() {
+            for (x, (sum, v)) in sums.iter_mut().zip(&mut channel).enumerate() {
+                ensure!(
+                    *v >= -TOLERANCE,
+                    "{v} at (channel, y, x) = ({c}, {y}, {x}) is no probability; use --scores-are logits or clip it"
+                );
+                *v = v.max(0.0);
+                *sum += f64::from(*v);
+            }
+        }
+        for mut channel in row.outer_iter_mut() {
+            for (sum, v) in sums.iter().zip(&mut channel) {
+                *v = match *sum > 0.0 {
+                    true => (f64::from(*v) / sum) as f32,
+                    false => 1.0 / classes,
+                };
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
