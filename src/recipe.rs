@@ -279,7 +279,7 @@ mod tests {
         let nano = EMBEDDED[0].1;
         assert_eq!(load(nano).unwrap(), Recipe::load("nano", &[]).unwrap());
         for (text, part) in [
-            (nano.replace("epochs = 12.0", "epochs = true"), "line 17: "),
+            (nano.replace("epochs = 12.0", "epochs = true"), "line 15: "),
             (nano.replace("beta1 = ", "beta9 = "), "beta9"),
             (
                 nano.replace("name = \"nano\"", "name = nano"),

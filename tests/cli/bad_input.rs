@@ -141,7 +141,7 @@ fn masks_that_do_not_fit_are_not_used() {
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 12] = [
         (
             &["run", "--recipe", "nanoo"],
             &["no recipe \"nanoo\"", "nano, demo"],

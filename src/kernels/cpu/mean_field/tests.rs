@@ -127,7 +127,7 @@ fn follows_algorithm_1() {
 fn kernel(lattice: &Lattice, compatibility: Compatibility) -> Kernel<'_> {
     Kernel {
         lattice,
-        normaliser: &normaliser(lattice),
+        normaliser: normaliser(lattice).leak(),
         compatibility,
     }
 }
