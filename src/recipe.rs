@@ -2,6 +2,7 @@
 
 mod check;
 mod crf;
+mod joint;
 mod overrides;
 mod training;
 
@@ -14,6 +15,7 @@ use toml::{Table, Value};
 use crate::data::ShapesOptions;
 
 pub use crf::Crf;
+pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by short name.
@@ -36,7 +38,7 @@ const EMBEDDED: [(&str, &str); 4] = [
     ),
 ];
 
-/// Hyper-parameters of the AffinityNet pipeline, stage by stage.
+/// Hyper-parameters of all methods, stage by stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
@@ -54,6 +56,8 @@ pub struct Recipe {
     pub propagate: Propagate,
     /// Pseudo-labels.
     pub label: Label,
+    /// The joint network of RRM and AALR.
+    pub joint: Joint,
     /// Training of the segmentation network.
     pub segment: Training,
     /// Inference of the segmentation network.

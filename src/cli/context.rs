@@ -42,7 +42,7 @@ pub struct Common {
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Dense CRF on affinity labels, labels and predictions, in place of the recipe's presets; --set label.crf.KEY and
+    /// Dense CRF on affinity labels, reliable labels, labels and predictions, in place of the recipe's presets; --set label.crf.KEY and
     /// the like change single values
     #[arg(long, value_name = "PRESET")]
     pub crf: Option<Preset>,
@@ -148,6 +148,7 @@ impl Common {
                 pipeline,
                 seed,
                 supervised: method == "supervised",
+                objective: crate::methods::objective(&method),
                 device_line: chosen.reason,
             },
             method,
@@ -158,7 +159,7 @@ impl Common {
     fn recipe(&self, stored: Option<&Table>, default: &str) -> Result<Recipe> {
         let mut overrides = Vec::new();
         if let Some(name) = self.crf.and_then(|crf| crf.to_possible_value()) {
-            for part in ["affinity", "label", "predict"] {
+            for part in ["affinity", "joint", "label", "predict"] {
                 overrides.push(format!("{part}.crf.preset={}", name.get_name()));
             }
         }

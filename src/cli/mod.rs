@@ -54,6 +54,8 @@ enum Command {
     Affinity(run::StageArgs),
     /// Stage 4: spread the maps by random walk.
     Propagate(run::StageArgs),
+    /// RRM's and AALR's stage 2: train classification and segmentation in one network.
+    Joint(run::StageArgs),
     /// Stage 5: pseudo-labels from the spread maps.
     Label(run::StageArgs),
     /// Stage 6: train the segmentation network on the pseudo-labels.
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Cam(args) => run::stage(args, Stage::Cam, cli.json),
         Command::Affinity(args) => run::stage(args, Stage::Affinity, cli.json),
         Command::Propagate(args) => run::stage(args, Stage::Propagate, cli.json),
+        Command::Joint(args) => run::stage(args, Stage::Joint, cli.json),
         Command::Label(args) => run::stage(args, Stage::Label, cli.json),
         Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
         Command::Predict(args) => predict::run(args, cli.json),

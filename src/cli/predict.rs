@@ -74,7 +74,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let outputs = outputs(&images, &to, args.overlay)?;
     let source = RunDir::read(&args.out)?;
     let (recipe, classes) = configuration(&source)?;
-    let segment = Stage::Segment.name();
+    let method = source.config().get("method").and_then(|m| m.as_str());
+    let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
+    let joint = !pipeline.contains(&Stage::Segment);
+    let segment = if joint { Stage::Joint } else { Stage::Segment }.name();
     ensure!(
         source
             .stages()
@@ -85,10 +88,13 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     );
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
+    let count = classes.len();
     let network = Network {
         backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
-        head: Head::Segmentation {
-            classes: classes.len(),
+        head: if joint {
+            Head::Joint { classes: count }
+        } else {
+            Head::Segmentation { classes: count }
         },
     };
     let checkpoint = source.folder(segment).join(train::CHECKPOINT);

@@ -11,7 +11,7 @@ use crate::stages::{Stage, summary};
 /// Arguments of `weakseg run`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// affinitynet, or supervised: the bound, trained on the data set's own masks [default: affinitynet]
+    /// affinitynet, rrm, aalr, or supervised: the bound, trained on the data set's own masks [default: affinitynet]
     #[arg(long)]
     method: Option<String>,
     #[command(flatten)]

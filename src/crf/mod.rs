@@ -77,7 +77,7 @@ impl Pairwise {
     }
 
     /// The features `[D, N]` of an image's pixels over their deviations: x, y and, with colours, red, green, blue.
-    fn features(&self, image: &RgbImage, device: &Device) -> Result<Tensor<2>> {
+    pub(crate) fn features(&self, image: &RgbImage, device: &Device) -> Result<Tensor<2>> {
         let deviations = [Some(self.position), self.colour];
         ensure!(
             deviations

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+use crate::stages::joint::Objective;
 use crate::stages::{Context, Stage};
 
 /// AffinityNet (Ahn and Kwak, CVPR 2018): classifier, maps, AffinityNet, random walk, labels, segmentation network.
@@ -15,11 +16,15 @@ pub const AFFINITYNET: [Stage; 7] = [
     Stage::Predict,
 ];
 
+/// RRM (Zhang et al., AAAI 2020) and, with other losses, AALR (Zhang et al., ACM MM 2021): one network, which learns to
+/// classify first.
+pub const RRM: [Stage; 3] = [Stage::Classify, Stage::Joint, Stage::Predict];
+
 /// The bound: the same segmentation network, from scratch, trained on the data set's own masks.
 pub const SUPERVISED: [Stage; 2] = [Stage::Segment, Stage::Predict];
 
 /// Names of all methods.
-pub const NAMES: [&str; 2] = ["affinitynet", "supervised"];
+pub const NAMES: [&str; 4] = ["affinitynet", "rrm", "aalr", "supervised"];
 
 /// The stages of the method called `name`.
 ///
@@ -28,8 +33,17 @@ pub const NAMES: [&str; 2] = ["affinitynet", "supervised"];
 pub fn pipeline(name: &str) -> Result<&'static [Stage]> {
     match name {
         "affinitynet" => Ok(&AFFINITYNET),
+        "rrm" | "aalr" => Ok(&RRM),
         "supervised" => Ok(&SUPERVISED),
         _ => bail!("unknown method {name:?}: use one of {}", NAMES.join(", ")),
+    }
+}
+
+/// The losses of a joint network in the method called `name`.
+pub fn objective(name: &str) -> Objective {
+    match name {
+        "aalr" => Objective::Affinity,
+        _ => Objective::Energy,
     }
 }
 

@@ -51,6 +51,11 @@ impl<'a> Forward<'a> {
         }
     }
 
+    /// The parameters without autodiff, for a pass that nothing is learnt from. Only on a device with autodiff.
+    pub fn constants(&self) -> Parameters {
+        self.parameters.inner()
+    }
+
     /// The convolution `NAME.weight` with "same" padding for its dilation, and `NAME.bias` where `bias`.
     /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]` for odd kernels, rounded down for 4x4 at stride 2.
     pub fn conv(

@@ -36,6 +36,21 @@ pub enum Head {
         /// C, without background.
         classes: usize,
     },
+    /// The CAM head and the segmentation head over one backbone (RRM).
+    Joint {
+        /// C, without background.
+        classes: usize,
+    },
+}
+
+/// What a joint head gives in one pass over the backbone.
+pub struct Joint {
+    /// Class logits `[B, C]`.
+    pub logits: Tensor<2>,
+    /// Segmentation scores `[B, C + 1, h, w]`, background first, before softmax.
+    pub scores: Tensor<4>,
+    /// The segmentation head's hidden features `[B, D, h, w]`, at least 0.
+    pub embedding: Tensor<4>,
 }
 
 /// A network: backbone and head.
@@ -71,6 +86,7 @@ impl Network {
                 channels: [a, b, c],
             } => format!("affinity/{a}-{b}-{c}"),
             Head::Segmentation { classes } => format!("segmentation/{classes}"),
+            Head::Joint { classes } => format!("joint/{classes}"),
         };
         format!("{}+{head}", self.backbone.name())
     }
@@ -84,6 +100,10 @@ impl Network {
             Head::Cam { classes } => cam::declare(&mut to, channels[2], classes),
             Head::Affinity { channels: outputs } => affinity::declare(&mut to, channels, outputs),
             Head::Segmentation { classes } => {
+                segmentation::declare(&mut to, self.backbone, classes + 1);
+            }
+            Head::Joint { classes } => {
+                cam::declare(&mut to, channels[2], classes);
                 segmentation::declare(&mut to, self.backbone, classes + 1);
             }
         }
@@ -105,12 +125,12 @@ impl Network {
         Parameters::init(&self.declare(), device, |p| initial(p, &mut rng))
     }
 
-    /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM head.
+    /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM or joint head.
     pub fn logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
         cam::logits(f, self.backbone.forward(f, images).high)
     }
 
-    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`. Only for a CAM head.
+    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`. Only for a CAM or joint head.
     pub fn maps(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
         cam::maps(f, self.backbone.forward(f, images).high)
     }
@@ -120,9 +140,22 @@ impl Network {
         affinity::features(f, self.backbone.forward(f, images))
     }
 
-    /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a segmentation head.
+    /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a segmentation or joint head.
     pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        segmentation::scores(f, self.backbone, self.backbone.forward(f, images).high)
+        let features = self.backbone.forward(f, images).high;
+        let embedding = segmentation::embedding(f, self.backbone, features);
+        segmentation::scores(f, self.backbone, embedding)
+    }
+
+    /// Images `[B, 3, H, W]` → what both heads give. Only for a joint head.
+    pub fn joint(&self, f: &Forward, images: Tensor<4>) -> Joint {
+        let features = self.backbone.forward(f, images).high;
+        let embedding = segmentation::embedding(f, self.backbone, features.clone());
+        Joint {
+            logits: cam::logits(f, features),
+            scores: segmentation::scores(f, self.backbone, embedding.clone()),
+            embedding,
+        }
     }
 }
 

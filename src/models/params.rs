@@ -197,6 +197,21 @@ impl Parameters {
         Parameters(lifted.collect())
     }
 
+    /// What [`Self::track`] lifted, back on the device without autodiff.
+    pub fn inner(&self) -> Parameters {
+        let lowered = self.0.iter().map(|(name, p)| {
+            let value = map_value!(p.value.clone(), t => t.inner());
+            (
+                name.clone(),
+                Parameter {
+                    value,
+                    role: p.role,
+                },
+            )
+        });
+        Parameters(lowered.collect())
+    }
+
     /// A kernel `[out, in, k, k]`. Panics where the network did not declare it: a mistake in the network's code.
     pub fn kernel(&self, name: &str) -> Tensor<4> {
         match self.0.get(name).map(|p| &p.value) {

@@ -67,9 +67,11 @@ impl Recipe {
             ("affinity.crf", &affinity.crf),
             ("label.crf", &self.label.crf),
             ("predict.crf", &predict.crf),
+            ("joint.crf", &self.joint.crf),
         ] {
             crf.check(key)?;
         }
+        self.joint.check()?;
         for (key, training) in [
             ("classify", &self.classify),
             ("affinity.training", &affinity.training),

@@ -69,6 +69,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
         &mut full.affinity.crf,
         &mut full.label.crf,
         &mut full.predict.crf,
+        &mut full.joint.crf,
     ] {
         crf.iterations.get_or_insert(1);
         for value in [
@@ -81,6 +82,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
             value.get_or_insert(1.0);
         }
     }
+    fill(&mut full.joint.training);
     full
 }
 

@@ -9,11 +9,12 @@ use anyhow::{Context, Result, bail};
 use super::files;
 
 /// The folders that stages write, with the extensions of the files that are theirs.
-const FOLDERS: [&str; 7] = [
+const FOLDERS: [&str; 8] = [
     "classify",
     "cam",
     "affinity",
     "propagate",
+    "joint",
     "labels",
     "segment",
     "predictions",

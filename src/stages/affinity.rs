@@ -8,7 +8,6 @@ use super::{Context, Stage, affinity_labels, classify};
 use crate::data::decode::read_mask;
 use crate::kernels::Distance;
 use crate::losses::affinity::{EPSILON, affinity_loss};
-use crate::losses::cross_entropy::IGNORE;
 use crate::models::{Head, Network};
 use crate::recipe;
 use crate::train::{self, Fit};
@@ -77,15 +76,15 @@ pub fn train(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Label maps `[B, S, S]` at the resolution of a feature map `[B, h, w]`: the label at the centre of every cell.
-pub fn sample(labels: &[i32], size: usize, [h, w]: [usize; 2]) -> Vec<i32> {
+/// Maps `[B, S, S]`, of labels or anything else, at the resolution of a feature map `[B, h, w]`: the value at the
+/// centre of every cell.
+pub fn sample<T: Copy>(maps: &[T], size: usize, [h, w]: [usize; 2]) -> Vec<T> {
     let centre = |i: usize, n: usize| ((2 * i + 1) * size / (2 * n)).min(size - 1);
-    let mut out = Vec::with_capacity(labels.len() / (size * size).max(1) * h * w);
-    for map in labels.chunks_exact((size * size).max(1)) {
+    let mut out = Vec::with_capacity(maps.len() / (size * size).max(1) * h * w);
+    for map in maps.chunks_exact((size * size).max(1)) {
         for y in 0..h {
             for x in 0..w {
-                let label = map.get(centre(y, h) * size + centre(x, w));
-                out.push(label.copied().unwrap_or(IGNORE));
+                out.push(map[centre(y, h) * size + centre(x, w)]);
             }
         }
     }

@@ -7,11 +7,13 @@ pub mod background;
 pub mod classify;
 pub mod evaluate;
 pub mod inference;
+pub mod joint;
 pub mod label;
 pub mod localize;
 pub mod predict;
 pub mod propagate;
 pub mod refine;
+pub mod reliable;
 pub mod segment;
 pub mod summary;
 
@@ -43,6 +45,8 @@ pub struct Context {
     pub seed: u64,
     /// Whether the segmentation network learns from the data set's own masks.
     pub supervised: bool,
+    /// Which losses a joint network learns from.
+    pub objective: joint::Objective,
     /// A line that names the device, for the report.
     pub device_line: String,
 }
@@ -58,6 +62,8 @@ pub enum Stage {
     Affinity,
     /// Spread the maps by random walk.
     Propagate,
+    /// Train classification and segmentation in one network on labels that it finds itself.
+    Joint,
     /// Label maps from the spread maps.
     Label,
     /// Train the segmentation network on the labels.
@@ -74,6 +80,7 @@ impl Stage {
             Stage::Cam => "cam",
             Stage::Affinity => "affinity",
             Stage::Propagate => "propagate",
+            Stage::Joint => "joint",
             Stage::Label => "label",
             Stage::Segment => "segment",
             Stage::Predict => "predict",
@@ -86,6 +93,7 @@ impl Stage {
             Stage::Cam => localize::write(context),
             Stage::Affinity => affinity::train(context),
             Stage::Propagate => propagate::write(context),
+            Stage::Joint => joint::train(context),
             Stage::Label => label::write(context),
             Stage::Segment if context.supervised => segment::train_supervised(context),
             Stage::Segment => segment::train(context),

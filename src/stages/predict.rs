@@ -11,7 +11,7 @@ use ndarray::Array4;
 use super::background::winners;
 use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
 use super::refine::{Refine, map};
-use super::{Context, Stage, segment};
+use super::{Context, Stage, joint, segment};
 use crate::data::Split;
 use crate::data::decode::write_mask;
 use crate::models::Network;
@@ -36,10 +36,14 @@ pub struct Predictor<'a> {
 }
 
 impl<'a> Predictor<'a> {
-    /// The network that the run's `segment` stage trained.
+    /// The network that the run's `segment` stage trained, or its `joint` stage where there is no `segment`.
     pub fn load(context: &'a Context) -> Result<Predictor<'a>> {
-        let network = segment::network(context)?;
-        let checkpoint = context.folder(Stage::Segment).join(train::CHECKPOINT);
+        let (stage, network) = if context.pipeline.contains(&Stage::Segment) {
+            (Stage::Segment, segment::network(context)?)
+        } else {
+            (Stage::Joint, joint::network(context)?)
+        };
+        let checkpoint = context.folder(stage).join(train::CHECKPOINT);
         Ok(Predictor {
             parameters: train::load(&network, &checkpoint, &context.device)?,
             network,

@@ -127,7 +127,12 @@ fn page(context: &Context, summary: &Summary) -> Result<Report> {
 
 fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
-    for stage in [Stage::Classify, Stage::Affinity, Stage::Segment] {
+    for stage in [
+        Stage::Classify,
+        Stage::Affinity,
+        Stage::Joint,
+        Stage::Segment,
+    ] {
         let path = context.folder(stage).join(train::METRICS);
         if !path.exists() {
             continue;

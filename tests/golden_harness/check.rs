@@ -1,8 +1,13 @@
 //! What each kind of golden file is compared with, by the prefix of its name.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use image::{Rgb, RgbImage};
 use weakseg::kernels::{Distance, Walk, random_walk};
+use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
+use weakseg::losses::cross_entropy::balanced_cross_entropy;
+use weakseg::losses::dense_energy::dense_energy;
+use weakseg::losses::label_reassign::{LabelReassign, label_reassign};
 use weakseg::losses::multilabel_soft_margin::multilabel_soft_margin;
 use weakseg::metrics::Confusion;
 use weakseg::models::backbones::Backbone;
@@ -10,12 +15,15 @@ use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::params::Parameters;
 use weakseg::models::{Head, Network};
 use weakseg::recipe;
+use weakseg::stages::inference::resize;
+use weakseg::stages::joint::dense::lattices;
 use weakseg::train::{self, Optimizer};
 
 use super::file::{Array, Golden};
 use super::formula;
 
 /// A device and its tolerances, relative to the largest reference value.
+#[derive(Clone)]
 pub struct On {
     pub device: Device,
     pub network: f64,
@@ -53,9 +61,12 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 11] = [
+pub const CHECKS: [(&str, Check); 15] = [
     ("random_walk", walk),
     ("affinity_loss", affinity),
+    ("adaptive_affinity", adaptive),
+    ("label_reassign", reassign),
+    ("dense_energy", energy),
     ("multilabel_soft_margin", soft_margin),
     ("mean_iou", mean_iou),
     ("lattice_filter", super::crf::lattice_filter),
@@ -65,6 +76,7 @@ pub const CHECKS: [(&str, Check); 11] = [
     ("resnet38_affinity", affinity_network),
     ("train_resnet38_cls", train_classifier),
     ("train_resnet38_affinity", train_affinity),
+    ("train_resnet38_rrm", train_joint),
 ];
 
 pub fn find(g: &Golden) -> Option<Check> {
@@ -150,15 +162,7 @@ fn walk(g: &Golden, on: &On) {
 }
 
 fn affinity(g: &Golden, on: &On) {
-    let ignored = g
-        .meta
-        .get("ignore")
-        .map_or(255, |_| g.usize("ignore") as i32);
-    let labels = g.tensor("labels").i32();
-    let labels: Vec<i32> = labels
-        .into_iter()
-        .map(|label| if label == ignored { 255 } else { label })
-        .collect();
+    let labels = labels(g);
     let eps = g.meta.get("eps").map_or(EPS, |_| g.number("eps") as f32);
     let features = upload::<4>(g.tensor("features"), &on.device.clone().autodiff()).require_grad();
     let loss = affinity_loss(
@@ -204,6 +208,152 @@ fn soft_margin(g: &Golden, on: &On) {
         &g.tensor("grad_logits").values,
         GRADIENT,
     );
+}
+
+/// Labels in which 255 is what a file ignores.
+fn labels(g: &Golden) -> Vec<i32> {
+    let ignored = g
+        .meta
+        .get("ignore")
+        .map_or(255, |_| g.usize("ignore") as i32);
+    let labels = g.tensor("labels").i32().into_iter();
+    labels
+        .map(|label| if label == ignored { 255 } else { label })
+        .collect()
+}
+
+fn adaptive(g: &Golden, on: &On) {
+    let labels = labels(g);
+    let mut settings = AdaptiveAffinity {
+        dilations: g
+            .text("dilations")
+            .split(',')
+            .map(|d| d.trim().parse().unwrap())
+            .collect(),
+        margin: g.number("margin") as f32,
+        weight: Weight::Max,
+        epsilon: g.number("eps") as f32,
+    };
+    let scores = upload::<4>(g.tensor("logits"), &on.device.clone().autodiff()).require_grad();
+    let confidence = g.tensor("confidence").f32();
+    let loss = adaptive_affinity(scores.clone(), &labels, &confidence, &settings).total;
+    let mut grads = loss.backward();
+    close(&g.name, &download(loss), &g.tensor("loss").values, FORWARD);
+    let grad = scores.grad_remove(&mut grads).unwrap();
+    close(
+        &format!("{} gradient", g.name),
+        &download(grad),
+        &g.tensor("grad_logits").values,
+        GRADIENT,
+    );
+    settings.weight = Weight::One;
+    let loss = adaptive_affinity(scores, &labels, &confidence, &settings).total;
+    close(
+        &format!("{} standard", g.name),
+        &download(loss),
+        &g.tensor("loss_standard").values,
+        FORWARD,
+    );
+}
+
+fn reassign(g: &Golden, on: &On) {
+    let device = on.device.clone().autodiff();
+    let batch = |name: &str, shape: [usize; 4]| {
+        let values = g.tensor(name).f32();
+        Tensor::<4>::from_data(TensorData::new(values, shape), &device)
+    };
+    let &[d, h, w] = &g.tensor("embedding").shape[..] else {
+        panic!("{}: embedding", g.name)
+    };
+    let labels = labels(g);
+    let classes = 1 + labels.iter().filter(|l| **l < 255).max().unwrap();
+    let settings = LabelReassign {
+        margin: g.number("margin") as f32,
+        gamma: g.number("gamma") as f32,
+    };
+    let features = batch("embedding", [1, d, h, w]).require_grad();
+    let loss = label_reassign(
+        features.clone(),
+        &labels,
+        batch("confidence", [1, 1, h, w]),
+        classes as usize,
+        settings,
+    );
+    let mut grads = loss.backward();
+    close(&g.name, &download(loss), &g.tensor("loss").values, FORWARD);
+    let grad = features.grad_remove(&mut grads).unwrap();
+    close(
+        &format!("{} gradient", g.name),
+        &download(grad),
+        &g.tensor("grad_embedding").values,
+        GRADIENT,
+    );
+}
+
+fn energy(g: &Golden, on: &On) {
+    let &[b, c, h, w] = &g.tensor("probability").shape[..] else {
+        panic!("{}: probability", g.name)
+    };
+    let (image, n) = (&g.tensor("image").values, h * w);
+    let (rgb, xy) = (g.number("sigma_rgb"), g.number("sigma_xy"));
+    // Eq. 11 as it stands, over all pairs.
+    let filter = |values: Tensor<4>| {
+        let device = values.device();
+        let values = download(values);
+        let mut out = vec![0.0f32; values.len()];
+        for image_at in 0..b {
+            let colour = |i: usize, k: usize| image[(image_at * 3 + k) * n + i];
+            for i in 0..n {
+                let mut sums = vec![0.0f64; c];
+                for j in 0..n {
+                    let square = |a: f64, b: f64, sigma: f64| ((a - b) / sigma).powi(2);
+                    let mut distance = square((i / w) as f64, (j / w) as f64, xy)
+                        + square((i % w) as f64, (j % w) as f64, xy);
+                    for k in 0..3 {
+                        distance += square(colour(i, k), colour(j, k), rgb);
+                    }
+                    let kernel = (-distance / 2.0).exp();
+                    for (k, sum) in sums.iter_mut().enumerate() {
+                        *sum += kernel * f64::from(values[(image_at * c + k) * n + j]);
+                    }
+                }
+                for (k, sum) in sums.into_iter().enumerate() {
+                    out[(image_at * c + k) * n + i] = sum as f32;
+                }
+            }
+        }
+        Tensor::from_data(TensorData::new(out, [b, c, h, w]), &device)
+    };
+    let images: Vec<RgbImage> = image
+        .chunks_exact(3 * n)
+        .map(|planes| {
+            RgbImage::from_fn(w as u32, h as u32, |x, y| {
+                let at = y as usize * w + x as usize;
+                Rgb([0, 1, 2].map(|k| planes[k * n + at] as u8))
+            })
+        })
+        .collect();
+    let lattice = lattices(&images, [rgb as f32, xy as f32], &on.device).unwrap();
+    type Filter<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
+    let filters: [(&str, &str, Filter); 2] = [
+        ("loss", "grad_probability", &filter),
+        ("loss_lattice", "grad_lattice", &lattice),
+    ];
+    let inside: Vec<bool> = g.tensor("roi").values.iter().map(|v| *v > 0.5).collect();
+    let device = on.device.clone().autodiff();
+    for (value, gradient, filter) in filters {
+        let Some(expected) = g.tensors.get(value) else {
+            continue;
+        };
+        let probability = upload::<4>(g.tensor("probability"), &device).require_grad();
+        let loss = dense_energy(probability.clone(), &labels(g), &inside, filter);
+        let mut grads = loss.backward();
+        let name = format!("{} {value}", g.name);
+        close(&name, &download(loss), &expected.values, FORWARD);
+        let grad = probability.grad_remove(&mut grads).unwrap();
+        let name = format!("{} {gradient}", g.name);
+        close(&name, &download(grad), &g.tensor(gradient).values, FORWARD);
+    }
 }
 
 fn mean_iou(g: &Golden, _: &On) {
@@ -362,17 +512,22 @@ fn training(
     }
 }
 
-fn train_classifier(g: &Golden, on: &On) {
+/// The tags that a training's description gives.
+fn targets(g: &Golden) -> Array {
     let targets = g.described("targets");
     let threshold = g.number_after("targets", ">");
-    let targets = Array {
+    Array {
         values: targets
             .values
             .iter()
             .map(|v| f64::from(u8::from(*v > threshold)))
             .collect(),
         shape: targets.shape,
-    };
+    }
+}
+
+fn train_classifier(g: &Golden, on: &On) {
+    let targets = targets(g);
     let classes = targets.shape[1];
     training(
         g,
@@ -420,4 +575,46 @@ fn train_affinity(g: &Golden, on: &On) {
         let loss = affinity_loss(features, &labels, radius, distance, eps);
         vec![loss.total, loss.foreground, loss.background, loss.negative]
     });
+}
+
+fn train_joint(g: &Golden, on: &On) {
+    let text = g.text("labels");
+    assert!(text.starts_with("floor("), "{text}");
+    let ignored = g.number_after("labels", "above ");
+    let background = g.number_after("labels", "ignore, ");
+    let described = g.described("labels");
+    let labels: Vec<i32> = described
+        .values
+        .iter()
+        .map(|v| match v.floor() {
+            v if v > ignored => 255,
+            v if v >= background => 0,
+            v => v as i32,
+        })
+        .collect();
+    let size = [described.shape[1], described.shape[2]];
+    let targets = targets(g);
+    let classes = targets.shape[1];
+    // Its steps are large: errors of the first ones grow.
+    let on = On {
+        training: on.training.max(1e-2),
+        ..on.clone()
+    };
+    training(
+        g,
+        &on,
+        |_| Head::Joint { classes },
+        |network, f, x| {
+            let targets = upload(&targets, &x.device());
+            let out = network.joint(f, x);
+            let classification = multilabel_soft_margin(out.logits, targets);
+            let segmentation = balanced_cross_entropy(resize(out.scores, size), &labels);
+            vec![
+                classification.clone() + segmentation.total,
+                classification,
+                segmentation.background,
+                segmentation.foreground,
+            ]
+        },
+    );
 }

@@ -29,9 +29,14 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize) {
     to.bias(LAYERS[1], classes);
 }
 
-/// Features `[B, D, h, w]` → scores `[B, C + 1, h, w]`, background first, before softmax.
-pub fn scores(f: &Forward, backbone: Backbone, features: Tensor<4>) -> Tensor<4> {
+/// Features `[B, D, h, w]` → the head's hidden features, at least 0: 512 channels for ResNet38.
+pub fn embedding(f: &Forward, backbone: Backbone, features: Tensor<4>) -> Tensor<4> {
     let (_, dilation) = shape(backbone);
-    let hidden = relu(f.conv(LAYERS[0], features, 1, dilation, true));
-    f.conv(LAYERS[1], f.dropout(hidden, DROPOUT), 1, dilation, true)
+    relu(f.conv(LAYERS[0], features, 1, dilation, true))
+}
+
+/// What [`embedding`] gave → scores `[B, C + 1, h, w]`, background first, before softmax.
+pub fn scores(f: &Forward, backbone: Backbone, embedding: Tensor<4>) -> Tensor<4> {
+    let (_, dilation) = shape(backbone);
+    f.conv(LAYERS[1], f.dropout(embedding, DROPOUT), 1, dilation, true)
 }

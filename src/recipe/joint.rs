@@ -1,0 +1,142 @@
+//! Hyper-parameters of the joint network of RRM and AALR.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{Crf, Training};
+
+/// Classification and segmentation in one network: reliable labels and the losses on them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Joint {
+    /// Which pixels are labelled.
+    pub rule: Rule,
+    /// Share of each class's pixels that may be labelled, in (0, 1].
+    pub share: f32,
+    /// Background exponent (RRM Eq. 4) of the scores, and of the CRF that names foreground.
+    pub alpha_low: f32,
+    /// Background exponent of the CRF that names background; only in the released rule.
+    pub alpha_high: f32,
+    /// Image sizes whose class activation maps are averaged in every step; 1 = the crop's own.
+    pub scales: Vec<f32>,
+    /// Classes of lower probability by the classifier are not labelled in a crop, in [0, 1); 0 = all tags are.
+    pub min_class_probability: f32,
+    /// Refines the scores that reliable labels come from.
+    pub crf: Crf,
+    /// RRM's dense energy loss.
+    pub energy: Energy,
+    /// AALR's affinity loss.
+    pub affinity: PairLoss,
+    /// AALR's label reassign loss.
+    pub reassign: Reassign,
+    /// How the network is trained.
+    pub training: Training,
+}
+
+/// How reliable pixels are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rule {
+    /// RRM Eq. 6–7: the best share of each class where maps and CRF agree.
+    Paper,
+    /// The released code's thresholds.
+    Released,
+    /// The best share by the maps alone (RRM Table 2, "CAM").
+    Cam,
+}
+
+/// RRM Eq. 10–14.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Energy {
+    /// Factor on the loss, whose kernel is not normalised; 0 = off.
+    pub weight: f32,
+    /// Standard deviation of the kernel over colours, of 255.
+    pub sigma_rgb: f32,
+    /// Standard deviation of the kernel over positions, pixels of the crop.
+    pub sigma_xy: f32,
+}
+
+/// AALR Eq. 1–12.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PairLoss {
+    /// Factor on the loss; 0 = off.
+    pub weight: f32,
+    /// How the confidence of two pixels becomes their pair's.
+    pub pair: PairWeight,
+    /// Dilations of the 3x3 kernels, feature pixels.
+    pub dilations: Vec<usize>,
+    /// Divergence that different labels are pushed to.
+    pub margin: f32,
+}
+
+/// AALR Table 3, and the standard loss of Eq. 1–6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairWeight {
+    /// The larger confidence.
+    Max,
+    /// The smaller one.
+    Min,
+    /// Their mean.
+    Mean,
+    /// All pairs alike: the standard affinity loss.
+    Standard,
+}
+
+/// AALR Eq. 13–17.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reassign {
+    /// Factor on the loss; 0 = off.
+    pub weight: f32,
+    /// Least difference of the similarities with the nearest centroid and another.
+    pub margin: f32,
+    /// Exponent of the focal weight.
+    pub gamma: f32,
+    /// Passes over the images at the end of the training that have this loss.
+    pub epochs: f32,
+}
+
+impl Joint {
+    /// Rejects values that the training cannot work with.
+    pub(super) fn check(&self) -> Result<()> {
+        for (key, value, low, high) in [
+            ("share", self.share, f32::MIN_POSITIVE, 1.0),
+            ("alpha_low", self.alpha_low, f32::MIN_POSITIVE, 1e6),
+            ("alpha_high", self.alpha_high, self.alpha_low, 1e6),
+            (
+                "min_class_probability",
+                self.min_class_probability,
+                0.0,
+                1.0,
+            ),
+            ("energy.weight", self.energy.weight, 0.0, f32::MAX),
+            ("energy.sigma_rgb", self.energy.sigma_rgb, 0.1, 1e6),
+            ("energy.sigma_xy", self.energy.sigma_xy, 0.1, 1e6),
+            ("affinity.weight", self.affinity.weight, 0.0, f32::MAX),
+            ("affinity.margin", self.affinity.margin, 0.0, f32::MAX),
+            ("reassign.weight", self.reassign.weight, 0.0, f32::MAX),
+            ("reassign.margin", self.reassign.margin, 0.0, f32::MAX),
+            ("reassign.gamma", self.reassign.gamma, 0.0, 100.0),
+            ("reassign.epochs", self.reassign.epochs, 0.0, f32::MAX),
+        ] {
+            ensure!(
+                (low..=high).contains(&value),
+                "joint.{key} is {value}: use a number from {low} to {high}"
+            );
+        }
+        let scales = &self.scales;
+        ensure!(
+            !scales.is_empty() && scales.iter().all(|s| (0.05..=10.0).contains(s)),
+            "joint.scales is {scales:?}: use at least one number, each of 0.05 to 10"
+        );
+        let dilations = &self.affinity.dilations;
+        ensure!(
+            !dilations.is_empty() && !dilations.contains(&0),
+            "joint.affinity.dilations is {dilations:?}: use at least one number, each of 1 or more"
+        );
+        self.training.check("joint.training")
+    }
+}

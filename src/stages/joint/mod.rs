@@ -1,0 +1,246 @@
+//! Training classification and segmentation in one network on labels that it finds itself: RRM (Zhang et al. 2020)
+//! and AALR (Zhang et al. 2021).
+
+pub mod dense;
+pub mod mining;
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, bail};
+use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::{Tensor, TensorData};
+use image::{GrayImage, RgbImage};
+use ndarray::ArrayView3;
+
+use self::dense::{Filters, lattices, unrefined};
+use self::mining::{Crops, Mined, Miner};
+use super::affinity::sample;
+use super::inference::resize;
+use super::refine::Refine;
+use super::{Context, Stage, classify};
+use crate::data::{Batch, Labels};
+use crate::device::download;
+use crate::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
+use crate::losses::cross_entropy::balanced_cross_entropy;
+use crate::losses::dense_energy::{dense_energy, every_second, half};
+use crate::losses::label_reassign::{LabelReassign, label_reassign};
+use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
+use crate::models::{self, Head, Network};
+use crate::recipe::{Joint, PairWeight};
+use crate::train::{self, Fit, Losses};
+
+/// Which losses join classification and cross entropy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// Dense energy: RRM.
+    #[default]
+    Energy,
+    /// Adaptive affinity, and label reassign in the last epochs: AALR.
+    Affinity,
+}
+
+/// The joint network for this data set.
+pub fn network(context: &Context) -> Result<Network> {
+    context.network(Head::Joint {
+        classes: context.classes(),
+    })
+}
+
+/// Trains it, starting from the classifier: the phase in which classification is learnt alone.
+pub fn train(context: &Context) -> Result<()> {
+    match context.recipe.joint.crf.build() {
+        None => train_with(context, &unrefined, &lattices),
+        Some(crf) => {
+            let device = context.device.clone();
+            let refine = move |crop: &RgbImage, scores: ArrayView3<f32>| {
+                Refine::new(Some(&crf), || Ok(crop.clone()), &device)?.apply(scores.to_owned())
+            };
+            train_with(context, &refine, &lattices)
+        }
+    }
+}
+
+/// [`train`] with a dense CRF for the labels and Gaussian filters for the dense energy loss.
+pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) -> Result<()> {
+    let network = network(context)?;
+    let settings = &context.recipe.joint;
+    let classes = context.classes();
+    let split = &context.data.train;
+    let mut initial = classify::initial(context, &network, 4)?;
+    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
+    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
+    train::warm_start(&mut initial, &classifier);
+    // Label maps that say nothing but where a crop shows the image: the loader fills its padding with 255.
+    let sizes = split.clone();
+    let inside: Labels = Arc::new(move |i| {
+        let (w, h) = sizes.size(i)?;
+        Ok(GrayImage::new(w, h))
+    });
+    let total = train::steps(&settings.training, split.len());
+    let reassigned = settings.reassign.epochs / settings.training.epochs * total as f32;
+    let step = Step {
+        settings,
+        miner: Miner {
+            settings,
+            refine,
+            classes,
+        },
+        filters,
+        reassign_from: total.saturating_sub(reassigned.ceil() as usize),
+        context,
+    };
+    Fit {
+        label: "joint",
+        folder: &context.folder(Stage::Joint),
+        network,
+        initial,
+        training: &settings.training,
+        input: &context.recipe.input,
+        split,
+        classes,
+        labels: Some(inside),
+        seed: context.seed.wrapping_add(4),
+        device: &context.device,
+    }
+    .run(|network, forward, images, batch| {
+        let out = network.joint(forward, images.clone());
+        step.losses(network, &forward.constants(), out, images, batch)
+    })
+    .context("training the joint network")?;
+    Ok(())
+}
+
+/// What a training step computes its losses with.
+struct Step<'a> {
+    settings: &'a Joint,
+    miner: Miner<'a>,
+    filters: &'a Filters,
+    /// First step with the label reassign loss.
+    reassign_from: usize,
+    context: &'a Context,
+}
+
+impl Step<'_> {
+    fn losses(
+        &self,
+        network: &Network,
+        constants: &models::params::Parameters,
+        out: models::Joint,
+        images: Tensor<4>,
+        batch: &Batch,
+    ) -> Result<Losses> {
+        let (device, size) = (images.device(), [batch.size; 2]);
+        let Some(inside) = &batch.labels else {
+            bail!("a batch without label maps: this is a bug in weakseg, please report it");
+        };
+        let crops = Crops {
+            batch,
+            images: mining::images(batch, &self.context.recipe.input),
+            inside: inside.iter().map(|l| *l == 0).collect(),
+        };
+        let targets = TensorData::new(
+            batch.tags.clone(),
+            [batch.indices.len(), self.miner.classes],
+        );
+        let probability = download(sigmoid(out.logits.clone().inner()))?;
+        let classification =
+            multilabel_soft_margin(out.logits, Tensor::from_data(targets, &device));
+        let mined = self
+            .miner
+            .mine(network, constants, images.inner(), &crops, &probability)?;
+
+        let scores = resize(out.scores.clone(), size);
+        let pixels = balanced_cross_entropy(scores.clone(), &mined.labels);
+        let mut total = classification.clone() + pixels.total;
+        let mut parts = vec![
+            ("classification", classification),
+            ("background", pixels.background),
+            ("foreground", pixels.foreground),
+        ];
+        let objective = self.context.objective;
+        if objective == Objective::Energy && self.settings.energy.weight > 0.0 {
+            let energy = self.energy(scores, &mined, &crops)?;
+            total = total + energy.clone() * self.settings.energy.weight;
+            parts.push(("dense_energy", energy));
+        }
+        if objective == Objective::Affinity && self.settings.affinity.weight > 0.0 {
+            let affinity = self.affinity(out.scores.clone(), &mined, batch.size);
+            total = total + affinity.clone() * self.settings.affinity.weight;
+            parts.push(("adaptive_affinity", affinity));
+        }
+        if objective == Objective::Affinity && self.settings.reassign.weight > 0.0 {
+            // The column is there from the first step.
+            let reassign = if batch.step < self.reassign_from {
+                Tensor::zeros([1], &device)
+            } else {
+                self.reassign(out.embedding, out.scores, &mined, batch.size)
+            };
+            total = total + reassign.clone() * self.settings.reassign.weight;
+            parts.push(("label_reassign", reassign));
+        }
+        parts.insert(0, ("total", total));
+        let labelled = mined.labels.iter().filter(|l| **l != 255).count();
+        let share = labelled as f32 / mined.labels.len().max(1) as f32;
+        parts.push(("labelled_share", Tensor::from_data([share], &device)));
+        Ok(parts)
+    }
+
+    /// The dense energy loss at half of the crop's resolution, as in the released code.
+    fn energy(&self, scores: Tensor<4>, mined: &Mined, crops: &Crops) -> Result<Tensor<1>> {
+        let [_, _, h, w] = scores.dims();
+        let settings = &self.settings.energy;
+        let small: Vec<RgbImage> = crops
+            .images
+            .iter()
+            .map(|crop| {
+                let [h2, w2] = half([h, w]).map(|side| side as u32);
+                RgbImage::from_fn(w2, h2, |x, y| *crop.get_pixel(2 * x, 2 * y))
+            })
+            .collect();
+        let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
+        let filter = (self.filters)(&small, sigmas, &self.context.device)?;
+        Ok(dense_energy(
+            resize(softmax(scores, 1), half([h, w])),
+            &every_second(&mined.labels, [h, w]),
+            &every_second(&crops.inside, [h, w]),
+            filter,
+        ))
+    }
+
+    fn affinity(&self, scores: Tensor<4>, mined: &Mined, size: usize) -> Tensor<1> {
+        let [_, _, h, w] = scores.dims();
+        let settings = &self.settings.affinity;
+        let settings = AdaptiveAffinity {
+            dilations: settings.dilations.clone(),
+            margin: settings.margin,
+            weight: match settings.pair {
+                PairWeight::Max => Weight::Max,
+                PairWeight::Min => Weight::Min,
+                PairWeight::Mean => Weight::Mean,
+                PairWeight::Standard => Weight::One,
+            },
+            ..AdaptiveAffinity::default()
+        };
+        let labels = sample(&mined.labels, size, [h, w]);
+        let confidence = sample(&mined.confidence, size, [h, w]);
+        adaptive_affinity(scores, &labels, &confidence, &settings).total
+    }
+
+    /// β of Eq. 13 is the network's own probability.
+    fn reassign(
+        &self,
+        embedding: Tensor<4>,
+        scores: Tensor<4>,
+        mined: &Mined,
+        size: usize,
+    ) -> Tensor<1> {
+        let [_, classes, h, w] = scores.dims();
+        let settings = LabelReassign {
+            margin: self.settings.reassign.margin,
+            gamma: self.settings.reassign.gamma,
+        };
+        let confidence = softmax(scores.detach(), 1).max_dim(1);
+        let labels = sample(&mined.labels, size, [h, w]);
+        label_reassign(embedding, &labels, confidence, classes, settings)
+    }
+}
