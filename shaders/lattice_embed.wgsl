@@ -1,8 +1,8 @@
 // The simplex of the permutohedral lattice that holds each pixel's features, and the barycentric weights in it (Adams
 // et al. 2010, Sec. 3.1; constants of Krähenbühl and Koltun 2011). One invocation for each pixel.
 @group(0) @binding(0) var<storage, read_write> features: array<f32>;              // [D, N]
-@group(0) @binding(1) var<storage, read_write> simplex: array<i32>;               // [N, D], see lattice_key.wgsl
-@group(0) @binding(2) var<storage, read_write> weights: array<f32>;               // [N, D + 1]
+@group(0) @binding(1) var<storage, read_write> simplex: array<i32>;               // [D, N], see lattice_key.wgsl
+@group(0) @binding(2) var<storage, read_write> weights: array<f32>;               // [D + 1, N]
 @group(0) @binding(3) var<storage, read_write> counters: array<atomic<u32>>;      // points, failures, bad features
 @group(0) @binding(4) var<storage, read_write> info: array<u32>;                  // invocations = N
 
@@ -70,9 +70,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         if rank[i] == 0 { barycentric[0] += 1.0 - v; } else { barycentric[i32(D) + 1 - rank[i]] -= v; }
     }
     for (var i = 0u; i <= D; i++) {
-        weights[pixel * (D + 1u) + i] = barycentric[i];
+        weights[i * n + pixel] = barycentric[i];
     }
     for (var i = 0u; i < D; i++) {
-        simplex[pixel * D + i] = greedy[i] * 16 + rank[i];
+        simplex[i * n + pixel] = greedy[i] * 16 + rank[i];
     }
 }

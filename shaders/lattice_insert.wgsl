@@ -1,21 +1,21 @@
 // Finds or makes the slot of every vertex in the hash table. A slot belongs to the first entry that took it and stands
 // for the lattice point of that entry; keys are never stored, so nobody waits for a key to be written. One invocation
 // for each entry (pixel and vertex).
-@group(0) @binding(0) var<storage, read_write> simplex: array<i32>;               // [N, D], see lattice_key.wgsl
+@group(0) @binding(0) var<storage, read_write> simplex: array<i32>;               // [D, N], see lattice_key.wgsl
 @group(0) @binding(1) var<storage, read_write> slots: array<atomic<u32>>;         // [capacity], entry + 1, 0 = free
 @group(0) @binding(2) var<storage, read_write> slot_points: array<u32>;           // [capacity]
 @group(0) @binding(3) var<storage, read_write> owners: array<u32>;                // [capacity], entry of each point
-@group(0) @binding(4) var<storage, read_write> entries: array<u32>;               // [N, D + 1], slot of each entry
+@group(0) @binding(4) var<storage, read_write> entries: array<u32>;               // [D + 1, N], slot of each entry
 @group(0) @binding(5) var<storage, read_write> counters: array<atomic<u32>>;      // points, failures, bad features
-@group(0) @binding(6) var<storage, read_write> info: array<u32>;                  // invocations, capacity, probes
+@group(0) @binding(6) var<storage, read_write> info: array<u32>;                  // invocations, capacity, probes, N
 
 const D = {{ dimensions }}u;
 
 {{ key }}
 
-fn same(a: u32, b: u32) -> bool {
+fn same(a: u32, b: u32, n: u32) -> bool {
     for (var i = 0u; i < D; i++) {
-        if coordinate(a, i) != coordinate(b, i) { return false; }
+        if coordinate(a, n, i) != coordinate(b, n, i) { return false; }
     }
     return true;
 }
@@ -25,8 +25,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let entry = id.x + id.y * {{ row }}u;
     if entry >= info[0] { return; }
     let mask = info[1] - 1u;
+    let n = info[3];
     var hash = 0u;
-    for (var i = 0u; i < D; i++) { hash = stir(hash, coordinate(entry, i)); }
+    for (var i = 0u; i < D; i++) { hash = stir(hash, coordinate(entry, n, i)); }
     var slot = finish(hash) & mask;
     var probes = info[2];
     while probes > 0u {
@@ -44,7 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             if taken.old_value == 0u { continue; }
             owner = taken.old_value;
         }
-        if same(owner - 1u, entry) {
+        if same(owner - 1u, entry, n) {
             entries[entry] = slot;
             return;
         }

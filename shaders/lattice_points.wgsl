@@ -1,5 +1,5 @@
 // Replaces the slot of every entry by its lattice point. One invocation for each entry.
-@group(0) @binding(0) var<storage, read_write> entries: array<u32>;     // [N, D + 1], slots in, points out
+@group(0) @binding(0) var<storage, read_write> entries: array<u32>;     // [D + 1, N], slots in, points out
 @group(0) @binding(1) var<storage, read_write> slot_points: array<u32>; // [capacity]
 @group(0) @binding(2) var<storage, read_write> info: array<u32>;        // invocations
 

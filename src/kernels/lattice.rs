@@ -42,9 +42,9 @@ enum Storage {
 
 /// A lattice in device memory.
 pub(super) struct CubeLattice {
-    /// `[N, D + 1]`, barycentric.
+    /// `[D + 1, N]`, barycentric.
     weights: CubeTensor,
-    /// `[N, D + 1]` as u32: the lattice point of each vertex.
+    /// `[D + 1, N]` as u32: the lattice point of each vertex.
     entries: Handle,
     /// `[D + 1, M, 2]` as u32.
     neighbours: Handle,
@@ -178,7 +178,7 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
         entries * 4 / 1_000_000,
         most / 1_000_000
     );
-    let weights = launch::empty_like(&features, [n, d + 1]);
+    let weights = launch::empty_like(&features, [d + 1, n]);
     let simplex = client.empty(n * d * 4);
     let mut counters = client.create_from_slice(&[0; 12]);
     launch::run(
@@ -220,7 +220,7 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
                 table.owners.clone(),
                 vertices.clone(),
                 counters.clone(),
-                launch::parameters(&features, entries, &[capacity as u32, probes as u32]),
+                launch::parameters(&features, entries, &[capacity as u32, probes as u32, n as u32]),
             ],
         );
         let counts = client
@@ -262,7 +262,7 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
             table.points,
             table.owners,
             neighbours.clone(),
-            launch::parameters(&features, pairs, &[table.capacity as u32, points as u32]),
+            launch::parameters(&features, pairs, &[table.capacity as u32, points as u32, n as u32]),
         ],
     );
     Ok(Lattice(Arc::new(Storage::Cube(CubeLattice {
@@ -317,10 +317,11 @@ impl CubeLattice {
         let like = &self.weights;
         let (n, m, c, d) = (self.pixels, self.points, work.channels, self.dimensions);
         let sizes = [n as u32, c as u32];
+        let blocks = n * c.div_ceil(launch::BLOCK);
         launch::run(
             like,
             Splat(d),
-            c * n,
+            blocks,
             vec![
                 values.clone(),
                 before.clone(),
@@ -328,7 +329,7 @@ impl CubeLattice {
                 self.weights.handle.clone(),
                 work.sums.clone(),
                 bound.clone(),
-                launch::parameters(like, c * n, &sizes),
+                launch::parameters(like, blocks, &sizes),
             ],
         );
         let [mut source, mut target] = work.values.each_ref();
@@ -364,7 +365,7 @@ impl CubeLattice {
         launch::run(
             like,
             Slice(d),
-            c * n,
+            blocks,
             vec![
                 source.clone(),
                 after.clone(),
@@ -373,7 +374,7 @@ impl CubeLattice {
                 filtered.clone(),
                 launch::parameters(
                     like,
-                    c * n,
+                    blocks,
                     &[sizes[0], sizes[1], factor.to_bits(), start as u32],
                 ),
             ],

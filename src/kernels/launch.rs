@@ -16,6 +16,9 @@ const MAX_WORKGROUPS: u32 = 65_535;
 /// still fits an i32.
 const FIXED: f32 = 67_108_864.0;
 
+/// Channels that one invocation takes to or from the lattice.
+pub const BLOCK: usize = 4;
+
 /// A shape of rank 4 as an array.
 pub fn dims(shape: &Shape) -> [usize; 4] {
     [shape[0], shape[1], shape[2], shape[3]]
@@ -135,6 +138,7 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
     template
         .register("workgroup", WORKGROUP.to_string())
         .register("row", row_stride().to_string())
+        .register("block", BLOCK.to_string())
         .register("fixed", format!("{FIXED:.1}"))
         .register("key", include_str!("../../shaders/lattice_key.wgsl"))
 }

@@ -137,7 +137,7 @@ fn scores_that_make_no_sense_are_refused() {
     let good = noisy(&truth);
     let write = |scores: &Array3<f32>| write_npy(at("s.npy"), scores).unwrap();
     let refused = |parts: &[&str]| {
-        refused(&["s.npy", "(1, 4, 5)"]);
+        crf(dir.path(), &["a.png", "--scores", "s.npy"]).fails(parts);
         assert!(!at("out/a.png").exists());
     };
     write(&good.mapv(|p| 0.7 * p));
@@ -146,7 +146,7 @@ fn scores_that_make_no_sense_are_refused() {
         let mut scores = good.clone();
         scores[[1, 4, 5]] = bad;
         write(&scores);
-        refused(&["s.npy", "channel 1"]);
+        refused(&["s.npy", "(1, 4, 5)"]);
     }
     write(&Array3::zeros((2, 9, 11)));
     refused(&["s.npy", "12", "11"]);

@@ -50,7 +50,7 @@ impl Default for ShapesOptions {
             size: 96,
             train: 1500,
             val: 150,
-            hue_noise: 0.055,
+            hue_noise: 0.09,
         }
     }
 }
