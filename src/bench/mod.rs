@@ -134,7 +134,7 @@ pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
             o.name,
             time(o.ours_seconds),
             or_dash(o.plain_seconds.map(time)),
-            or_dash(o.ratio.map(|r| format!("{r:.1} x"))),
+            or_dash(o.ratio.map(|r| format!("{r:.2} x"))),
             megabytes(o.ours_bytes),
             or_dash(o.plain_bytes.map(megabytes)),
         );

@@ -220,7 +220,11 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
                 table.owners.clone(),
                 vertices.clone(),
                 counters.clone(),
-                launch::parameters(&features, entries, &[capacity as u32, probes as u32, n as u32]),
+                launch::parameters(
+                    &features,
+                    entries,
+                    &[capacity as u32, probes as u32, n as u32],
+                ),
             ],
         );
         let counts = client
@@ -262,7 +266,11 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
             table.points,
             table.owners,
             neighbours.clone(),
-            launch::parameters(&features, pairs, &[table.capacity as u32, points as u32, n as u32]),
+            launch::parameters(
+                &features,
+                pairs,
+                &[table.capacity as u32, points as u32, n as u32],
+            ),
         ],
     );
     Ok(Lattice(Arc::new(Storage::Cube(CubeLattice {
@@ -276,107 +284,113 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
     }))))
 }
 
-/// What filters of one number of channels share: the sums on the lattice, and two buffers that the blur goes between.
+/// What filters of one number of channels share: the sums on the lattice, two buffers that the blur goes between, and
+/// the parameters of every launch. Uploading those anew would cut the device's work into pieces.
 pub(super) struct Workspace {
     sums: Handle,
     values: [Handle; 2],
+    splat: Handle,
+    decode: Handle,
+    /// By axis.
+    blur: Vec<Handle>,
+    slice: Handle,
     channels: usize,
 }
 
+/// What one filter reads and writes.
+pub(super) struct Pass<'a> {
+    /// `[C, N]`.
+    pub values: &'a Handle,
+    /// `[1]`: the largest absolute value of the values times `before`.
+    pub bound: &'a Handle,
+    /// `[N]`: factor on the values.
+    pub before: &'a Handle,
+    /// `[N]`: factor on the result.
+    pub after: &'a Handle,
+    /// `[C, N]` from the workspace's start on.
+    pub filtered: &'a Handle,
+}
+
 impl CubeLattice {
-    /// Buffers for filtering values of `channels`.
-    ///
-    /// # Panics
-    /// Where they exceed the device's largest buffer.
-    pub(super) fn workspace(&self, channels: usize) -> Workspace {
-        let client = &self.weights.client;
+    /// Buffers for filtering values of `channels` into the elements from `start` on.
+    pub(super) fn workspace(&self, channels: usize, start: usize) -> Workspace {
+        let (like, client) = (&self.weights, &self.weights.client);
+        let (n, c, m) = (self.pixels as u32, channels as u32, self.points as u32);
         let cells = self.points * channels;
+        let factor = 1.0 / (1.0 + 0.5f32.powi(self.dimensions as i32));
+        let blocks = self.pixels * channels.div_ceil(launch::BLOCK);
+        let blurred = self.points * channels.div_ceil(launch::BLOCK);
         Workspace {
             sums: client.create_from_slice(&vec![0; 8 * cells]),
             values: [client.empty(4 * cells), client.empty(4 * cells)],
+            splat: launch::parameters(like, blocks, &[n, c]),
+            decode: launch::parameters(like, cells, &[]),
+            blur: (0..=self.dimensions as u32)
+                .map(|axis| launch::parameters(like, blurred, &[c, m, axis]))
+                .collect(),
+            slice: launch::parameters(like, blocks, &[n, c, factor.to_bits(), start as u32]),
             channels,
         }
     }
 
-    /// Filters `values` `[C, N]` times `before` `[N]` into `to` `[C, N]` from the element `start` on, times `after`
-    /// `[N]`; `bound` `[1]` holds the largest absolute value of values times `before`.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "the parameters of one launch sequence"
-    )]
-    pub(super) fn filter(
-        &self,
-        work: &Workspace,
-        values: &Handle,
-        bound: &Handle,
-        before: &Handle,
-        after: &Handle,
-        to: (&Handle, usize),
-        reversed: bool,
-    ) {
+    /// Splat, blur along every axis, and slice.
+    pub(super) fn filter(&self, work: &Workspace, pass: &Pass, reversed: bool) {
         let like = &self.weights;
-        let (n, m, c, d) = (self.pixels, self.points, work.channels, self.dimensions);
-        let sizes = [n as u32, c as u32];
-        let blocks = n * c.div_ceil(launch::BLOCK);
+        let (d, cells) = (self.dimensions, self.points * work.channels);
+        let [blocks, blurred] =
+            [self.pixels, self.points].map(|n| n * work.channels.div_ceil(launch::BLOCK));
         launch::run(
             like,
             Splat(d),
             blocks,
             vec![
-                values.clone(),
-                before.clone(),
+                pass.values.clone(),
+                pass.before.clone(),
                 self.entries.clone(),
                 self.weights.handle.clone(),
                 work.sums.clone(),
-                bound.clone(),
-                launch::parameters(like, blocks, &sizes),
+                pass.bound.clone(),
+                work.splat.clone(),
             ],
         );
         let [mut source, mut target] = work.values.each_ref();
         launch::run(
             like,
             Decode,
-            m * c,
+            cells,
             vec![
                 work.sums.clone(),
                 source.clone(),
-                bound.clone(),
-                launch::parameters(like, m * c, &[]),
+                pass.bound.clone(),
+                work.decode.clone(),
             ],
         );
         for step in 0..=d {
             let axis = if reversed { d - step } else { step };
-            let parameters = [c as u32, m as u32, axis as u32];
             launch::run(
                 like,
                 Blur,
-                m * c,
+                blurred,
                 vec![
                     source.clone(),
                     target.clone(),
                     self.neighbours.clone(),
-                    launch::parameters(like, m * c, &parameters),
+                    work.blur[axis].clone(),
                 ],
             );
             std::mem::swap(&mut source, &mut target);
         }
-        let factor = 1.0 / (1.0 + 0.5f32.powi(d as i32));
-        let (filtered, start) = to;
         launch::run(
             like,
             Slice(d),
             blocks,
             vec![
                 source.clone(),
-                after.clone(),
+                pass.after.clone(),
                 self.entries.clone(),
                 self.weights.handle.clone(),
-                filtered.clone(),
-                launch::parameters(
-                    like,
-                    blocks,
-                    &[sizes[0], sizes[1], factor.to_bits(), start as u32],
-                ),
+                pass.filtered.clone(),
+                work.slice.clone(),
             ],
         );
     }
@@ -387,15 +401,14 @@ impl CubeLattice {
             let sums = launch::empty_like(&self.weights, [1, self.pixels]);
             // WebGPU forbids to bind one writable buffer under two names.
             let [values, before, after] = [0; 3].map(|_| self.ones(self.pixels));
-            self.filter(
-                &self.workspace(1),
-                &values,
-                &self.ones(1),
-                &before,
-                &after,
-                (&sums.handle, 0),
-                false,
-            );
+            let pass = Pass {
+                values: &values,
+                bound: &self.ones(1),
+                before: &before,
+                after: &after,
+                filtered: &sums.handle,
+            };
+            self.filter(&self.workspace(1, 0), &pass, false);
             inverse_root::<CubeBackend>(sums)
         });
         &normaliser.handle
@@ -428,15 +441,14 @@ pub(super) fn filter(values: CubeTensor, lattice: &Lattice, reversed: bool) -> C
     let filtered = launch::empty_like(&values, [c, n]);
     let bound = largest::<CubeBackend>(values.clone());
     let [before, after] = [0; 2].map(|_| lattice.ones(n));
-    lattice.filter(
-        &lattice.workspace(c),
-        &values.handle,
-        &bound.handle,
-        &before,
-        &after,
-        (&filtered.handle, 0),
-        reversed,
-    );
+    let pass = Pass {
+        values: &values.handle,
+        bound: &bound.handle,
+        before: &before,
+        after: &after,
+        filtered: &filtered.handle,
+    };
+    lattice.filter(&lattice.workspace(c, 0), &pass, reversed);
     filtered
 }
 

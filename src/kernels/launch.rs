@@ -8,7 +8,7 @@ use cubecl::server::{Handle, KernelArguments};
 use cubecl::{CubeCount, CubeDim};
 
 /// Invocations in one workgroup, along x.
-pub const WORKGROUP: u32 = 64;
+pub const WORKGROUP: u32 = 256;
 /// WebGPU's default limit of workgroups along one dimension.
 const MAX_WORKGROUPS: u32 = 65_535;
 

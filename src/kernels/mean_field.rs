@@ -3,9 +3,11 @@
 use burn::backend::Dispatch;
 use burn::backend::wgpu::{CubeTensor, into_contiguous};
 use burn::tensor::Tensor;
+use cubecl::server::Handle;
 use derive_new::new;
 
 use super::cpu::mean_field::Compatibility;
+use super::lattice::Pass;
 use super::launch::{self, shader};
 use super::{Kernels, Lattice};
 
@@ -72,7 +74,7 @@ pub(super) fn launch(
         table.push(0.0);
     }
     let table = unary.client.create_from_slice(bytemuck::cast_slice(&table));
-    let update = |sizes: &[u32]| {
+    let update = |parameters: &Handle| {
         launch::run(
             &unary,
             MeanField,
@@ -82,28 +84,30 @@ pub(super) fn launch(
                 messages.handle.clone(),
                 table.clone(),
                 posterior.handle.clone(),
-                launch::parameters(&unary, n, sizes),
+                parameters.clone(),
             ],
         );
     };
-    update(&[c as u32, 0]);
+    update(&launch::parameters(&unary, n, &[c as u32, 0]));
     let one = unary.client.create_from_slice(&1f32.to_ne_bytes());
-    let work: Vec<_> = kernels.iter().map(|(l, _)| l.cube().workspace(c)).collect();
+    let parameters = launch::parameters(&unary, n, &sizes);
+    let lattices = kernels.iter().map(|(lattice, _)| lattice.cube());
+    let work: Vec<_> = lattices
+        .enumerate()
+        .map(|(k, lattice)| (lattice, lattice.workspace(c, k * c * n)))
+        .collect();
     for _ in 0..iterations {
-        for (k, ((lattice, _), work)) in kernels.iter().zip(&work).enumerate() {
-            let lattice = lattice.cube();
-            let normaliser = lattice.normaliser();
-            lattice.filter(
-                work,
-                &posterior.handle,
-                &one,
-                normaliser,
-                normaliser,
-                (&messages.handle, k * c * n),
-                false,
-            );
+        for (lattice, work) in &work {
+            let pass = Pass {
+                values: &posterior.handle,
+                bound: &one,
+                before: lattice.normaliser(),
+                after: lattice.normaliser(),
+                filtered: &messages.handle,
+            };
+            lattice.filter(work, &pass, false);
         }
-        update(&sizes);
+        update(&parameters);
     }
     posterior
 }
