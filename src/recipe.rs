@@ -70,7 +70,7 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backbone {
-    /// `nano` or `resnet38`.
+    /// One of [`crate::models::backbones::NAMES`].
     pub name: String,
     /// Divides every channel count; 1 = full width.
     pub width_divisor: usize,

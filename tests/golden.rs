@@ -11,6 +11,10 @@ mod crf;
 mod file;
 #[path = "golden_harness/formula.rs"]
 mod formula;
+#[path = "golden_harness/networks.rs"]
+mod networks;
+#[path = "golden_harness/training.rs"]
+mod training;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

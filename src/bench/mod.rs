@@ -3,6 +3,7 @@
 mod crf;
 mod crf_scene;
 pub mod memory;
+pub mod models;
 mod pair_affinity;
 mod random_walk;
 

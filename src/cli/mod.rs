@@ -6,6 +6,7 @@ mod crf;
 mod demo;
 mod devices;
 mod eval;
+mod models;
 mod predict;
 mod run;
 mod shapes;
@@ -68,6 +69,8 @@ enum Command {
     Crf(crf::Args),
     /// List the adapters that --device can choose from, and whether they have what the kernels need.
     Devices,
+    /// List the networks of the papers with their parameters and multiply-adds, measured on a device where asked for.
+    Models(models::Args),
     /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
     Shapes(shapes::Args),
     /// Time the kernels against their plain formulations; see `cargo xtask bench`.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args, cli.json),
         Command::Crf(args) => crf::run(args, cli.json),
         Command::Devices => devices::run(cli.json),
+        Command::Models(args) => models::run(args, cli.json),
         Command::Shapes(args) => shapes::run(args, cli.json),
         Command::Bench(args) => bench::run(args, cli.json),
     };

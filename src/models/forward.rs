@@ -3,15 +3,15 @@
 use std::cell::RefCell;
 
 use burn::tensor::activation;
-use burn::tensor::module::{batch_norm, batch_norm_train, conv2d};
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::module::{batch_norm, batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::params::{Parameters, Value};
+use super::params::{Parameters, Role, Value, entry};
 
-/// PyTorch's default epsilon of batch norm.
+/// Epsilon of every normalisation: PyTorch's default, and what the networks published for MXNet set.
 const EPSILON: f64 = 1e-5;
 /// Share of the batch's statistics in the running ones, PyTorch's default.
 const MOMENTUM: f32 = 0.1;
@@ -21,10 +21,20 @@ const MOMENTUM: f32 = 0.1;
 pub enum Mode {
     /// Running statistics, no dropout.
     Inference,
-    /// Running statistics held fixed, dropout as the seed says: fine-tuning a pretrained backbone. `None`: no dropout.
+    /// Running statistics held fixed but in fresh layers, dropout as the seed says: fine-tuning a pretrained backbone.
+    /// `None`: no dropout.
     Frozen(Option<u64>),
     /// Statistics of the batch, which update the running ones; dropout as the seed says.
     Train(Option<u64>),
+}
+
+/// What one forward pass has multiplied.
+#[derive(Clone, Debug, Default)]
+pub struct Work {
+    /// Kernels and matrices by parameter name, with the number of positions each was applied at.
+    pub kernels: Vec<(String, usize)>,
+    /// Multiply-adds between feature maps.
+    pub products: usize,
 }
 
 /// One forward pass over a network's parameters.
@@ -34,6 +44,7 @@ pub struct Forward<'a> {
     /// New running statistics by name, for [`Forward::statistics`].
     statistics: RefCell<Vec<(String, Tensor<1>)>>,
     dropout: RefCell<Option<ChaCha8Rng>>,
+    work: RefCell<Work>,
 }
 
 impl<'a> Forward<'a> {
@@ -48,6 +59,7 @@ impl<'a> Forward<'a> {
             mode,
             statistics: RefCell::default(),
             dropout: RefCell::new(seed.map(ChaCha8Rng::seed_from_u64)),
+            work: RefCell::default(),
         }
     }
 
@@ -56,18 +68,19 @@ impl<'a> Forward<'a> {
         self.parameters.inner()
     }
 
-    /// The convolution `NAME.weight` with "same" padding for its dilation, and `NAME.bias` where `bias`.
+    /// The convolution `layer` with "same" padding for its dilation, and its bias where `bias`.
     /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]` for odd kernels, rounded down for 4x4 at stride 2.
     pub fn conv(
         &self,
-        name: &str,
+        layer: &str,
         x: Tensor<4>,
         stride: usize,
         dilation: usize,
         bias: bool,
     ) -> Tensor<4> {
-        let weight = self.parameters.kernel(&format!("{name}.weight"));
-        let bias = bias.then(|| self.parameters.vector(&format!("{name}.bias")));
+        let name = entry(layer, Role::Kernel);
+        let weight = self.parameters.kernel(&name);
+        let bias = bias.then(|| self.parameters.vector(&entry(layer, Role::Bias)));
         let padding = (weight.dims()[2] - 1) / 2 * dilation;
         let options = ConvOptions::new(
             [stride, stride],
@@ -75,36 +88,99 @@ impl<'a> Forward<'a> {
             [dilation, dilation],
             1,
         );
-        conv2d(x, weight, bias, options)
+        let y = conv2d(x, weight, bias, options);
+        let [b, _, h, w] = y.dims();
+        self.work.borrow_mut().kernels.push((name, b * h * w));
+        y
     }
 
-    /// Batch norm `NAME`, then ReLU; any shape `[B, C, H, W]`.
-    pub fn norm_relu(&self, name: &str, x: Tensor<4>) -> Tensor<4> {
-        let entry = |entry: &str| self.parameters.vector(&format!("{name}.{entry}"));
-        let (scale, shift) = (entry("weight"), entry("bias"));
-        let (mean, variance) = (entry("running_mean"), entry("running_var"));
-        let y = if let Mode::Train(_) = self.mode {
-            let [b, _, h, w] = x.dims();
-            let n = (b * h * w) as f32;
-            let out = batch_norm_train(x, scale, shift, EPSILON);
-            let mix = |old: Tensor<1>, new: Tensor<1>| {
-                old.inner() * (1.0 - MOMENTUM) + new.inner() * MOMENTUM
-            };
-            // The running variance is the unbiased one.
-            let unbiased = out.variance * (n / (n - 1.0).max(1.0));
-            let mut statistics = self.statistics.borrow_mut();
-            statistics.push((format!("{name}.running_mean"), mix(mean, out.mean)));
-            statistics.push((format!("{name}.running_var"), mix(variance, unbiased)));
-            out.output
-        } else {
-            batch_norm(x, scale, shift, mean, variance, EPSILON)
+    /// [`Self::conv`] with bias at stride 1, then ReLU.
+    pub fn conv_relu(&self, layer: &str, x: Tensor<4>, dilation: usize) -> Tensor<4> {
+        activation::relu(self.conv(layer, x, 1, dilation, true))
+    }
+
+    /// The linear layer `layer` without bias, at every position: `[B, in, N]` → `[B, out, N]`.
+    pub fn linear(&self, layer: &str, x: Tensor<3>) -> Tensor<3> {
+        let name = entry(layer, Role::Kernel);
+        let y = self.parameters.matrix(&name).unsqueeze::<3>().matmul(x);
+        let [b, _, n] = y.dims();
+        self.work.borrow_mut().kernels.push((name, b * n));
+        y
+    }
+
+    /// Batch norm `layer`, then ReLU; any shape `[B, C, H, W]`.
+    pub fn norm_relu(&self, layer: &str, x: Tensor<4>) -> Tensor<4> {
+        activation::relu(self.norm(layer, x))
+    }
+
+    /// Batch norm `layer`, pretrained where the backbone is; any shape `[B, C, H, W]`.
+    pub fn norm(&self, layer: &str, x: Tensor<4>) -> Tensor<4> {
+        let scale = self.parameters.vector(&entry(layer, Role::Scale));
+        let of_batch = matches!(self.mode, Mode::Train(_));
+        self.batch_norm(layer, x, scale, of_batch)
+    }
+
+    /// Batch norm `layer` of a head, whose statistics are the batch's in every training.
+    pub fn fresh_norm(&self, layer: &str, x: Tensor<4>) -> Tensor<4> {
+        let scale = self.parameters.vector(&entry(layer, Role::Scale));
+        self.batch_norm(layer, x, scale, self.mode != Mode::Inference)
+    }
+
+    /// Batch norm `layer` with a scale of 1, whatever its parameter says: MXNet's `fix_gamma`.
+    pub fn unscaled_norm(&self, layer: &str, x: Tensor<4>) -> Tensor<4> {
+        let scale = Tensor::ones([x.dims()[1]], &x.device());
+        let of_batch = matches!(self.mode, Mode::Train(_));
+        self.batch_norm(layer, x, scale, of_batch)
+    }
+
+    fn batch_norm(&self, layer: &str, x: Tensor<4>, scale: Tensor<1>, of_batch: bool) -> Tensor<4> {
+        let [mean_name, variance_name] = [Role::Mean, Role::Variance].map(|r| entry(layer, r));
+        let shift = self.parameters.vector(&entry(layer, Role::Shift));
+        let mean = self.parameters.vector(&mean_name);
+        let variance = self.parameters.vector(&variance_name);
+        if !of_batch {
+            return batch_norm(x, scale, shift, mean, variance, EPSILON);
+        }
+        let [b, _, h, w] = x.dims();
+        let n = (b * h * w) as f32;
+        let out = batch_norm_train(x, scale, shift, EPSILON);
+        let mix = |old: Tensor<1>, new: Tensor<1>| {
+            old.inner() * (1.0 - MOMENTUM) + new.inner() * MOMENTUM
         };
-        activation::relu(y)
+        // The running variance is the unbiased one.
+        let unbiased = out.variance * (n / (n - 1.0).max(1.0));
+        let mut statistics = self.statistics.borrow_mut();
+        statistics.push((mean_name, mix(mean, out.mean)));
+        statistics.push((variance_name, mix(variance, unbiased)));
+        out.output
+    }
+
+    /// Group norm `layer` over `groups`, which divide the channels; `[B, C, H, W]`.
+    pub fn group_norm(&self, layer: &str, x: Tensor<4>, groups: usize) -> Tensor<4> {
+        let [b, c, h, w] = x.dims();
+        let x = x.reshape([b, groups, c / groups * h * w]);
+        let centred = x.clone() - x.mean_dim(2);
+        let variance = centred.clone().square().mean_dim(2);
+        let x = (centred / (variance + EPSILON).sqrt()).reshape([b, c, h, w]);
+        let per_channel = |role| {
+            self.parameters
+                .vector(&entry(layer, role))
+                .reshape([1, c, 1, 1])
+        };
+        x * per_channel(Role::Scale) + per_channel(Role::Shift)
+    }
+
+    /// Max pooling over `size` x `size` with half of an odd size as padding: `[B, C, H, W]` → `[B, C, ⌈H / stride⌉,
+    /// ⌈W / stride⌉]` for odd sizes, rounded down for 2x2 at stride 2.
+    pub fn max_pool(&self, x: Tensor<4>, size: usize, stride: usize) -> Tensor<4> {
+        let options = MaxPoolOptions::new([size, size])
+            .with_stride([stride, stride])
+            .with_padding([(size - 1) / 2; 2]);
+        max_pool2d(x, options)
     }
 
     /// Dropout of whole channels with probability `p`, as the released networks have it, where this pass has a dropout
-    /// seed. The mask comes from the host, so that every
-    /// device and a resumed run drop the same values.
+    /// seed. The mask comes from the host, so that every device and a resumed run drop the same values.
     pub fn dropout(&self, x: Tensor<4>, p: f32) -> Tensor<4> {
         let mut rng = self.dropout.borrow_mut();
         let Some(rng) = rng.as_mut() else {
@@ -120,12 +196,62 @@ impl<'a> Forward<'a> {
         x * mask
     }
 
+    /// Adds `multiply_adds` between feature maps to the pass's work.
+    pub fn count_products(&self, multiply_adds: usize) {
+        self.work.borrow_mut().products += multiply_adds;
+    }
+
+    /// What this pass has multiplied so far.
+    pub fn work(&self) -> Work {
+        self.work.borrow().clone()
+    }
+
     /// Writes the running statistics that this pass has gathered into `parameters`.
     pub fn statistics(self, parameters: &mut Parameters) {
         for (name, value) in self.statistics.into_inner() {
             if let Some(p) = parameters.0.get_mut(&name) {
                 p.value = Value::Vector(value);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::models::params::Declarations;
+
+    #[test]
+    fn group_norm_is_over_the_group_and_scales_by_channel() {
+        let mut declared = Declarations::default();
+        declared.group_norm("gn", 4);
+        let device = Device::flex();
+        let parameters = Parameters::init(&declared, &device, |p| match p.role {
+            Role::Scale => vec![1.0, 2.0, 1.0, 2.0],
+            _ => vec![0.0, 0.0, 0.0, 10.0],
+        })
+        .unwrap();
+        // Two groups of two channels of two pixels: 1 to 4, and 100 to 400.
+        let x = [1.0f32, 2.0, 3.0, 4.0, 100.0, 200.0, 300.0, 400.0];
+        let x = Tensor::from_data(TensorData::new(x.to_vec(), [1, 4, 1, 2]), &device);
+        let f = Forward::new(&parameters, Mode::Inference);
+        let y = f.group_norm("gn", x, 2).into_data();
+        let y = y.try_to_vec::<f32>().unwrap();
+        let [far, near] = [1.5, 0.5].map(|d: f32| d / 1.25f32.sqrt());
+        let expected = [
+            -far,
+            -near,
+            2.0 * near,
+            2.0 * far,
+            -far,
+            -near,
+            2.0 * near + 10.0,
+            2.0 * far + 10.0,
+        ];
+        for (y, expected) in y.iter().zip(expected) {
+            assert!((y - expected).abs() < 1e-4, "{y} instead of {expected}");
         }
     }
 }

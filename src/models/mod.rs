@@ -1,22 +1,27 @@
 //! Networks: a backbone with a head, their parameters by name, and what they compute.
 
 pub mod backbones;
+pub mod catalogue;
 pub mod forward;
 pub mod heads;
 pub mod params;
+pub mod resize;
+mod work;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, Normal};
 
-use backbones::Backbone;
-use backbones::nano::Nano;
-use backbones::resnet38::ResNet38;
+use backbones::vgg16::{Tail, Vgg16};
+use backbones::{Backbone, Levels};
 use forward::Forward;
-use heads::{affinity, cam, segmentation};
-use params::{Declarations, Declared, Parameters, Role};
+use heads::co_attention::{self, Side};
+use heads::cross_affinity::{self, CrossAffinity};
+use heads::{affinity, aspp, cam, segmentation};
+use params::{Declarations, Declared, Parameters, Role, belongs};
+use resize::resize;
 
 /// What a network predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +41,23 @@ pub enum Head {
         /// C, without background.
         classes: usize,
     },
-    /// The CAM head and the segmentation head over one backbone (RRM).
+    /// Scores for C + 1 classes through atrous spatial pyramid pooling (DeepLab-v3).
+    Aspp {
+        /// C, without background.
+        classes: usize,
+    },
+    /// Class logits, class activation maps and scores for C + 1 classes from one backbone (RRM, AALR).
     Joint {
+        /// C, without background.
+        classes: usize,
+    },
+    /// Scores for C + 1 classes with messages between similar pixels of related images (CIAN).
+    CrossAffinity {
+        /// C, without background.
+        classes: usize,
+    },
+    /// Class logits of an image, and of what it does and does not share with another (MCIS).
+    CoAttention {
         /// C, without background.
         classes: usize,
     },
@@ -62,21 +82,6 @@ pub struct Network {
     pub head: Head,
 }
 
-impl Backbone {
-    /// The backbone called `name` with its channels divided by `divisor`. Errors on an unknown name or divisor.
-    pub fn named(name: &str, divisor: usize) -> Result<Backbone> {
-        match name {
-            "nano" if divisor == 1 => Ok(Backbone::Nano(Nano)),
-            "nano" => bail!("width_divisor = {divisor}: the nano backbone has one width, 1"),
-            "resnet38" if [1, 2, 4, 8, 16, 32].contains(&divisor) => {
-                Ok(Backbone::ResNet38(ResNet38 { divisor }))
-            }
-            "resnet38" => bail!("width_divisor = {divisor}: use 1, 2, 4, 8, 16 or 32"),
-            _ => bail!("unknown backbone {name:?}: use \"nano\" or \"resnet38\""),
-        }
-    }
-}
-
 impl Network {
     /// The network's identity in a checkpoint: a checkpoint of another one does not fit.
     pub fn architecture(&self) -> String {
@@ -86,7 +91,10 @@ impl Network {
                 channels: [a, b, c],
             } => format!("affinity/{a}-{b}-{c}"),
             Head::Segmentation { classes } => format!("segmentation/{classes}"),
+            Head::Aspp { classes } => format!("aspp/{classes}"),
             Head::Joint { classes } => format!("joint/{classes}"),
+            Head::CrossAffinity { classes } => format!("cross-affinity/{classes}"),
+            Head::CoAttention { classes } => format!("co-attention/{classes}"),
         };
         format!("{}+{head}", self.backbone.name())
     }
@@ -94,28 +102,28 @@ impl Network {
     /// All parameters.
     pub fn declare(&self) -> Declarations {
         let mut to = Declarations::default();
-        self.backbone.declare(&mut to);
-        let channels = self.backbone.channels();
+        let backbone = self.backbone;
+        backbone.declare(&mut to);
         match self.head {
-            Head::Cam { classes } => cam::declare(&mut to, channels[2], classes),
-            Head::Affinity { channels: outputs } => affinity::declare(&mut to, channels, outputs),
-            Head::Segmentation { classes } => {
-                segmentation::declare(&mut to, self.backbone, classes + 1);
-            }
+            Head::Cam { classes } => cam::declare(&mut to, backbone, classes),
+            Head::Affinity { channels } => affinity::declare(&mut to, backbone, channels),
+            Head::Segmentation { classes } => segmentation::declare(&mut to, backbone, classes + 1),
+            Head::Aspp { classes } => aspp::declare(&mut to, backbone, classes + 1),
             Head::Joint { classes } => {
-                cam::declare(&mut to, channels[2], classes);
-                segmentation::declare(&mut to, self.backbone, classes + 1);
+                cam::declare(&mut to, backbone, classes);
+                segmentation::declare(&mut to, backbone, classes + 1);
             }
+            Head::CrossAffinity { classes } => {
+                cross_affinity::declare(&mut to, backbone, classes + 1);
+            }
+            Head::CoAttention { classes } => co_attention::declare(&mut to, backbone, classes),
         }
         to
     }
 
-    /// Whether `parameter` belongs to the head, which is fresh where the backbone is pretrained.
+    /// Whether `parameter` belongs to the head, or to another layer that is fresh where the backbone is pretrained.
     pub fn is_head(&self, parameter: &str) -> bool {
-        let layer = parameter.split('.').next().unwrap_or_default();
-        cam::LAYER == layer
-            || affinity::LAYERS.contains(&layer)
-            || segmentation::LAYERS.contains(&layer)
+        heads::is_fresh(parameter)
     }
 
     /// Fresh parameters: He-normal kernels, unit batch norm, and a last layer near zero, so that training starts from
@@ -125,50 +133,110 @@ impl Network {
         Parameters::init(&self.declare(), device, |p| initial(p, &mut rng))
     }
 
-    /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM or joint head.
-    pub fn logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
-        cam::logits(f, self.backbone.forward(f, images).high)
+    /// Images `[B, 3, H, W]` → the feature maps that this network's head is built on.
+    pub fn levels(&self, f: &Forward, images: Tensor<4>) -> Levels {
+        let backbone = match (self.backbone, self.head) {
+            (
+                Backbone::Vgg16(Vgg16 {
+                    tail: Tail::LargeFov { .. },
+                    divisor,
+                }),
+                head,
+            ) => {
+                // AffinityNet's released code has 1 and 4; DeepLab-LargeFOV has its field of view in fc6.
+                let dilation = match head {
+                    Head::Affinity { .. } => 4,
+                    Head::Segmentation { .. } | Head::Joint { .. } => segmentation::DILATION,
+                    _ => 1,
+                };
+                let tail = Tail::LargeFov { dilation };
+                Backbone::Vgg16(Vgg16 { divisor, tail })
+            }
+            (backbone, _) => backbone,
+        };
+        backbone.forward(f, images)
     }
 
-    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`. Only for a CAM or joint head.
+    /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM, joint or co-attention head.
+    pub fn logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
+        cam::logits(f, self.backbone, self.levels(f, images).high)
+    }
+
+    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`. Only for a CAM, joint or co-attention head.
     pub fn maps(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        cam::maps(f, self.backbone.forward(f, images).high)
+        cam::maps(f, self.backbone, self.levels(f, images).high)
+    }
+
+    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`, the mean over the images' own size and `others`,
+    /// which multiply it (RRM Eq. 2). Only for a CAM or joint head.
+    pub fn multi_scale_maps(&self, f: &Forward, images: Tensor<4>, others: &[f32]) -> Tensor<4> {
+        let [_, _, height, width] = images.dims();
+        let mut sum = self.maps(f, images.clone());
+        let [_, _, h, w] = sum.dims();
+        for scale in others {
+            let size = [height, width].map(|side| ((side as f32 * scale) as usize).max(1));
+            let maps = self.maps(f, resize(images.clone(), size));
+            sum = sum + resize(maps, [h, w]);
+        }
+        sum / (1 + others.len()) as f32
     }
 
     /// Images `[B, 3, H, W]` → affinity features `[B, D, h, w]`. Only for an affinity head.
     pub fn affinity_features(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        affinity::features(f, self.backbone.forward(f, images))
-    }
-
-    /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a segmentation or joint head.
-    pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        let features = self.backbone.forward(f, images).high;
-        let embedding = segmentation::embedding(f, self.backbone, features);
-        segmentation::scores(f, self.backbone, embedding)
+        affinity::features(f, self.backbone, self.levels(f, images))
     }
 
     /// Images `[B, 3, H, W]` → what both heads give. Only for a joint head.
     pub fn joint(&self, f: &Forward, images: Tensor<4>) -> Joint {
-        let features = self.backbone.forward(f, images).high;
+        let features = self.levels(f, images).high;
         let embedding = segmentation::embedding(f, self.backbone, features.clone());
         Joint {
-            logits: cam::logits(f, features),
+            logits: cam::logits(f, self.backbone, features),
             scores: segmentation::scores(f, self.backbone, embedding.clone()),
             embedding,
         }
+    }
+
+    /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a head that segments.
+    pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
+        let features = self.levels(f, images).high;
+        match self.head {
+            Head::Aspp { .. } => aspp::scores(f, features),
+            Head::CrossAffinity { .. } => cross_affinity::scores(f, features),
+            _ => {
+                let embedding = segmentation::embedding(f, self.backbone, features);
+                segmentation::scores(f, self.backbone, embedding)
+            }
+        }
+    }
+
+    /// Images `[B, 3, H, W]` in `group` parts, as [`cross_affinity::cross_scores`] takes them → scores with messages
+    /// from the image itself and from related ones. Only for a cross-affinity head.
+    pub fn cross_scores(&self, f: &Forward, images: Tensor<4>, group: usize) -> CrossAffinity {
+        cross_affinity::cross_scores(f, self.levels(f, images).high, group)
+    }
+
+    /// Pairs of images `[B, 3, H, W]` each → what the co-attention computes for either. Only for a co-attention head.
+    pub fn co_attend(&self, f: &Forward, m: Tensor<4>, n: Tensor<4>) -> [Side; 2] {
+        let m = self.levels(f, m).high;
+        co_attention::pair(f, self.backbone, m, self.levels(f, n).high)
     }
 }
 
 fn initial(p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let n = p.shape.iter().product();
     match p.role {
+        // A fresh message changes nothing (CIAN, "CIAN Module").
+        Role::Scale if belongs(&p.name, cross_affinity::NORM) => vec![0.0; n],
         Role::Scale | Role::Variance => vec![1.0; n],
         Role::Shift | Role::Mean | Role::Bias => vec![0.0; n],
         Role::Kernel => {
             let fan_in: usize = p.shape[1..].iter().product();
-            let layer = p.name.split('.').next();
-            let last = layer == Some(cam::LAYER) || layer == Some(segmentation::LAYERS[1]);
-            let gain = if last { 0.1 } else { 2.0f32.sqrt() };
+            let gain = if heads::is_last(&p.name) {
+                0.1
+            } else {
+                2.0f32.sqrt()
+            };
             let deviation = gain / (fan_in.max(1) as f32).sqrt();
             match Normal::new(0.0, deviation) {
                 Ok(normal) => normal.sample_iter(rng).take(n).collect(),

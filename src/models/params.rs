@@ -1,5 +1,5 @@
-//! A network's parameters by their PyTorch state-dict names: what checkpoints, weight files, freezing and optimizer
-//! groups all speak.
+//! A network's parameters by the names that its published weights have, PyTorch's or MXNet's: what checkpoints, weight
+//! files, freezing and optimizer groups all speak.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::device::download;
 /// What a parameter is, which decides how it is initialised and grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Convolution kernel `[out, in, k, k]`.
+    /// Convolution kernel `[out, in, k, k]`, or matrix of a linear layer `[out, in]`.
     Kernel,
     /// Bias of a convolution `[out]`.
     Bias,
-    /// Batch-norm scale `[C]`.
+    /// Batch-norm or group-norm scale `[C]`.
     Scale,
-    /// Batch-norm shift `[C]`.
+    /// Batch-norm or group-norm shift `[C]`.
     Shift,
     /// Batch-norm running mean `[C]`: a statistic, never trained by gradient.
     Mean,
@@ -31,10 +31,35 @@ impl Role {
         !matches!(self, Role::Mean | Role::Variance)
     }
 
-    /// Whether it belongs to a batch norm.
+    /// Whether it belongs to a normalisation.
     pub fn is_norm(self) -> bool {
         !matches!(self, Role::Kernel | Role::Bias)
     }
+}
+
+/// The name of a layer's parameter: `LAYER.weight` as in PyTorch's state dicts, or, where the layer's own name ends in
+/// `_`, as MXNet has it: `bn0_` → `bn0_gamma`.
+pub fn entry(layer: &str, role: Role) -> String {
+    let (torch, mxnet) = match role {
+        Role::Kernel => ("weight", "weight"),
+        Role::Bias => ("bias", "bias"),
+        Role::Scale => ("weight", "gamma"),
+        Role::Shift => ("bias", "beta"),
+        Role::Mean => ("running_mean", "moving_mean"),
+        Role::Variance => ("running_var", "moving_var"),
+    };
+    if layer.ends_with('_') {
+        format!("{layer}{mxnet}")
+    } else {
+        format!("{layer}.{torch}")
+    }
+}
+
+/// Whether `parameter` belongs to `layer`, or to a layer inside of it: `classifier.0.convs.0.0.weight` to `classifier`.
+pub fn belongs(parameter: &str, layer: &str) -> bool {
+    parameter
+        .strip_prefix(layer)
+        .is_some_and(|rest| layer.ends_with('_') || rest.starts_with('.'))
 }
 
 /// A parameter that a network declares.
@@ -53,33 +78,37 @@ pub struct Declared {
 pub struct Declarations(pub Vec<Declared>);
 
 impl Declarations {
-    /// A convolution kernel `NAME.weight` `[output, input, size, size]`.
-    pub fn conv(&mut self, name: &str, input: usize, output: usize, size: usize) {
-        self.push(
-            format!("{name}.weight"),
-            vec![output, input, size, size],
-            Role::Kernel,
-        );
+    /// The kernel `[output, input, size, size]` of the convolution `layer`.
+    pub fn conv(&mut self, layer: &str, input: usize, output: usize, size: usize) {
+        self.push(layer, vec![output, input, size, size], Role::Kernel);
     }
 
-    /// The bias of a convolution, `NAME.bias` `[output]`.
-    pub fn bias(&mut self, name: &str, output: usize) {
-        self.push(format!("{name}.bias"), vec![output], Role::Bias);
+    /// The bias `[output]` of the convolution `layer`.
+    pub fn bias(&mut self, layer: &str, output: usize) {
+        self.push(layer, vec![output], Role::Bias);
+    }
+
+    /// The matrix `[output, input]` of the linear layer `layer`.
+    pub fn linear(&mut self, layer: &str, input: usize, output: usize) {
+        self.push(layer, vec![output, input], Role::Kernel);
     }
 
     /// A batch norm over `channels`.
-    pub fn batch_norm(&mut self, name: &str, channels: usize) {
-        for (entry, role) in [
-            ("weight", Role::Scale),
-            ("bias", Role::Shift),
-            ("running_mean", Role::Mean),
-            ("running_var", Role::Variance),
-        ] {
-            self.push(format!("{name}.{entry}"), vec![channels], role);
+    pub fn batch_norm(&mut self, layer: &str, channels: usize) {
+        for role in [Role::Scale, Role::Shift, Role::Mean, Role::Variance] {
+            self.push(layer, vec![channels], role);
         }
     }
 
-    fn push(&mut self, name: String, shape: Vec<usize>, role: Role) {
+    /// A group norm over `channels`.
+    pub fn group_norm(&mut self, layer: &str, channels: usize) {
+        for role in [Role::Scale, Role::Shift] {
+            self.push(layer, vec![channels], role);
+        }
+    }
+
+    fn push(&mut self, layer: &str, shape: Vec<usize>, role: Role) {
+        let name = entry(layer, role);
         self.0.push(Declared { name, shape, role });
     }
 
@@ -93,11 +122,13 @@ impl Declarations {
     }
 }
 
-/// The value of a parameter: convolution kernels have four dimensions, everything else one.
+/// The value of a parameter: convolution kernels have four dimensions, linear layers two, everything else one.
 #[derive(Clone, Debug)]
 pub enum Value {
     /// `[C]`
     Vector(Tensor<1>),
+    /// `[out, in]`
+    Matrix(Tensor<2>),
     /// `[out, in, k, k]`
     Kernel(Tensor<4>),
 }
@@ -109,6 +140,9 @@ macro_rules! map_value {
             $crate::models::params::Value::Vector($tensor) => {
                 $crate::models::params::Value::Vector($body)
             }
+            $crate::models::params::Value::Matrix($tensor) => {
+                $crate::models::params::Value::Matrix($body)
+            }
             $crate::models::params::Value::Kernel($tensor) => {
                 $crate::models::params::Value::Kernel($body)
             }
@@ -117,13 +151,14 @@ macro_rules! map_value {
 }
 
 impl Value {
-    /// A value from host memory; `shape` has one or four dimensions.
+    /// A value from host memory; `shape` has one, two or four dimensions.
     pub fn from_slice(values: &[f32], shape: &[usize], device: &Device) -> Result<Value> {
         let data = TensorData::new(values.to_vec(), shape.to_vec());
         match shape.len() {
             1 => Ok(Value::Vector(Tensor::from_data(data, device))),
+            2 => Ok(Value::Matrix(Tensor::from_data(data, device))),
             4 => Ok(Value::Kernel(Tensor::from_data(data, device))),
-            _ => bail!("a parameter of shape {shape:?}: expected one dimension or four"),
+            _ => bail!("a parameter of shape {shape:?}: expected one, two or four dimensions"),
         }
     }
 
@@ -131,6 +166,7 @@ impl Value {
     pub fn to_vec(&self) -> Result<Vec<f32>> {
         match self {
             Value::Vector(t) => download(t.clone()),
+            Value::Matrix(t) => download(t.clone()),
             Value::Kernel(t) => download(t.clone()),
         }
     }
@@ -139,6 +175,7 @@ impl Value {
     pub fn shape(&self) -> Vec<usize> {
         match self {
             Value::Vector(t) => t.dims().to_vec(),
+            Value::Matrix(t) => t.dims().to_vec(),
             Value::Kernel(t) => t.dims().to_vec(),
         }
     }
@@ -217,6 +254,14 @@ impl Parameters {
         match self.0.get(name).map(|p| &p.value) {
             Some(Value::Kernel(t)) => t.clone(),
             _ => panic!("the network declares no kernel {name}"),
+        }
+    }
+
+    /// A matrix `[out, in]`. Panics where the network did not declare it.
+    pub fn matrix(&self, name: &str) -> Tensor<2> {
+        match self.0.get(name).map(|p| &p.value) {
+            Some(Value::Matrix(t)) => t.clone(),
+            _ => panic!("the network declares no matrix {name}"),
         }
     }
 

@@ -3,14 +3,16 @@
 use anyhow::{Result, ensure};
 
 use super::Recipe;
+use crate::models::backbones::NAMES;
 
 impl Recipe {
     /// Rejects values that no stage can work with.
     pub(super) fn check(&self) -> Result<()> {
         ensure!(
-            ["nano", "resnet38"].contains(&self.backbone.name.as_str()),
-            "backbone.name is \"{}\": use \"nano\" or \"resnet38\"",
-            self.backbone.name
+            NAMES.contains(&self.backbone.name.as_str()),
+            "backbone.name is \"{}\": use one of {}",
+            self.backbone.name,
+            NAMES.join(", ")
         );
         let (cam, predict, affinity) = (&self.cam, &self.predict, &self.affinity);
         for (key, value) in [

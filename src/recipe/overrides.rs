@@ -275,7 +275,7 @@ mod tests {
             ("segment.optimizer.momentum=1", "did you mean"),
             ("cam.flip", "write it as key=value"),
             ("cam.scales=[]", "cam.scales is []"),
-            ("backbone.name=vgg", "use \"nano\" or \"resnet38\""),
+            ("backbone.name=vgg", "use one of nano, resnet38, vgg16"),
         ] {
             let error = format!("{:#}", load(&[text]).unwrap_err());
             assert!(

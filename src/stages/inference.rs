@@ -5,8 +5,6 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::Result;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::imageops::FilterType;
 use image::{ImageBuffer, Luma, RgbImage};
@@ -14,6 +12,7 @@ use ndarray::{Array3, Array4};
 
 use crate::data::normalize;
 use crate::device::download;
+pub use crate::models::resize::resize;
 use crate::recipe::Input;
 
 /// Images decoded ahead.
@@ -108,18 +107,6 @@ pub fn upload<'a>(
     }
     let shape = [b, 3, size.1 as usize, size.0 as usize];
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// Bilinear resizing `[B, C, H, W]` → `[B, C, size]` with half-pixel centres.
-pub fn resize(x: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-    let [_, _, h, w] = x.dims();
-    if [h, w] == size {
-        return x;
-    }
-    let options = InterpolateOptions::new(InterpolateMode::Bilinear)
-        .with_align_corners(false)
-        .with_output_size(size);
-    interpolate(x, options)
 }
 
 /// Mean of `map(images)` over `scales` and, where `flip`, mirrored images.

@@ -89,7 +89,9 @@ pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: 
 
 /// Whether a parameter trains: frozen levels, and batch norm of a pretrained backbone, do not.
 pub fn trains(network: &Network, name: &str, role: Role) -> bool {
-    network.backbone.from_scratch() || !(network.backbone.is_frozen(name) || role.is_norm())
+    network.backbone.from_scratch()
+        || network.is_head(name)
+        || !(network.backbone.is_frozen(name) || role.is_norm())
 }
 
 /// The update rule and schedule that a recipe asks for, and the peak learning rate.

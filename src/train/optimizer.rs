@@ -89,6 +89,13 @@ impl Optimizer {
                         *state = moments.into_iter().map(Value::Vector).collect();
                     }
                 }
+                (Value::Matrix(p), Value::Matrix(t)) => {
+                    let mut moments = state.iter().filter_map(matrix).collect();
+                    if let Some(grad) = gradient(t, grads) {
+                        *p = step.apply(p.clone(), grad, &mut moments);
+                        *state = moments.into_iter().map(Value::Matrix).collect();
+                    }
+                }
                 (Value::Kernel(p), Value::Kernel(t)) => {
                     let mut moments = state.iter().filter_map(kernel).collect();
                     if let Some(grad) = gradient(t, grads) {
@@ -145,14 +152,21 @@ fn gradient<const D: usize>(tracked: &Tensor<D>, grads: &mut Gradients) -> Optio
 fn vector(value: &Value) -> Option<Tensor<1>> {
     match value {
         Value::Vector(t) => Some(t.clone()),
-        Value::Kernel(_) => None,
+        _ => None,
+    }
+}
+
+fn matrix(value: &Value) -> Option<Tensor<2>> {
+    match value {
+        Value::Matrix(t) => Some(t.clone()),
+        _ => None,
     }
 }
 
 fn kernel(value: &Value) -> Option<Tensor<4>> {
     match value {
         Value::Kernel(t) => Some(t.clone()),
-        Value::Vector(_) => None,
+        _ => None,
     }
 }
 

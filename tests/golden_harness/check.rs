@@ -10,17 +10,10 @@ use weakseg::losses::dense_energy::dense_energy;
 use weakseg::losses::label_reassign::{LabelReassign, label_reassign};
 use weakseg::losses::multilabel_soft_margin::multilabel_soft_margin;
 use weakseg::metrics::Confusion;
-use weakseg::models::backbones::Backbone;
-use weakseg::models::forward::{Forward, Mode};
-use weakseg::models::params::Parameters;
-use weakseg::models::{Head, Network};
-use weakseg::recipe;
-use weakseg::stages::inference::resize;
 use weakseg::stages::joint::dense::lattices;
-use weakseg::train::{self, Optimizer};
 
 use super::file::{Array, Golden};
-use super::formula;
+use super::{networks, training};
 
 /// A device and its tolerances, relative to the largest reference value.
 #[derive(Clone)]
@@ -52,7 +45,7 @@ impl On {
 }
 
 /// What the affinity loss adds inside of its logarithms where a file does not say.
-const EPS: f32 = 1e-5;
+pub const EPS: f32 = 1e-5;
 
 const FORWARD: f64 = 1e-4;
 const GRADIENT: f64 = 1e-3;
@@ -61,7 +54,7 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 15] = [
+pub const CHECKS: [(&str, Check); 19] = [
     ("random_walk", walk),
     ("affinity_loss", affinity),
     ("adaptive_affinity", adaptive),
@@ -72,25 +65,31 @@ pub const CHECKS: [(&str, Check); 15] = [
     ("lattice_filter", super::crf::lattice_filter),
     ("dense_crf", super::crf::against_exact),
     ("pydensecrf", super::crf::against_pydensecrf),
-    ("resnet38_cls", classifier),
-    ("resnet38_affinity", affinity_network),
-    ("train_resnet38_cls", train_classifier),
-    ("train_resnet38_affinity", train_affinity),
-    ("train_resnet38_rrm", train_joint),
+    ("resnet38", networks::check),
+    ("vgg16", networks::check),
+    ("cian", networks::check),
+    ("deeplab", networks::check),
+    ("train_resnet38_cls", training::classifier),
+    ("train_resnet38_affinity", training::affinity),
+    ("train_resnet38_rrm", training::rrm),
+    ("train_vgg16_coattention", training::co_attention),
+    ("train_cian", training::cian),
 ];
+/// Prefixes of the files of networks.
+const NETWORKS: [&str; 5] = ["resnet38", "vgg16", "cian", "deeplab", "train"];
 
 pub fn find(g: &Golden) -> Option<Check> {
     let has_width = g.meta.contains_key("width_divisor");
     CHECKS
         .iter()
         .filter(|(prefix, _)| g.name.starts_with(prefix))
-        .filter(|(prefix, _)| has_width || !prefix.contains("resnet38"))
+        .filter(|(prefix, _)| has_width || !NETWORKS.iter().any(|n| prefix.starts_with(n)))
         .max_by_key(|(prefix, _)| prefix.len())
         .map(|(_, check)| *check)
 }
 
 /// Fails where `actual` is further from `expected` than `tolerance` times the largest expected value.
-fn close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
+pub fn close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{what}: number of values");
     let largest = expected
         .iter()
@@ -123,7 +122,7 @@ pub fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
-fn distance(text: &str) -> Distance {
+pub fn distance(text: &str) -> Distance {
     match text {
         "mean" => Distance::Mean,
         "sum" => Distance::Sum,
@@ -381,240 +380,4 @@ fn mean_iou(g: &Golden, _: &On) {
         .map(|v| v.unwrap_or(0.0) as f32)
         .collect();
     close(&g.name, &iou, &g.tensor("iou").values, 1e-6);
-}
-
-/// The network at a golden file's width, with the weights of the formula.
-fn network(g: &Golden, head: impl Fn(usize) -> Head, on: &On) -> (Network, Parameters) {
-    let divisor = g.usize("width_divisor");
-    let network = Network {
-        backbone: Backbone::named("resnet38", divisor).unwrap(),
-        head: head(divisor),
-    };
-    let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
-    (network, parameters)
-}
-
-/// The released code's AffinityNet head at a width divisor.
-fn affinity_head(divisor: usize) -> Head {
-    Head::Affinity {
-        channels: [64, 128, 256].map(|c| c / divisor),
-    }
-}
-
-fn input(g: &Golden, on: &On) -> Tensor<4> {
-    let shape: Vec<usize> = g
-        .text("input_shape")
-        .split(',')
-        .map(|n| n.trim().parse().unwrap())
-        .collect();
-    let (low, high) = (g.number("input_lo"), g.number("input_hi"));
-    let values = formula::tensor(g.text("input_name"), shape.iter().product(), low, high);
-    upload(&Array { shape, values }, &on.device)
-}
-
-fn compare<const D: usize>(g: &Golden, name: &str, actual: Tensor<D>, on: &On) {
-    if let Some(expected) = g.tensors.get(name) {
-        close(
-            &format!("{} {name}", g.name),
-            &download(actual),
-            &expected.values,
-            on.network,
-        );
-    }
-}
-
-fn classifier(g: &Golden, on: &On) {
-    let scores = g.tensors.get("logits").or_else(|| g.tensors.get("cam"));
-    let classes = scores.map_or(20, |t| t.shape[1]);
-    let (network, parameters) = network(g, |_| Head::Cam { classes }, on);
-    if let Some(count) = g.meta.get("parameters") {
-        assert_eq!(network.declare().count().to_string(), *count);
-    }
-    let f = Forward::new(&parameters, Mode::Inference);
-    let x = input(g, on);
-    let levels = network.backbone.forward(&f, x.clone());
-    compare(g, "conv4", levels.low, on);
-    compare(g, "conv5", levels.middle, on);
-    compare(g, "conv6", levels.high, on);
-    compare(g, "cam", network.maps(&f, x.clone()), on);
-    compare(g, "logits", network.logits(&f, x), on);
-}
-
-fn affinity_network(g: &Golden, on: &On) {
-    let (network, parameters) = network(g, affinity_head, on);
-    if let Some(count) = g.meta.get("parameters") {
-        assert_eq!(network.declare().count().to_string(), *count);
-    }
-    let f = Forward::new(&parameters, Mode::Inference);
-    compare(
-        g,
-        "affinity_features",
-        network.affinity_features(&f, input(g, on)),
-        on,
-    );
-}
-
-/// Trains as a golden file says and compares every loss, then the parameters it holds.
-fn training(
-    g: &Golden,
-    on: &On,
-    head: impl Fn(usize) -> Head,
-    losses: impl Fn(&Network, &Forward, Tensor<4>) -> Vec<Tensor<1>>,
-) {
-    let (network, mut parameters) = network(g, head, on);
-    let factor = |of: &str| g.try_number_after("groups", of).unwrap_or(1.0) as f32;
-    let settings = recipe::Optimizer::Sgd {
-        lr: g.number_after("groups", "lr ") as f32,
-        momentum: g.number("momentum") as f32,
-        weight_decay: g.number_after("groups", "decay") as f32,
-        power: g.number_after("schedule", "poly") as f32,
-        bias_lr_factor: factor("biases "),
-        fresh_lr_factor: factor("fresh layers "),
-    };
-    let total = g.number_after("schedule", "over") as usize;
-    let (rule, schedule, peak) = train::rule(&settings);
-    let mut optimizer = Optimizer::new(rule);
-    let images = g.described("input");
-    let autodiff = on.device.clone().autodiff();
-    let expected = g.tensor("losses");
-    let columns = expected.shape[1];
-    for step in 0..g.usize("steps") {
-        let tracked = parameters.track(|name, role| train::trains(&network, name, role));
-        let f = Forward::new(&tracked, Mode::Frozen(None));
-        let parts = losses(&network, &f, upload(&images, &autodiff));
-        let mut grads = parts[0].backward();
-        let values: Vec<f32> = parts
-            .into_iter()
-            .flat_map(|t| download(t.inner()))
-            .collect();
-        for (column, value) in values.iter().enumerate() {
-            close(
-                &format!("{} step {step} loss {column}", g.name),
-                &[*value],
-                &[expected.values[step * columns + column]],
-                on.training,
-            );
-        }
-        let rate = peak * schedule.factor(step, total);
-        optimizer.update(&mut parameters, &tracked, &mut grads, rate, |name, role| {
-            train::group(&network, &settings, name, role)
-        });
-    }
-    for (name, expected) in &g.tensors {
-        if let Some(p) = parameters.0.get(name) {
-            close(
-                &format!("{} {name}", g.name),
-                &p.value.to_vec().unwrap(),
-                &expected.values,
-                on.training,
-            );
-        }
-    }
-}
-
-/// The tags that a training's description gives.
-fn targets(g: &Golden) -> Array {
-    let targets = g.described("targets");
-    let threshold = g.number_after("targets", ">");
-    Array {
-        values: targets
-            .values
-            .iter()
-            .map(|v| f64::from(u8::from(*v > threshold)))
-            .collect(),
-        shape: targets.shape,
-    }
-}
-
-fn train_classifier(g: &Golden, on: &On) {
-    let targets = targets(g);
-    let classes = targets.shape[1];
-    training(
-        g,
-        on,
-        |_| Head::Cam { classes },
-        |network, f, x| {
-            let targets = upload(&targets, &x.device());
-            vec![multilabel_soft_margin(network.logits(f, x), targets)]
-        },
-    );
-}
-
-fn train_affinity(g: &Golden, on: &On) {
-    let text = g.text("labels");
-    assert!(text.starts_with("floor("), "{text}");
-    // "..., 3 = ignore"
-    let ignored: f64 = text
-        .rsplit_once(',')
-        .and_then(|(_, rest)| rest.trim().strip_suffix("= ignore"))
-        .and_then(|n| n.trim().parse().ok())
-        .unwrap_or(255.0);
-    let labels: Vec<i32> = g
-        .described("labels")
-        .values
-        .iter()
-        .map(|v| {
-            if v.floor() == ignored {
-                255
-            } else {
-                v.floor() as i32
-            }
-        })
-        .collect();
-    let radius = g.number_after("loss", "radius") as usize;
-    let distance = if g.text("loss").contains("sum distance") {
-        Distance::Sum
-    } else {
-        Distance::Mean
-    };
-    let eps = g
-        .try_number_after("loss", "eps")
-        .map_or(EPS, |eps| eps as f32);
-    training(g, on, affinity_head, |network, f, x| {
-        let features = network.affinity_features(f, x);
-        let loss = affinity_loss(features, &labels, radius, distance, eps);
-        vec![loss.total, loss.foreground, loss.background, loss.negative]
-    });
-}
-
-fn train_joint(g: &Golden, on: &On) {
-    let text = g.text("labels");
-    assert!(text.starts_with("floor("), "{text}");
-    let ignored = g.number_after("labels", "above ");
-    let background = g.number_after("labels", "ignore, ");
-    let described = g.described("labels");
-    let labels: Vec<i32> = described
-        .values
-        .iter()
-        .map(|v| match v.floor() {
-            v if v > ignored => 255,
-            v if v >= background => 0,
-            v => v as i32,
-        })
-        .collect();
-    let size = [described.shape[1], described.shape[2]];
-    let targets = targets(g);
-    let classes = targets.shape[1];
-    // Its steps are large: errors of the first ones grow.
-    let on = On {
-        training: on.training.max(1e-2),
-        ..on.clone()
-    };
-    training(
-        g,
-        &on,
-        |_| Head::Joint { classes },
-        |network, f, x| {
-            let targets = upload(&targets, &x.device());
-            let out = network.joint(f, x);
-            let classification = multilabel_soft_margin(out.logits, targets);
-            let segmentation = balanced_cross_entropy(resize(out.scores, size), &labels);
-            vec![
-                classification.clone() + segmentation.total,
-                classification,
-                segmentation.background,
-                segmentation.foreground,
-            ]
-        },
-    );
 }

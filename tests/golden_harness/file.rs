@@ -117,6 +117,23 @@ impl Golden {
 
     /// The tensor that a parameter describes as `tensor(NAME, [SHAPE], LOW, HIGH)`, SALT filled in.
     pub fn described(&self, key: &str) -> Array {
+        self.described_with(key, str::to_owned)
+    }
+
+    /// The two tensors that a parameter describes as `tensor(PATH/M and .../N, [SHAPE], LOW, HIGH)`.
+    pub fn described_pair(&self, key: &str) -> [Array; 2] {
+        [false, true].map(|second| {
+            self.described_with(key, |names| {
+                let (first, other) = names.split_once(" and .../").unwrap_or((names, names));
+                match first.rsplit_once('/') {
+                    Some((path, _)) if second => format!("{path}/{other}"),
+                    _ => first.to_owned(),
+                }
+            })
+        })
+    }
+
+    fn described_with(&self, key: &str, name_of: impl Fn(&str) -> String) -> Array {
         let text = self.text(key);
         let inside = text.split_once("tensor(").map(|(_, rest)| rest);
         let parts = inside.and_then(|rest| {
@@ -128,7 +145,7 @@ impl Golden {
         });
         let (name, shape, low, high) =
             parts.unwrap_or_else(|| panic!("{}: {key} = {text:?}", self.name));
-        let name = name.replace("SALT", self.meta.get("salt").map_or("", String::as_str));
+        let name = name_of(name).replace("SALT", self.meta.get("salt").map_or("", String::as_str));
         let shape: Vec<usize> = shape
             .split(',')
             .map(|n| n.trim().parse().unwrap())

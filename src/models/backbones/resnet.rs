@@ -1,0 +1,116 @@
+//! ResNet50 and ResNet101 (He et al., CVPR 2016) in torchvision's layout at output stride 8: the last two levels are
+//! dilated by 2 and 4 instead of striding, as DeepLab has it.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::relu;
+
+use super::Levels;
+use crate::models::forward::Forward;
+use crate::models::params::Declarations;
+
+/// Channels, stride and dilation of each level's blocks; the inner convolutions have a quarter of the channels. A
+/// level's first block still has the dilation of the level before it.
+const LEVELS: [(usize, usize, [usize; 2]); 4] = [
+    (256, 1, [1, 1]),
+    (512, 2, [1, 1]),
+    (1024, 1, [1, 2]),
+    (2048, 1, [2, 4]),
+];
+
+/// Number of layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// ResNet50.
+    Fifty,
+    /// ResNet101.
+    HundredOne,
+}
+
+impl Depth {
+    /// Blocks of each level.
+    pub fn blocks(self) -> [usize; 4] {
+        match self {
+            Depth::Fifty => [3, 4, 6, 3],
+            Depth::HundredOne => [3, 4, 23, 3],
+        }
+    }
+}
+
+/// ResNet with all channel numbers divided by `divisor` (1 is the published width).
+#[derive(Clone, Copy, Debug)]
+pub struct ResNet {
+    /// Number of layers.
+    pub depth: Depth,
+    /// Width divisor.
+    pub divisor: usize,
+}
+
+impl ResNet {
+    /// Channels of the three levels that [`Self::forward`] returns: 512, 1024, 2048 at full width.
+    pub fn channels(self) -> [usize; 3] {
+        [512, 1024, 2048].map(|c| c / self.divisor)
+    }
+
+    /// Declares the backbone's parameters.
+    pub fn declare(self, to: &mut Declarations) {
+        let mut input = 64 / self.divisor;
+        to.conv("conv1", 3, input, 7);
+        to.batch_norm("bn1", input);
+        for (level, (output, _, _)) in LEVELS.into_iter().enumerate() {
+            let output = output / self.divisor;
+            for block in 0..self.depth.blocks()[level] {
+                let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
+                let inner = output / 4;
+                for (i, from, to_channels, size) in [
+                    (1, input, inner, 1),
+                    (2, inner, inner, 3),
+                    (3, inner, output, 1),
+                ] {
+                    to.conv(&name(&format!("conv{i}")), from, to_channels, size);
+                    to.batch_norm(&name(&format!("bn{i}")), to_channels);
+                }
+                if block == 0 {
+                    to.conv(&name("downsample.0"), input, output, 1);
+                    to.batch_norm(&name("downsample.1"), output);
+                }
+                input = output;
+            }
+        }
+    }
+
+    /// Images `[B, 3, H, W]` → layer2, layer3 and layer4 at an eighth of the size.
+    pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
+        let x = f.norm_relu("bn1", f.conv("conv1", images, 2, 1, false));
+        let x = self.level(f, 0, f.max_pool(x, 3, 2));
+        let low = self.level(f, 1, x);
+        let middle = self.level(f, 2, low.clone());
+        let high = self.level(f, 3, middle.clone());
+        Levels { low, middle, high }
+    }
+
+    fn level(self, f: &Forward, level: usize, mut x: Tensor<4>) -> Tensor<4> {
+        let (_, stride, [first, rest]) = LEVELS[level];
+        for block in 0..self.depth.blocks()[level] {
+            let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
+            let (stride, dilation) = if block == 0 {
+                (stride, first)
+            } else {
+                (1, rest)
+            };
+            let y = f.conv(&name("conv1"), x.clone(), 1, 1, false);
+            let y = f.norm_relu(&name("bn1"), y);
+            let y = f.conv(&name("conv2"), y, stride, dilation, false);
+            let y = f.norm_relu(&name("bn2"), y);
+            let y = f.conv(&name("conv3"), y, 1, 1, false);
+            let y = f.norm(&name("bn3"), y);
+            let shortcut = if block == 0 {
+                let x = f.conv(&name("downsample.0"), x, stride, 1, false);
+                f.norm(&name("downsample.1"), x)
+            } else {
+                x
+            };
+            x = relu(shortcut + y);
+        }
+        x
+    }
+}
