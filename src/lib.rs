@@ -8,6 +8,7 @@
 //! | [`train`] | the training loop, optimizers, schedules |
 //! | [`models`], [`losses`], [`kernels`] | networks, objectives, and our own operators |
 //! | [`crf`] | the fully connected CRF over images |
+//! | [`weights`] | weight files of PyTorch, MXNet and Caffe |
 //! | [`data`], [`metrics`], [`run`], [`report`] | data sets, scores, the run directory, the page |
 //! | [`recipe`], [`device`], [`progress`], [`bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
 
@@ -27,3 +28,4 @@ pub mod report;
 pub mod run;
 pub mod stages;
 pub mod train;
+pub mod weights;

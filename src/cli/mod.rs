@@ -10,6 +10,7 @@ mod models;
 mod predict;
 mod run;
 mod shapes;
+mod weights;
 
 use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ enum Command {
     Models(models::Args),
     /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
     Shapes(shapes::Args),
+    /// Show what a published weight file holds, or convert it for a network.
+    Weights(weights::Args),
     /// Time the kernels against their plain formulations; see `cargo xtask bench`.
     #[command(hide = true)]
     Bench(bench::Args),
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Devices => devices::run(cli.json),
         Command::Models(args) => models::run(args, cli.json),
         Command::Shapes(args) => shapes::run(args, cli.json),
+        Command::Weights(args) => weights::run(args, cli.json),
         Command::Bench(args) => bench::run(args, cli.json),
     };
     match result {

@@ -17,7 +17,7 @@ pub struct Entry {
     head: Kind,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Cam,
     Affinity,
@@ -142,6 +142,24 @@ impl Network {
             backbone: Backbone::named(entry.backbone, divisor)?,
             head,
         })
+    }
+
+    /// The name that weight files know this network by: that of the paper's network, or else its backbone's.
+    pub fn published_name(&self) -> &'static str {
+        let kind = match self.head {
+            Head::Cam { .. } => Kind::Cam,
+            Head::Affinity { .. } => Kind::Affinity,
+            Head::Segmentation { .. } => Kind::Segmentation,
+            Head::Aspp { .. } => Kind::Aspp,
+            Head::Joint { .. } => Kind::Joint,
+            Head::CrossAffinity { .. } => Kind::CrossAffinity,
+            Head::CoAttention { .. } => Kind::CoAttention,
+        };
+        let backbone = self.backbone.kind();
+        NETWORKS
+            .iter()
+            .find(|entry| entry.backbone == backbone && entry.head == kind)
+            .map_or(backbone, |entry| entry.name)
     }
 }
 

@@ -96,7 +96,7 @@ impl Network {
             Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
                 self.scores(f, images)
             }
-            Head::Joint { .. } => self.logits_and_scores(f, images).1,
+            Head::Joint { .. } => self.joint(f, images).scores,
             Head::CoAttention { .. } => {
                 let [m, _] = self.co_attend(f, images.clone(), images);
                 m.common_map

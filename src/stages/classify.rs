@@ -1,14 +1,16 @@
 //! Training the classifier that class activation maps are read from.
 
+use std::path::Path;
+
 use anyhow::{Context as _, Result, ensure};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Context, Stage};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
-use crate::models::params::Parameters;
+use crate::models::params::{Parameters, Value};
 use crate::models::{Head, Network};
-use crate::run::Checkpoint;
 use crate::train::{self, Fit};
+use crate::weights;
 
 /// The classifier for this data set.
 pub fn network(context: &Context) -> Result<Network> {
@@ -26,17 +28,7 @@ pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parame
     );
     let mut parameters = network.init(context.seed.wrapping_add(salt), &context.device)?;
     if let Some(path) = &context.recipe.backbone.weights {
-        let checkpoint = Checkpoint::load(path)?;
-        let mut pretrained = Parameters::default();
-        for (name, p) in &parameters.0 {
-            if let Some((shape, values)) = checkpoint.tensors.get(name)
-                && *shape == p.value.shape()
-            {
-                let mut p = p.clone();
-                p.value = crate::models::params::Value::from_slice(values, shape, &context.device)?;
-                pretrained.0.insert(name.clone(), p);
-            }
-        }
+        let pretrained = pretrained(network, &parameters, path, &context.device)?;
         let taken = train::warm_start(&mut parameters, &pretrained);
         ensure!(
             taken > 0,
@@ -51,6 +43,33 @@ pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parame
         );
     }
     Ok(parameters)
+}
+
+/// What a weight file, of this program or published, holds of `parameters`.
+fn pretrained(
+    network: &Network,
+    parameters: &Parameters,
+    path: &Path,
+    device: &Device,
+) -> Result<Parameters> {
+    let checkpoint = weights::Checkpoint::open(path)?;
+    let declared: Vec<_> = network
+        .declare()
+        .0
+        .into_iter()
+        .map(|p| (p.name, p.shape))
+        .collect();
+    let plan = weights::load::plan(&checkpoint, network.published_name(), &declared)?;
+    let mut found = Parameters::default();
+    for value in plan.values(&checkpoint) {
+        let (name, values) = value?;
+        if let Some(declared) = parameters.0.get(name) {
+            let mut p = declared.clone();
+            p.value = Value::from_slice(&values, &p.value.shape(), device)?;
+            found.0.insert(name.to_string(), p);
+        }
+    }
+    Ok(found)
 }
 
 /// Trains it on the tags.

@@ -167,7 +167,8 @@ pub fn is_elsewhere() -> bool {
     std::env::var_os("WEAKSEG_GOLDEN").is_some()
 }
 
-/// All golden files below `tests/golden/`, or below the folder that `WEAKSEG_GOLDEN` names, in order of name.
+/// All golden files below `tests/golden/`, or below the folder that `WEAKSEG_GOLDEN` names, in order of name, but for
+/// weight files, which `tests/weights.rs` reads.
 pub fn all() -> Vec<PathBuf> {
     let root = std::env::var_os("WEAKSEG_GOLDEN").map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden"),
@@ -179,7 +180,9 @@ pub fn all() -> Vec<PathBuf> {
         for entry in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}")) {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("weights") {
+                    folders.push(path);
+                }
             } else if path.extension().is_some_and(|e| e == "safetensors") {
                 files.push(path);
             }

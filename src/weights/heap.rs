@@ -1,0 +1,85 @@
+//! The values that a pickle builds: plain data, which refer to each other by index.
+
+use super::rebuild::{Storage, Tensor};
+
+/// A value on the pickle machine's stack.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    /// `None`
+    None,
+    /// `True` or `False`
+    Bool(bool),
+    /// An integer of up to 64 bits.
+    Int(i64),
+    /// A string.
+    Text(&'a str),
+    /// Bytes, or a longer integer as little-endian two's complement.
+    Bytes(&'a [u8]),
+    /// A function or class by module and name; only a name here.
+    Global(&'a str, &'a str),
+    /// Index of an object in the [`Heap`].
+    Object(usize),
+    /// Something harmless that nobody here needs, such as a float or a numpy scalar.
+    Opaque,
+}
+
+/// What a [`Value::Object`] stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object<'a> {
+    /// List, tuple or set.
+    Sequence(Vec<Value<'a>>),
+    /// Dictionary in the order of its making; of equal keys the last one counts.
+    Dict(Vec<(Value<'a>, Value<'a>)>),
+    /// Raw values of a tensor, stored elsewhere in the file.
+    Storage(Storage<'a>),
+    /// A view of a storage.
+    Tensor(Tensor<'a>),
+}
+
+/// All objects of a pickle. They refer to each other by index, so that cycles and shared parts cost nothing.
+#[derive(Debug, Default)]
+pub struct Heap<'a> {
+    objects: Vec<Object<'a>>,
+}
+
+impl<'a> Heap<'a> {
+    /// Number of objects.
+    pub fn len(&self) -> usize {
+        self.objects.len()
+    }
+
+    /// Adds an object.
+    pub fn add(&mut self, object: Object<'a>) -> Value<'a> {
+        self.objects.push(object);
+        Value::Object(self.objects.len() - 1)
+    }
+
+    /// The object that `value` stands for, if it is one.
+    pub fn get(&self, value: Value<'a>) -> Option<&Object<'a>> {
+        match value {
+            Value::Object(index) => self.objects.get(index),
+            _ => None,
+        }
+    }
+
+    /// The object with this index, to be changed.
+    pub fn get_mut(&mut self, index: usize) -> Option<&mut Object<'a>> {
+        self.objects.get_mut(index)
+    }
+
+    /// The items of a list or tuple.
+    pub fn sequence(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+        match self.get(value) {
+            Some(Object::Sequence(items)) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The items of a dictionary.
+    pub fn dict(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
+        match self.get(value) {
+            Some(Object::Dict(items)) => Some(items),
+            _ => None,
+        }
+    }
+}

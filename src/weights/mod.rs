@@ -1,0 +1,263 @@
+//! Weight files of other frameworks: PyTorch (zip and older pickles), MXNet, Caffe and safetensors, read without any of
+//! them. Files are memory-mapped and decoded one tensor at a time.
+//!
+//! [`Checkpoint`] is what a file holds; [`load::plan`] says which of it a network takes, by the key maps in
+//! `assets/weights/` ([`keys`]); [`write_safetensors`] writes a network for others.
+
+mod caffe;
+mod export;
+mod heap;
+pub mod keys;
+pub mod load;
+mod mxnet;
+mod pattern;
+mod pickle;
+mod rebuild;
+mod safetensors;
+mod tensor;
+mod torch;
+mod torch_legacy;
+mod torch_zip;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use bytes::Bytes;
+use memmap2::Mmap;
+use serde::Deserialize;
+
+pub use export::write_safetensors;
+pub use tensor::Dtype;
+use tensor::Entry;
+
+/// Format of a weight file, told by its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Format {
+    /// What `torch.save` writes since version 1.6: a zip archive.
+    TorchZip,
+    /// What `torch.save` wrote before: pickles and raw storages.
+    TorchLegacy,
+    /// MXNet's NDArray list, `.params`.
+    Mxnet,
+    /// Caffe's `.caffemodel`.
+    Caffe,
+    /// safetensors.
+    Safetensors,
+}
+
+impl Format {
+    /// Extensions that files of this format have.
+    fn extensions(self) -> &'static [&'static str] {
+        match self {
+            Format::TorchZip | Format::TorchLegacy => {
+                &["pth", "pt", "pkl", "bin", "ckpt", "tar", "model"]
+            }
+            Format::Mxnet => &["params"],
+            Format::Caffe => &["caffemodel"],
+            Format::Safetensors => &["safetensors"],
+        }
+    }
+
+    /// The format of a file that starts with `start`. Caffe's has no mark of its own: it is what is left.
+    fn of(start: &[u8]) -> Format {
+        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+            Format::TorchZip
+        } else if start.first() == Some(&0x80) {
+            Format::TorchLegacy
+        } else if start.starts_with(&mxnet::MAGIC.to_le_bytes()) {
+            Format::Mxnet
+        } else if start.get(8) == Some(&b'{') {
+            Format::Safetensors
+        } else {
+            Format::Caffe
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::TorchZip => "PyTorch zip",
+            Format::TorchLegacy => "PyTorch legacy pickle",
+            Format::Mxnet => "MXNet params",
+            Format::Caffe => "Caffe caffemodel",
+            Format::Safetensors => "safetensors",
+        })
+    }
+}
+
+/// Starts of files that are often taken for weights, and what they are.
+const OTHERS: [(&[u8], &str); 6] = [
+    (b"\x89HDF", "an HDF5 file (Keras, or Caffe's other format)"),
+    (b"\x1f\x8b", "compressed by gzip: unpack it first"),
+    (b"7z\xbc\xaf", "a 7z archive: unpack it first"),
+    (b"\x93NUMPY", "a numpy array"),
+    (b"<", "a web page: the download went wrong, get it again"),
+    (
+        b"version https://git-lfs",
+        "a Git LFS pointer: fetch the file itself with git lfs pull",
+    ),
+];
+
+/// The tensors of a weight file by name, under a memory map. Values are decoded when they are asked for.
+#[derive(Debug)]
+pub struct Checkpoint {
+    path: PathBuf,
+    format: Format,
+    bytes: u64,
+    entries: BTreeMap<String, Entry>,
+    notes: Vec<String>,
+}
+
+impl Checkpoint {
+    /// Opens the weight file `path`, whose format is told by its content. Its header is read and every tensor's range
+    /// checked, but no value is decoded. The file must not be changed while it is open.
+    ///
+    /// # Errors
+    /// One line that names the file where it cannot be read, is of an unknown format, is damaged or truncated, holds no
+    /// tensors, or holds a pickle that would run code.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file = path.display();
+        let bytes =
+            map(path).map_err(|error| anyhow!("cannot read the weight file {file}: {error:#}"))?;
+        Self::from_bytes(path, bytes)
+    }
+
+    fn from_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
+        let file = path.display();
+        if let Some((_, what)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
+            bail!("{file} is no weight file but {what}");
+        }
+        let format = Format::of(&bytes);
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        let extension = extension.unwrap_or_default().to_ascii_lowercase();
+        let is_expected = format.extensions().contains(&extension.as_str());
+        let mut notes = Vec::new();
+        let read = match format {
+            Format::TorchZip => torch_zip::entries(&bytes, &mut notes),
+            Format::TorchLegacy => torch_legacy::entries(&bytes, &mut notes),
+            Format::Mxnet => mxnet::entries(&bytes, &mut notes),
+            Format::Caffe => caffe::entries(&bytes, &mut notes),
+            Format::Safetensors => safetensors::entries(&bytes, &mut notes),
+        };
+        let entries = read.map_err(|error| {
+            let cause = format!("{error:#}").replace('\n', " ");
+            if format == Format::Caffe && !is_expected {
+                anyhow!(
+                    "{file} is of no format that is known here: give a PyTorch (.pth), MXNet (.params), Caffe (.caffemodel) or safetensors file"
+                )
+            } else {
+                anyhow!("cannot read the weight file {file} ({format}): {cause}")
+            }
+        })?;
+        ensure!(
+            !entries.is_empty(),
+            "{file} ({format}) holds no tensors: give the file with a network's state_dict"
+        );
+        let is_known = [
+            Format::TorchZip,
+            Format::Mxnet,
+            Format::Caffe,
+            Format::Safetensors,
+        ]
+        .iter()
+        .any(|format| format.extensions().contains(&extension.as_str()));
+        if is_known && !is_expected {
+            notes.push(format!("it is a {format} file in spite of its name"));
+        }
+        let entries = without_prefix(entries, "module.", &mut notes);
+        Ok(Self {
+            path: path.to_owned(),
+            format,
+            bytes: bytes.len() as u64,
+            entries,
+            notes,
+        })
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file's format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The file's size in bytes.
+    pub fn file_bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// What was unwrapped, renamed or left out while reading, one sentence each.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The tensors' names in alphabetical order: state-dict keys without `module.`, MXNet names without `arg:` and
+    /// `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
+    /// The shape of the tensor called `name`, if there is one.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.entries.get(name).map(Entry::shape)
+    }
+
+    /// The element type of the tensor called `name`, if there is one.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.entries.get(name).map(Entry::dtype)
+    }
+
+    /// The values of the tensor called `name` in row-major order, as float32.
+    ///
+    /// # Errors
+    /// One line where there is no such tensor, or its compressed data is damaged.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let file = self.path.display();
+        let entry = self
+            .entries
+            .get(name)
+            .with_context(|| format!("{file} has no tensor {name:?}"))?;
+        entry
+            .values()
+            .map_err(|error| anyhow!("tensor {name:?} of {file}: {error:#}"))
+    }
+}
+
+/// The file as bytes that are read when they are looked at.
+fn map(path: &Path) -> Result<Bytes> {
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    ensure!(about.is_file(), "it is not a file");
+    ensure!(about.len() > 0, "it is empty: get it again");
+    // SAFETY: a map is only unsound where somebody changes the file meanwhile, which `open` asks not to do. Every reader
+    // checks ranges against the map's length and treats the bytes as untrusted.
+    let map = unsafe { Mmap::map(&file) }?;
+    Ok(Bytes::from_owner(map))
+}
+
+/// Takes `prefix` off the names where all of them have it, as networks that were trained on several GPUs do.
+fn without_prefix(
+    entries: BTreeMap<String, Entry>,
+    prefix: &str,
+    notes: &mut Vec<String>,
+) -> BTreeMap<String, Entry> {
+    if !entries
+        .keys()
+        .all(|name| name.len() > prefix.len() && name.starts_with(prefix))
+    {
+        return entries;
+    }
+    notes.push(format!("took {prefix} off the names"));
+    entries
+        .into_iter()
+        .map(|(name, entry)| (name[prefix.len()..].to_owned(), entry))
+        .collect()
+}

@@ -1,0 +1,209 @@
+//! The few functions that a PyTorch pickle may call, and the storages it may refer to.
+
+use anyhow::{Context, Result, bail, ensure};
+
+use super::heap::{Heap, Object, Value};
+use super::tensor::Dtype;
+
+/// Callable without effect on the tensors: what they give is not looked at.
+const HARMLESS: [(&str, &str); 18] = [
+    ("_codecs", "encode"),
+    ("argparse", "Namespace"),
+    ("__builtin__", "set"),
+    ("builtins", "set"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+    ("torch", "Size"),
+    ("torch", "device"),
+    // Tensors of kinds that no network here has.
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"),
+    ("torch._utils", "_rebuild_nested_tensor"),
+    ("torch._utils", "_rebuild_qtensor"),
+    ("torch._utils", "_rebuild_sparse_csr_tensor"),
+    ("torch._utils", "_rebuild_sparse_tensor"),
+    ("torch._utils", "_rebuild_tensor_v3"),
+];
+
+/// Raw values that tensors are views of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Storage<'a> {
+    /// Its name in the file.
+    pub key: &'a str,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Number of elements of the whole storage.
+    pub elements: usize,
+    /// Where this view of it starts, in elements.
+    pub offset: usize,
+}
+
+/// A strided view of a storage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    /// What it is a view of.
+    pub storage: Storage<'a>,
+    /// First element, counted from the start of the storage.
+    pub offset: usize,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Step of each dimension in elements.
+    pub strides: Vec<usize>,
+}
+
+/// Stands in for a call from a pickle: makes the container or tensor that `function` would make. `cost` receives the
+/// number of items that were copied.
+///
+/// # Errors
+/// Where the function is any other, or its arguments are not a tensor's.
+pub fn call<'a>(
+    function: Value<'a>,
+    arguments: &[Value<'a>],
+    heap: &mut Heap<'a>,
+    cost: &mut usize,
+) -> Result<Value<'a>> {
+    let Value::Global(module, name) = function else {
+        bail!(
+            "its pickle calls something that is not a function: the file is damaged, get it again"
+        );
+    };
+    let object = match (module, name) {
+        ("collections", "OrderedDict") => {
+            let items = pairs(arguments, heap)?;
+            *cost += items.len();
+            Object::Dict(items)
+        }
+        ("collections", "defaultdict" | "Counter") => Object::Dict(Vec::new()),
+        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
+            match tensor(arguments, heap)? {
+                Some(tensor) => Object::Tensor(tensor),
+                None => return Ok(Value::Opaque),
+            }
+        }
+        ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
+            return arguments
+                .first()
+                .copied()
+                .context("its pickle makes a parameter of nothing: the file is damaged");
+        }
+        call if HARMLESS.contains(&call) => return Ok(Value::Opaque),
+        _ => bail!(
+            "its pickle calls {}.{}, and no code in a file is run here: in Python, save the state_dict alone (torch.save(model.state_dict(), FILE)), and do not load this file if you do not trust it",
+            module.escape_debug(),
+            name.escape_debug()
+        ),
+    };
+    Ok(heap.add(object))
+}
+
+/// The items of an `OrderedDict` that is made from a list of pairs, as Python 2 pickled it.
+fn pairs<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Vec<(Value<'a>, Value<'a>)>> {
+    let Some(list) = arguments.first() else {
+        return Ok(Vec::new());
+    };
+    let items = heap.sequence(*list).unwrap_or_default();
+    items
+        .iter()
+        .map(|pair| match heap.sequence(*pair) {
+            Some([key, value]) => Ok((*key, *value)),
+            _ => bail!("its pickle makes a dictionary of something else than pairs"),
+        })
+        .collect()
+}
+
+/// The tensor that `(storage, offset, shape, strides, ...)` describes; none over a storage of an unknown type.
+fn tensor<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Option<Tensor<'a>>> {
+    let [storage, Value::Int(offset), shape, strides, ..] = arguments else {
+        bail!(
+            "its pickle makes a tensor of something else than storage, offset, shape and strides"
+        );
+    };
+    let Some(Object::Storage(storage)) = heap.get(*storage) else {
+        return Ok(None);
+    };
+    // More dimensions than any framework has are a way to make the reading slow.
+    let numbers = |value| -> Option<Vec<usize>> {
+        let items = heap.sequence(value).filter(|items| items.len() <= 64)?;
+        items.iter().map(|item| natural(*item)).collect()
+    };
+    let offset = usize::try_from(*offset).ok();
+    let offset = offset.and_then(|offset| offset.checked_add(storage.offset));
+    match (offset, numbers(*shape), numbers(*strides)) {
+        (Some(offset), Some(shape), Some(strides)) => Ok(Some(Tensor {
+            storage: *storage,
+            offset,
+            shape,
+            strides,
+        })),
+        _ => bail!(
+            "its pickle has a tensor with an impossible shape, stride or offset: the file is damaged"
+        ),
+    }
+}
+
+fn natural(value: Value) -> Option<usize> {
+    match value {
+        Value::Int(n) => usize::try_from(n).ok(),
+        _ => None,
+    }
+}
+
+/// What a persistent id `("storage", type, key, device, elements[, view])` stands for.
+///
+/// # Errors
+/// Where it has another form.
+pub fn persistent<'a>(id: Value<'a>, heap: &mut Heap<'a>) -> Result<Value<'a>> {
+    let Some([Value::Text(kind), class, rest @ ..]) = heap.sequence(id) else {
+        bail!("its pickle refers to something outside of it that is not a storage");
+    };
+    ensure!(
+        *kind == "storage",
+        "its pickle holds whole Python objects: in Python, save the state_dict alone (torch.save(model.state_dict(), FILE))"
+    );
+    let [Value::Text(key), _device, elements, view @ ..] = rest else {
+        bail!("its pickle refers to a storage in a form that torch.save does not write");
+    };
+    ensure!(
+        key.len() <= 512,
+        "its pickle has a storage with a name of {} bytes: the file is damaged",
+        key.len()
+    );
+    let Some(dtype) = storage_type(*class) else {
+        return Ok(Value::Opaque);
+    };
+    let elements = natural(*elements).context("its pickle has a storage of impossible size")?;
+    // A view of a storage (old PyTorch): its own key, where it starts, and how long it is.
+    let offset = match view.first().and_then(|view| heap.sequence(*view)) {
+        Some([_, offset, _]) => natural(*offset).context("its pickle has an impossible view")?,
+        _ => 0,
+    };
+    let storage = Storage {
+        key,
+        dtype,
+        elements,
+        offset,
+    };
+    Ok(heap.add(Object::Storage(storage)))
+}
+
+fn storage_type(class: Value) -> Option<Dtype> {
+    let Value::Global("torch" | "torch.cuda" | "torch.storage", name) = class else {
+        return None;
+    };
+    Some(match name {
+        "BoolStorage" => Dtype::Bool,
+        "ByteStorage" => Dtype::U8,
+        "CharStorage" => Dtype::I8,
+        "ShortStorage" => Dtype::I16,
+        "HalfStorage" => Dtype::F16,
+        "BFloat16Storage" => Dtype::BF16,
+        "IntStorage" => Dtype::I32,
+        "FloatStorage" => Dtype::F32,
+        "LongStorage" => Dtype::I64,
+        "DoubleStorage" => Dtype::F64,
+        _ => return None,
+    })
+}
