@@ -11,10 +11,6 @@ use super::{Checkpoint, Format};
 /// The embedded key maps by file name.
 const EMBEDDED: [(&str, &str); 9] = [
     (
-        "nano-weakseg",
-        include_str!("../../assets/weights/nano-weakseg.toml"),
-    ),
-    (
         "resnet38-mxnet",
         include_str!("../../assets/weights/resnet38-mxnet.toml"),
     ),
@@ -45,6 +41,10 @@ const EMBEDDED: [(&str, &str); 9] = [
     (
         "resnet-torchvision",
         include_str!("../../assets/weights/resnet-torchvision.toml"),
+    ),
+    (
+        "nano-weakseg",
+        include_str!("../../assets/weights/nano-weakseg.toml"),
     ),
 ];
 

@@ -5,7 +5,6 @@ use image::{Rgb, RgbImage};
 use weakseg::kernels::{Distance, Walk, random_walk};
 use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
-use weakseg::losses::cross_entropy::balanced_cross_entropy;
 use weakseg::losses::dense_energy::dense_energy;
 use weakseg::losses::label_reassign::{LabelReassign, label_reassign};
 use weakseg::losses::multilabel_soft_margin::multilabel_soft_margin;

@@ -104,7 +104,8 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             keep(&mut to, "logits", network.scores(f, x));
         }
         Head::Joint { .. } => {
-            let (logits, scores) = network.logits_and_scores(f, x.clone());
+            let out = network.joint(f, x.clone());
+            let (logits, scores) = (out.logits, out.scores);
             keep(&mut to, "logits", logits);
             keep(&mut to, "segmentation", scores);
             // The released code averages over these scales wherever it asks for maps.
