@@ -37,7 +37,7 @@ pub struct Lattice(Arc<Storage>);
 
 enum Storage {
     Cpu(cpu::lattice::Lattice, OnceLock<Vec<f32>>),
-    Cube(CubeLattice),
+    Cube(Box<CubeLattice>),
 }
 
 /// A lattice in device memory.
@@ -273,7 +273,7 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
             ),
         ],
     );
-    Ok(Lattice(Arc::new(Storage::Cube(CubeLattice {
+    Ok(Lattice(Arc::new(Storage::Cube(Box::new(CubeLattice {
         weights,
         entries: vertices,
         neighbours,
@@ -281,7 +281,7 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
         pixels: n,
         points,
         normaliser: OnceLock::new(),
-    }))))
+    })))))
 }
 
 /// What filters of one number of channels share: the sums on the lattice, two buffers that the blur goes between, and

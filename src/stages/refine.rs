@@ -55,9 +55,9 @@ pub fn map<T: Sync, R: Send>(
     work: impl Fn(&T) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     if *device == Device::flex() {
-        items.par_iter().map(|item| work(item)).collect()
+        items.par_iter().map(&work).collect()
     } else {
-        items.iter().map(|item| work(item)).collect()
+        items.iter().map(work).collect()
     }
 }
 
