@@ -1,15 +1,20 @@
 //! Arrays as numpy saves them, of any number type, byte order and memory order, as `f32`.
 
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufReader, Cursor, Read, Seek};
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use ndarray::{ArrayD, Axis, IxDyn, OwnedRepr};
+use flate2::read::DeflateDecoder;
+use ndarray::{ArrayD, Axis};
 use ndarray_npy::npy::header::Header;
-use ndarray_npy::{NpzReader, ReadNpyError, ReadNpyExt, ReadNpzError, ReadableElement};
+use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
+use rawzip::{CompressionMethod, ZipArchive};
 
 use crate::run::files::read_maps;
+
+/// Most bytes that an array may take when unpacked.
+const LARGEST: u64 = 4 << 30;
 
 /// The array of a file of several that is taken, the first that is there.
 pub const NAMES: [&str; 3] = ["scores", "probs", "arr_0"];
@@ -29,33 +34,47 @@ pub struct Stored {
 /// # Errors
 /// A missing or damaged file, or a number type that is not read, without the file's name.
 pub fn read_npy(path: &Path) -> Result<Stored> {
-    let mut reader = BufReader::new(File::open(path)?);
+    let file = File::open(path)?;
+    let length = file.metadata()?.len();
+    read_array(BufReader::new(file), length)
+}
+
+/// Reads an array from a `.npy` file of `length` bytes.
+fn read_array(mut reader: impl Read + Seek, length: u64) -> Result<Stored> {
     let header = Header::from_reader(&mut reader).map_err(damaged)?;
     // The library makes room for what the header promises before it reads.
     let promised = header
         .shape
         .iter()
         .try_fold(1_u64, |product, &n| product.checked_mul(n as u64));
-    let length = reader.get_ref().metadata()?.len();
     ensure!(
         promised.is_some_and(|elements| elements <= length),
         "it is shorter than its shape {:?}; copy or save it again",
         header.shape
     );
-    convert(&mut Npy(reader))
+    convert(&mut reader)
 }
 
 /// Reads the only array of a `.npz` file, or one of those called as in [`NAMES`], or the class maps that weakseg
 /// writes (`[H, W]` each, named by mask value) as one `[K, H, W]`.
 ///
 /// # Errors
-/// A missing, damaged or compressed file, arrays of other names, or a number type that is not read, without the
-/// file's name.
+/// A missing or damaged file, arrays of other names, or a number type that is not read, without the file's name.
 pub fn read_npz(path: &Path) -> Result<Stored> {
-    let mut archive = NpzReader::new(BufReader::new(File::open(path)?)).map_err(damaged)?;
-    let names = archive.names().map_err(|error| {
-        anyhow!("{error}; save it with numpy.savez (not savez_compressed) and without a password")
-    })?;
+    let bytes = std::fs::read(path)?;
+    let archive = ZipArchive::from_slice(&bytes[..]).map_err(damaged)?;
+    let mut names = Vec::new();
+    let mut entries = Vec::new();
+    for entry in archive.entries() {
+        let entry = entry.map_err(damaged)?;
+        let name = String::from_utf8_lossy(entry.file_path().as_ref()).into_owned();
+        names.push(name.trim_end_matches(".npy").to_string());
+        entries.push((
+            entry.wayfinder(),
+            entry.compression_method(),
+            entry.uncompressed_size_hint(),
+        ));
+    }
     if !names.is_empty() && names.iter().all(|name| name.parse::<usize>().is_ok()) {
         let maps = read_maps(path)?;
         return Ok(Stored {
@@ -79,7 +98,27 @@ pub fn read_npz(path: &Path) -> Result<Stored> {
             NAMES.join(", ")
         );
     };
-    convert(&mut Npz(archive, index))
+    let (place, method, size) = entries[index];
+    let packed = archive.get_entry(place).map_err(damaged)?;
+    let mut array = Vec::new();
+    match method {
+        CompressionMethod::Store => array.extend_from_slice(packed.data()),
+        CompressionMethod::Deflate => {
+            ensure!(
+                size <= LARGEST,
+                "it unpacks to more than 4 GB; save it with numpy.savez, or in parts"
+            );
+            let inflated = DeflateDecoder::new(packed.data()).take(size);
+            inflated.take(LARGEST).read_to_end(&mut array)?;
+        }
+        other => bail!("it is compressed by {other:?}; save it again with numpy"),
+    }
+    let length = array.len() as u64;
+    ensure!(
+        length == size,
+        "its array has {length} bytes instead of {size}; copy or save it again"
+    );
+    read_array(Cursor::new(array), length)
 }
 
 /// The library's error, which says in one text what its sources say again.
@@ -89,27 +128,13 @@ fn damaged(error: impl std::fmt::Display) -> anyhow::Error {
 
 /// Where an array can be read from as often as there are number types to try.
 trait Source {
-    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError>;
+    fn array<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError>;
 }
 
-struct Npy<R>(R);
-
-impl<R: Read + Seek> Source for Npy<R> {
-    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError> {
-        self.0.rewind()?;
-        ArrayD::read_npy(&mut self.0)
-    }
-}
-
-struct Npz<R: Read + Seek>(NpzReader<R>, usize);
-
-impl<R: Read + Seek> Source for Npz<R> {
-    fn read<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError> {
-        let array = self.0.by_index::<OwnedRepr<T>, IxDyn>(self.1);
-        array.map_err(|error| match error {
-            ReadNpzError::Npy(error) => error,
-            ReadNpzError::Zip(error) => ReadNpyError::Io(error.into()),
-        })
+impl<R: Read + Seek> Source for R {
+    fn array<T: ReadableElement>(&mut self) -> Result<ArrayD<T>, ReadNpyError> {
+        self.rewind()?;
+        ArrayD::read_npy(self)
     }
 }
 
@@ -117,7 +142,7 @@ impl<R: Read + Seek> Source for Npz<R> {
 fn convert(source: &mut impl Source) -> Result<Stored> {
     macro_rules! first_that_fits {
         ($($number:ty: $integers:literal, $convert:expr;)*) => {
-            $(match source.read::<$number>() {
+            $(match source.array::<$number>() {
                 Ok(array) => {
                     return Ok(Stored {
                         values: array.mapv_into_any($convert),
@@ -144,7 +169,7 @@ fn convert(source: &mut impl Source) -> Result<Stored> {
         u64: true, |v| v as f32;
     }
     // Whatever type is asked for now, the answer names the one that is there.
-    let descriptor = match source.read::<f32>() {
+    let descriptor = match source.array::<f32>() {
         Err(ReadNpyError::WrongDescriptor(descriptor)) => descriptor.to_string(),
         _ => String::new(),
     };

@@ -179,9 +179,8 @@ fn scores_that_make_no_sense_are_refused() {
     crf(dir.path(), &both).fails(&["missing"]);
 }
 
-/// A photograph of twelve million pixels: minutes of work on a CPU.
+/// A photograph of twelve million pixels.
 #[test]
-#[ignore = "gigabytes; cargo xtask parity --full"]
 fn a_huge_photograph_is_refined() {
     let dir = tempfile::tempdir().unwrap();
     let (image, truth) = halves(4000, 3000);
