@@ -171,6 +171,8 @@ pub struct Predict {
     pub flip: bool,
     /// Images of one shape per forward pass.
     pub batch: usize,
+    /// Leaves out classes that an image is not tagged with, where its tags are known ("rfpc" in the papers).
+    pub use_tags: bool,
     /// Refines the predicted probabilities.
     pub crf: Crf,
 }

@@ -46,6 +46,9 @@ pub struct Common {
     /// the like change single values
     #[arg(long, value_name = "PRESET")]
     pub crf: Option<Preset>,
+    /// Leave classes out of predictions that an image is not tagged with, as --set predict.use_tags=true
+    #[arg(long)]
+    pub use_tags: bool,
     /// Decides everything that is random, the built-in data set included [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
@@ -162,6 +165,9 @@ impl Common {
             for part in ["affinity", "joint", "label", "predict"] {
                 overrides.push(format!("{part}.crf.preset={}", name.get_name()));
             }
+        }
+        if self.use_tags {
+            overrides.push("predict.use_tags=true".into());
         }
         overrides.extend(self.set.iter().cloned());
         match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {

@@ -1,5 +1,6 @@
 //! The commands: arguments in, a library call out.
 
+mod ablate;
 mod bench;
 mod context;
 mod crf;
@@ -68,6 +69,8 @@ enum Command {
     Eval(eval::Args),
     /// Refine scores that anyone made, for any images, with a dense CRF.
     Crf(crf::Args),
+    /// Train the rows of a paper's tables on one data set, and print them beside the paper's numbers.
+    Ablate(ablate::Args),
     /// List the adapters that --device can choose from, and whether they have what the kernels need.
     Devices,
     /// List the networks of the papers with their parameters and multiply-adds, measured on a device where asked for.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args, cli.json),
         Command::Eval(args) => eval::run(args, cli.json),
         Command::Crf(args) => crf::run(args, cli.json),
+        Command::Ablate(args) => ablate::run(args, cli.json),
         Command::Devices => devices::run(cli.json),
         Command::Models(args) => models::run(args, cli.json),
         Command::Shapes(args) => shapes::run(args, cli.json),

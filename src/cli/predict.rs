@@ -117,7 +117,11 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         |i| read_rgb(&images[i]),
         |batch| {
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            for ((i, image), prediction) in batch.iter().zip(predictor.masks(&pictures)?) {
+            for ((i, image), prediction) in
+                batch
+                    .iter()
+                    .zip(predictor.masks(&pictures, None, &recipe.predict.crf)?)
+            {
                 let mask = prediction.mask;
                 write_mask(&outputs[*i], &mask)?;
                 if args.overlay {

@@ -20,11 +20,20 @@ pub const AFFINITYNET: [Stage; 7] = [
 /// classify first.
 pub const RRM: [Stage; 3] = [Stage::Classify, Stage::Joint, Stage::Predict];
 
+/// RRM in two steps: the joint network labels the training images, and a segmentation network learns from that.
+pub const RRM_TWO_STEP: [Stage; 5] = [
+    Stage::Classify,
+    Stage::Joint,
+    Stage::Label,
+    Stage::Segment,
+    Stage::Predict,
+];
+
 /// The bound: the same segmentation network, from scratch, trained on the data set's own masks.
 pub const SUPERVISED: [Stage; 2] = [Stage::Segment, Stage::Predict];
 
 /// Names of all methods.
-pub const NAMES: [&str; 4] = ["affinitynet", "rrm", "aalr", "supervised"];
+pub const NAMES: [&str; 5] = ["affinitynet", "rrm", "rrm-two-step", "aalr", "supervised"];
 
 /// The stages of the method called `name`.
 ///
@@ -34,6 +43,7 @@ pub fn pipeline(name: &str) -> Result<&'static [Stage]> {
     match name {
         "affinitynet" => Ok(&AFFINITYNET),
         "rrm" | "aalr" => Ok(&RRM),
+        "rrm-two-step" => Ok(&RRM_TWO_STEP),
         "supervised" => Ok(&SUPERVISED),
         _ => bail!("unknown method {name:?}: use one of {}", NAMES.join(", ")),
     }

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use burn::tensor::Device;
 use burn::tensor::activation::softmax;
 use image::{GrayImage, RgbImage};
-use ndarray::Array4;
+use ndarray::{Array4, Axis};
 
 use super::background::winners;
 use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
@@ -18,7 +18,7 @@ use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
 use crate::progress;
-use crate::recipe::{Input, Predict};
+use crate::recipe::{Crf, Input, Predict};
 use crate::train;
 
 /// A trained segmentation network, ready to predict.
@@ -38,11 +38,19 @@ pub struct Predictor<'a> {
 impl<'a> Predictor<'a> {
     /// The network that the run's `segment` stage trained, or its `joint` stage where there is no `segment`.
     pub fn load(context: &'a Context) -> Result<Predictor<'a>> {
-        let (stage, network) = if context.pipeline.contains(&Stage::Segment) {
-            (Stage::Segment, segment::network(context)?)
+        if context.pipeline.contains(&Stage::Segment) {
+            Predictor::of(context, Stage::Segment, segment::network(context)?)
         } else {
-            (Stage::Joint, joint::network(context)?)
-        };
+            Predictor::joint(context)
+        }
+    }
+
+    /// The network that the run's `joint` stage trained.
+    pub fn joint(context: &'a Context) -> Result<Predictor<'a>> {
+        Predictor::of(context, Stage::Joint, joint::network(context)?)
+    }
+
+    fn of(context: &'a Context, stage: Stage, network: Network) -> Result<Predictor<'a>> {
         let checkpoint = context.folder(stage).join(train::CHECKPOINT);
         Ok(Predictor {
             parameters: train::load(&network, &checkpoint, &context.device)?,
@@ -66,14 +74,26 @@ impl<'a> Predictor<'a> {
         download_maps(out)
     }
 
-    /// Masks of images of one size, after the recipe's CRF.
-    pub fn masks(&self, images: &[&RgbImage]) -> Result<Vec<Prediction>> {
+    /// Masks of images of one size, after `crf`. With `tags`, an image's mask has no other classes than its own.
+    pub fn masks(
+        &self,
+        images: &[&RgbImage],
+        tags: Option<&[&[usize]]>,
+        crf: &Crf,
+    ) -> Result<Vec<Prediction>> {
         let probabilities = self.probabilities(images)?;
-        let values: Vec<u8> = (0..probabilities.dim().1).map(|c| c as u8).collect();
-        let crf = self.settings.crf.build();
-        let items: Vec<_> = probabilities.outer_iter().zip(images).collect();
-        map(&self.device, &items, |(scores, image)| {
-            let scores = enlarge(scores.to_owned(), image.dimensions());
+        let rows = probabilities.dim().1;
+        let crf = crf.build();
+        let items: Vec<_> = probabilities.outer_iter().zip(images).enumerate().collect();
+        map(&self.device, &items, |(i, (scores, image))| {
+            let kept: Vec<usize> = match tags.and_then(|tags| tags.get(*i)) {
+                Some(tags) => std::iter::once(0)
+                    .chain(tags.iter().map(|t| t + 1))
+                    .collect(),
+                None => (0..rows).collect(),
+            };
+            let values: Vec<u8> = kept.iter().map(|row| *row as u8).collect();
+            let scores = enlarge(scores.select(Axis(0), &kept), image.dimensions());
             let network = winners(scores.view(), &values);
             if crf.is_none() {
                 return Ok(Prediction {
@@ -122,7 +142,8 @@ pub fn write(context: &Context) -> Result<()> {
     let missing: Vec<usize> = (0..split.len())
         .filter(|&i| !context.file(Stage::Predict, split.name(i), "png").exists())
         .collect();
-    let refines = context.recipe.predict.crf.build().is_some();
+    let settings = &context.recipe.predict;
+    let refines = settings.crf.build().is_some();
     let bar = progress::bar(missing.len() as u64, "image", "predict");
     let mut failed = 0;
     batches(
@@ -132,7 +153,10 @@ pub fn write(context: &Context) -> Result<()> {
         |i| split.image(i),
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            for ((i, _), prediction) in batch.iter().zip(predictor.masks(&images)?) {
+            let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
+            let tags = settings.use_tags.then_some(tags.as_slice());
+            let predictions = predictor.masks(&images, tags, &settings.crf)?;
+            for ((i, _), prediction) in batch.iter().zip(predictions) {
                 let name = split.name(*i);
                 if refines {
                     write_mask(network_file(context, name), &prediction.network)?;
