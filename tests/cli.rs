@@ -8,6 +8,8 @@ mod bad_input;
 mod crf;
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/joint.rs"]
+mod joint;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]
