@@ -10,7 +10,7 @@
 //! | [`crf`] | the fully connected CRF over images |
 //! | [`weights`] | weight files of PyTorch, MXNet and Caffe |
 //! | [`data`], [`metrics`], [`run`], [`report`] | data sets, scores, the run directory, the page |
-//! | [`recipe`], [`device`], [`progress`], [`bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
+//! | [`recipe`], [`device`], [`progress`], [`mod@bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
 
 pub mod bench;
 pub mod cli;

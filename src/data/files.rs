@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 /// File name extensions, in lower case, of the image formats that can be read.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
 
-/// Whether the path has one of the [`EXTENSIONS`], in upper or lower case.
+/// Whether the path has one of the `EXTENSIONS`, in upper or lower case.
 pub fn has_image_extension(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())
@@ -18,7 +18,7 @@ pub fn has_image_extension(path: &Path) -> bool {
 /// Expands files and folders into image files.
 ///
 /// A file is taken as it is, whatever its extension; a folder gives every file below it with one of the
-/// [`EXTENSIONS`], sorted by path. Names that begin with a dot, and folders that are symbolic links inside a given
+/// `EXTENSIONS`, sorted by path. Names that begin with a dot, and folders that are symbolic links inside a given
 /// folder, are left out.
 ///
 /// # Errors

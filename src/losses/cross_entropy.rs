@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, TensorData};
 /// Label of a pixel that no loss and no metric looks at.
 pub const IGNORE: i32 = 255;
 
-/// Mean over the labelled pixels of -log softmax(scores)[label].
+/// Mean over the labelled pixels of -log softmax(scores) at the label.
 ///
 /// `scores` `[B, C, h, w]`; `labels` `[B, h, w]` in host memory, each in 0..C or anything else to be ignored. The
 /// result is `[1]`, and 0 where no pixel is labelled.

@@ -43,7 +43,7 @@ pub fn dense_energy(
     energy.clone() * 2.0 - energy.detach()
 }
 
-/// Maps `[B, H, W]` at half the resolution, [`half`] of the size: every second pixel, as the released code scales the
+/// Maps `[B, H, W]` at half the resolution, [`half()`] of the size: every second pixel, as the released code scales the
 /// image, the labels and the region of interest.
 pub fn every_second<T: Copy>(maps: &[T], [h, w]: [usize; 2]) -> Vec<T> {
     let [rows, columns] = half([h, w]);

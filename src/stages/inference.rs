@@ -76,7 +76,7 @@ pub fn passes(scales: &[f32], flip: bool) -> f32 {
     largest * largest * if flip { 2.0 } else { 1.0 }
 }
 
-/// The size (width, height) at which networks see an image: its own, or within [`MIN_SIDE`] and the recipe's
+/// The size (width, height) at which networks see an image: its own, or within `MIN_SIDE` and the recipe's
 /// `max_side` (0 = no limit).
 pub fn network_size((w, h): (u32, u32), input: &Input) -> (u32, u32) {
     let scale = match input.max_side {

@@ -60,7 +60,7 @@ pub fn train(context: &Context) -> Result<()> {
     }
 }
 
-/// [`train`] with a dense CRF for the labels and Gaussian filters for the dense energy loss.
+/// [`train()`] with a dense CRF for the labels and Gaussian filters for the dense energy loss.
 pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) -> Result<()> {
     let network = network(context)?;
     let settings = &context.recipe.joint;
