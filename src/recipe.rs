@@ -12,14 +12,15 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::data::ShapesOptions;
+use crate::data::{Scaling, ShapesOptions};
+use crate::weights::keys::{self, Order};
 
 pub use crf::Crf;
 pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
 pub use training::{AugmentSettings, Optimizer, Training};
 
-/// Embedded recipes by short name.
-const EMBEDDED: [(&str, &str); 4] = [
+/// Embedded recipes by name; `affinitynet-` before it may be written too.
+const EMBEDDED: [(&str, &str); 7] = [
     (
         "nano",
         include_str!("../assets/recipes/affinitynet-nano.toml"),
@@ -36,6 +37,18 @@ const EMBEDDED: [(&str, &str); 4] = [
         "resnet38",
         include_str!("../assets/recipes/affinitynet-resnet38.toml"),
     ),
+    (
+        "vgg16",
+        include_str!("../assets/recipes/affinitynet-vgg16.toml"),
+    ),
+    (
+        "rrm-resnet38",
+        include_str!("../assets/recipes/rrm-resnet38.toml"),
+    ),
+    (
+        "aalr-resnet38",
+        include_str!("../assets/recipes/aalr-resnet38.toml"),
+    ),
 ];
 
 /// Hyper-parameters of all methods, stage by stage.
@@ -44,7 +57,7 @@ const EMBEDDED: [(&str, &str); 4] = [
 pub struct Recipe {
     /// The network that all stages share.
     pub backbone: Backbone,
-    /// Normalisation of its input.
+    /// Images on their way into it.
     pub input: Input,
     /// Training of the CAM classifier.
     pub classify: Training,
@@ -79,16 +92,34 @@ pub struct Backbone {
     pub weights: Option<PathBuf>,
 }
 
-/// The network sees (RGB / 255 - mean) / std.
+/// Images on their way into the network. What is absent belongs to the network, and is that of its weights
+/// (`assets/weights/`); see [`keys::Input`] for what the network sees.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
     /// Images whose longer side exceeds this many pixels are scaled down to it, in training and after; 0 = no limit.
     pub max_side: u32,
-    /// Per RGB channel, in [0, 1].
-    pub mean: [f32; 3],
-    /// Per RGB channel, positive.
-    pub std: [f32; 3],
+    /// Order of the channels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Order>,
+    /// What a full pixel becomes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<f32>,
+    /// Per channel in `order`, in units of `range`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean: Option<[f32; 3]>,
+    /// Per channel in `order`, in units of `range`; positive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub std: Option<[f32; 3]>,
+}
+
+/// How images go into a recipe's network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NetworkInput {
+    /// As [`Input::max_side`].
+    pub max_side: u32,
+    /// What the network sees of a pixel.
+    pub scaling: Scaling,
 }
 
 /// Class activation maps (Eq. 1).
@@ -178,8 +209,8 @@ pub struct Predict {
 }
 
 impl Recipe {
-    /// Reads the recipe `nano`, `demo`, `smoke` or `resnet38`, or the file at a path that ends in `.toml`, and
-    /// applies `overrides` of the form `key=value`, with dotted keys and TOML values (strings may be bare; `none`
+    /// Reads the embedded recipe of this name (`nano`, `rrm-resnet38`, ...), or the file at a path that ends in `.toml`,
+    /// and applies `overrides` of the form `key=value`, with dotted keys and TOML values (strings may be bare; `none`
     /// unsets an optional one), in order. Changing `optimizer.name` brings that optimizer's usual values.
     ///
     /// # Errors
@@ -192,17 +223,7 @@ impl Recipe {
                 .with_context(|| format!("cannot read the recipe {name_or_path}"))?;
             parse(&text, name_or_path)?
         } else {
-            let name = name_or_path
-                .strip_prefix("affinitynet-")
-                .unwrap_or(name_or_path);
-            let Some((_, text)) = EMBEDDED.iter().find(|(known, _)| *known == name) else {
-                let known: Vec<&str> = EMBEDDED.iter().map(|(known, _)| *known).collect();
-                bail!(
-                    "there is no recipe \"{name_or_path}\": use one of {}, or a path that ends in .toml",
-                    known.join(", ")
-                );
-            };
-            parse(text, name_or_path)?
+            parse(embedded(name_or_path)?, name_or_path)?
         };
         recipe = recipe
             .with(overrides)
@@ -222,6 +243,48 @@ impl Recipe {
         Ok(self)
     }
 
+    /// How images go into the network: as its weights ask for, with what the recipe says in place of it.
+    ///
+    /// # Errors
+    /// On a backbone that is not known, which no checked recipe has.
+    pub fn network_input(&self) -> Result<NetworkInput> {
+        let own = keys::input(&self.backbone.name)?;
+        let range = self.input.range.unwrap_or(own.range);
+        let unit = |values: [f32; 3]| values.map(|v| v / range);
+        Ok(NetworkInput {
+            max_side: self.input.max_side,
+            scaling: Scaling {
+                bgr: self.input.order.unwrap_or(own.order) == Order::Bgr,
+                mean: unit(self.input.mean.unwrap_or(own.mean)),
+                std: unit(self.input.std.unwrap_or(own.std)),
+            },
+        })
+    }
+
+    /// What the recipe says of the input against the network's weights, one line; `None` where it says nothing else.
+    pub fn foreign_input(&self) -> Option<String> {
+        let mut own = self.clone();
+        own.input = Input {
+            max_side: self.input.max_side,
+            order: None,
+            range: None,
+            mean: None,
+            std: None,
+        };
+        if own.network_input().ok()? == self.network_input().ok()? {
+            return None;
+        }
+        let published = keys::input(&self.backbone.name).ok()?;
+        let order = match published.order {
+            Order::Rgb => "rgb",
+            Order::Bgr => "bgr",
+        };
+        Some(format!(
+            "the recipe's [input] is not that of the weights of {}, order {order}, range {}, mean {:?}, std {:?}: unset input.order, input.range, input.mean and input.std (--set input.mean=none), unless your weights are others",
+            self.backbone.name, published.range, published.mean, published.std
+        ))
+    }
+
     /// The recipe as a TOML table, each f32 as the shortest decimal that reads back to it.
     pub fn to_table(&self) -> Table {
         let mut table = Table::try_from(self).unwrap_or_default();
@@ -230,13 +293,57 @@ impl Recipe {
     }
 }
 
+/// The text of the embedded recipe called `name`.
+fn embedded(name: &str) -> Result<&'static str> {
+    let short = name.strip_prefix("affinitynet-").unwrap_or(name);
+    let found = EMBEDDED.iter().find(|(known, _)| *known == short);
+    found.map(|(_, text)| *text).ok_or_else(|| {
+        let known: Vec<&str> = EMBEDDED.iter().map(|(known, _)| *known).collect();
+        anyhow!(
+            "there is no recipe \"{name}\": use one of {}, or a path that ends in .toml",
+            known.join(", ")
+        )
+    })
+}
+
+/// Reads a recipe. One that begins with `base = "NAME"` needs to hold only what differs from that embedded recipe.
 fn parse(text: &str, name: &str) -> Result<Recipe> {
-    toml::from_str(text).map_err(|error| {
+    let at_line = |error: toml::de::Error| {
         let start = error.span().map_or(0, |span| span.start);
         let line = 1 + text.bytes().take(start).filter(|b| *b == b'\n').count();
         let what = error.message().replace('\n', " ");
         anyhow!("recipe {name}, line {line}: {what}: compare it with assets/recipes")
+    };
+    let mut own: Table = toml::from_str(text).map_err(at_line)?;
+    let Some(base) = own.remove("base") else {
+        return toml::from_str(text).map_err(at_line);
+    };
+    let Some(base) = base.as_str() else {
+        bail!("recipe {name}: base is {base}: write the name of a recipe, such as \"resnet38\"");
+    };
+    let base = embedded(base).with_context(|| format!("recipe {name}, base"))?;
+    let mut table = parse(base, name)?.to_table();
+    merge(&mut table, own);
+    table.try_into().map_err(|error: toml::de::Error| {
+        let what = error.message().replace('\n', " ");
+        anyhow!("recipe {name}: {what}: compare it with assets/recipes")
     })
+}
+
+/// Puts the values of `own` into `table`. A table with another `name`, such as another optimizer, replaces the old one.
+fn merge(table: &mut Table, own: Table) {
+    for (key, value) in own {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(old)), Value::Table(new))
+                if !new.contains_key("name") || new.get("name") == old.get("name") =>
+            {
+                merge(old, new);
+            }
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
 }
 
 /// Widening f32 to TOML's f64 turns 0.1 into 0.10000000149011612; this goes by way of the shortest decimal instead.
@@ -267,7 +374,13 @@ mod tests {
                 recipe,
                 "{name}"
             );
-            assert_eq!(toml::from_str::<Table>(text).unwrap(), table, "{name}");
+            let mut own = toml::from_str::<Table>(text).unwrap();
+            if own.remove("base").is_some() {
+                let mut merged = table.clone();
+                merge(&mut merged, own.clone());
+                own = merged;
+            }
+            assert_eq!(own, table, "{name}");
             for line in text.lines().filter(|line| line.contains(" = ")) {
                 assert!(line.contains('#'), "{name}: no comment: {line}");
             }
@@ -285,7 +398,7 @@ mod tests {
         let nano = EMBEDDED[0].1;
         assert_eq!(load(nano).unwrap(), Recipe::load("nano", &[]).unwrap());
         for (text, part) in [
-            (nano.replace("epochs = 12.0", "epochs = true"), "line 15: "),
+            (nano.replace("epochs = 12.0", "epochs = true"), "line 14: "),
             (nano.replace("beta1 = ", "beta9 = "), "beta9"),
             (
                 nano.replace("name = \"nano\"", "name = nano"),
@@ -300,6 +413,72 @@ mod tests {
             assert!(error.contains(part) && !error.contains('\n'), "{error}");
         }
         let error = Recipe::load("nanoo", &[]).unwrap_err().to_string();
-        assert!(error.contains("nano, demo, smoke, resnet38"), "{error}");
+        for (name, _) in EMBEDDED {
+            assert!(error.contains(name), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_hold_only_what_differs_from_another_recipe() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mine.toml");
+        let load = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Recipe::load(path.to_str().unwrap(), &[])
+        };
+        let mine = load("base = \"affinitynet-nano\"\n[classify]\nbatch = 3\n").unwrap();
+        let mut expected = Recipe::load("nano", &[]).unwrap();
+        expected.classify.batch = 3;
+        assert_eq!(mine, expected);
+        let sgd = "base = \"nano\"\n[segment.optimizer]\nname = \"sgd\"\nlr = 0.1\nmomentum = 0.9\n\
+            weight_decay = 0.0\npower = 0.9\nbias_lr_factor = 1.0\nfresh_lr_factor = 1.0\n";
+        let optimizer = load(sgd).unwrap().segment.optimizer;
+        assert!(matches!(optimizer, Optimizer::Sgd { momentum, .. } if momentum == 0.9));
+        for (text, part) in [
+            ("base = 1\n", "base is 1"),
+            ("base = \"nanoo\"\n", "mine.toml, base: there is no recipe"),
+            ("base = \"nano\"\n[clasify]\n", "clasify"),
+            ("base = \"nano\"\n[cam]\nbatch = 0\n", "cam.batch is 0"),
+        ] {
+            let error = format!("{:#}", load(text).unwrap_err());
+            assert!(error.contains(part) && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_networks_weights_decide_what_it_sees() {
+        let load = |name: &str, set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|s| s.to_string()).collect();
+            Recipe::load(name, &set).unwrap()
+        };
+        for (name, _) in EMBEDDED {
+            assert_eq!(load(name, &[]).foreign_input(), None, "{name}");
+        }
+        let rgb = load("resnet38", &[]).network_input().unwrap().scaling;
+        assert!(!rgb.bgr && rgb.mean == [0.485, 0.456, 0.406]);
+        // Caffe's channels come with the network, whichever recipe it is put into.
+        for recipe in [
+            load("vgg16", &[]),
+            load("resnet38", &["backbone.name=vgg16"]),
+        ] {
+            let bgr = recipe.network_input().unwrap().scaling;
+            let seen = bgr.apply([1.0, 0.0, 0.0]);
+            for (value, expected) in seen.into_iter().zip([-104.008, -116.669, 132.325]) {
+                assert!((value - expected).abs() < 1e-2, "{seen:?}");
+            }
+        }
+        let foreign = load(
+            "vgg16",
+            &["input.order=rgb", "input.mean=[122.7, 116.7, 104.0]"],
+        );
+        let line = foreign.foreign_input().unwrap();
+        assert!(
+            line.contains("weights of vgg16") && line.contains("bgr") && !line.contains('\n'),
+            "{line}"
+        );
+        let back = foreign
+            .with(&["input.order=none".into(), "input.mean=none".into()])
+            .unwrap();
+        assert_eq!(back, load("vgg16", &[]));
     }
 }

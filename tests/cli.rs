@@ -16,3 +16,5 @@ mod results;
 mod resume;
 #[path = "cli/run_directory.rs"]
 mod run_directory;
+#[path = "cli/voc.rs"]
+mod voc;

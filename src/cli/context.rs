@@ -27,16 +27,17 @@ pub struct Common {
     /// What --data is, where it cannot be told from its content: shapes, folder or voc
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub data_kind: Option<Kind>,
-    /// voc: list of training images, a name in ImageSets/Segmentation or a file [default: train]
+    /// voc: list of training images, a name in ImageSets/Segmentation such as train_aug, or a file [default: train]
     #[arg(long, value_name = "LIST")]
     pub train_list: Option<String>,
-    /// voc: list of validation images [default: val]
+    /// voc: list of validation images, such as test, whose images need neither tags nor masks [default: val]
     #[arg(long, value_name = "LIST")]
     pub val_list: Option<String>,
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
-    /// Hyper-parameters: nano, demo, smoke, resnet38, or a TOML file [default: nano]
+    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, or a TOML file
+    /// [default: nano]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
@@ -107,6 +108,9 @@ impl Common {
             .unwrap_or_else(|| "affinitynet".into());
         let pipeline = crate::methods::pipeline(&method)?;
         let recipe = self.recipe(stored.as_ref(), recipe)?;
+        if let Some(warning) = recipe.foreign_input() {
+            log::warn!("{warning}");
+        }
         let seed = self
             .seed
             .or_else(|| stored.as_ref()?.get("seed")?.as_integer()?.try_into().ok())

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use super::context::Common;
+use super::context::{Common, Opened};
 use super::run::finish;
+use super::{print, print_json};
+use crate::data::is_voc;
 use crate::device::Choice;
+use crate::metrics::{papers, print_table};
+use crate::stages::summary;
 
 /// Arguments of `weakseg eval`.
 #[derive(clap::Args, Debug)]
@@ -14,6 +18,9 @@ pub struct Args {
     /// Run directory
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Print what the papers report for PASCAL VOC 2012, class by class, beside the run's predictions
+    #[arg(long)]
+    paper: bool,
 }
 
 /// Scores the run again.
@@ -28,5 +35,40 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         device: Choice::Cpu,
         ..Common::default()
     };
-    finish(&common.open(None, "nano")?, json)
+    let opened = common.open(None, "nano")?;
+    if args.paper {
+        beside_papers(&opened, json)
+    } else {
+        finish(&opened, json)
+    }
+}
+
+/// Scores the run again, and prints its predictions' scores with those of the papers.
+fn beside_papers(opened: &Opened, json: bool) -> Result<()> {
+    let classes = &opened.context.data.classes;
+    ensure!(
+        is_voc(classes),
+        "--paper compares on the twenty classes of PASCAL VOC, but {} has others",
+        opened.data
+    );
+    let summary = summary::write(&opened.context, &opened.method, &opened.data)?;
+    let rows = papers::voc2012()?;
+    if json {
+        let mut value = serde_json::to_value(&summary)?;
+        value["papers"] = serde_json::to_value(&rows)?;
+        return print_json(&value);
+    }
+    let measured = summary.ordered.iter();
+    let mut columns: Vec<_> = measured
+        .filter(|(name, _)| name.starts_with("segment"))
+        .cloned()
+        .collect();
+    let mut legend = String::new();
+    for (i, row) in rows.iter().enumerate() {
+        let number = format!("[{}]", i + 1);
+        legend += &format!("{number} {row}\n");
+        columns.push((number, row.score(classes)));
+    }
+    print(format_args!("{}{legend}", print_table(&columns, classes)))?;
+    print(format_args!("report: {}", summary.report.display()))
 }

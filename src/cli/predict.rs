@@ -11,6 +11,7 @@ use super::context::Common;
 use super::{print, print_json, run};
 use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
+use crate::data::{VocList, is_voc, voc_list};
 use crate::device::{self, Choice};
 use crate::methods;
 use crate::models::backbones::Backbone;
@@ -33,9 +34,19 @@ pub struct Args {
     /// Run directory with the trained network
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Where the masks go [default: OUT/predicted]
+    /// Where the masks go [default: OUT/predicted, or OUT/submission]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
+    /// Predict a list of the run's VOC data set into the folders that PASCAL VOC's evaluation server takes
+    #[arg(
+        long,
+        value_name = "LIST",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "test",
+        conflicts_with_all = ["images", "overlay"]
+    )]
+    voc_submission: Option<String>,
     /// Also write NAME_overlay.png: the mask painted over the image
     #[arg(long)]
     overlay: bool,
@@ -54,7 +65,7 @@ struct Predicted {
 
 /// Predicts the images given, or runs the stage.
 pub fn run(args: Args, json: bool) -> Result<()> {
-    if args.images.is_empty() {
+    if args.images.is_empty() && args.voc_submission.is_none() {
         let common = Common {
             out: Some(args.out),
             device: args.device,
@@ -65,15 +76,19 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         opened.context.stage(pipeline, Stage::Predict, false)?;
         return run::finish(&opened, json);
     }
-    let images = collect_images(&args.images)?;
-    ensure!(!images.is_empty(), "no images in {}", list(&args.images));
-    let to = args
-        .to
-        .clone()
-        .unwrap_or_else(|| args.out.join("predicted"));
-    let outputs = outputs(&images, &to, args.overlay)?;
     let source = RunDir::read(&args.out)?;
     let (recipe, classes) = configuration(&source)?;
+    let to = |folder: &str| args.to.clone().unwrap_or_else(|| args.out.join(folder));
+    let (images, to) = match &args.voc_submission {
+        None => (collect_images(&args.images)?, to("predicted")),
+        Some(list) => {
+            let list = submission(&source, &classes, list)?;
+            let to = to("submission").join(results(&list));
+            (list.images, to)
+        }
+    };
+    ensure!(!images.is_empty(), "no images in {}", list(&args.images));
+    let outputs = outputs(&images, &to, args.overlay)?;
     let method = source.config().get("method").and_then(|m| m.as_str());
     let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
     let joint = !pipeline.contains(&Stage::Segment);
@@ -101,7 +116,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let predictor = Predictor {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
         network,
-        input: &recipe.input,
+        input: recipe.network_input()?,
         settings: &recipe.predict,
         device: chosen.device,
     };
@@ -163,6 +178,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         !results.is_empty(),
         "none of the {skipped} images could be read: see the warnings above"
     );
+    ensure!(
+        skipped == 0 || args.voc_submission.is_none(),
+        "{skipped} images could not be read (see the warnings above), and the evaluation server wants all of them: repair the data set"
+    );
     if json {
         return print_json(&results);
     }
@@ -175,6 +194,29 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         results.len(),
         to.display()
     ))
+}
+
+/// The images of `list` in the run's data set.
+///
+/// # Errors
+/// Where the run is of other classes than VOC's, or its data set of another kind.
+fn submission(run: &RunDir, classes: &[String], list: &str) -> Result<VocList> {
+    let data = run.config().get("data").and_then(|d| d.as_str());
+    ensure!(
+        is_voc(classes),
+        "--voc-submission is for the twenty classes of PASCAL VOC, but {} has others",
+        run.path().display()
+    );
+    voc_list(data.unwrap_or_default(), list).context("--voc-submission")
+}
+
+/// Where the evaluation server looks for the masks of a list: comp6 is segmentation with training data of one's own
+/// choice, which ImageNet weights are.
+fn results(list: &VocList) -> PathBuf {
+    Path::new("results")
+        .join(&list.year)
+        .join("Segmentation")
+        .join(format!("comp6_{}_cls", list.name))
 }
 
 /// The mask's path for every image.

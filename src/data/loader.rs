@@ -135,6 +135,7 @@ impl Drop for Loader {
 mod tests {
     use super::super::split::{Item, Pixels};
     use super::*;
+    use crate::data::Scaling;
     use image::{Luma, Rgb, RgbImage};
 
     fn split(count: usize) -> Split {
@@ -160,8 +161,11 @@ mod tests {
             shift: 2,
             flip: true,
             jitter: [0.2; 4],
-            mean: [0.5; 3],
-            std: [0.25; 3],
+            scaling: Scaling {
+                bgr: false,
+                mean: [0.5; 3],
+                std: [0.25; 3],
+            },
         }
     }
 

@@ -1,4 +1,4 @@
-//! Masks as PNG files: values are class indices, never colours that were looked up.
+//! Masks as PNG files: values are class indices, never colours that were looked up. SBD's `.mat` files are read too.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -8,19 +8,28 @@ use anyhow::{Result, anyhow, bail};
 use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
+use super::mat;
 use super::palette::palette;
 use crate::run::files::write_bytes;
 
-/// Reads a PNG mask with values 0 (background), 1 to `classes`, and 255 (ignore).
+/// Reads a mask with values 0 (background), 1 to `classes`, and 255 (ignore): a PNG file, or one of SBD's `.mat`.
 ///
 /// Palette files give their indices, greyscale files their values (1 to 16 bits), RGB files the index of their colour
 /// in the VOC palette; an alpha channel is not looked at. `size` is the expected (width, height).
 ///
 /// # Errors
-/// One line that names the file: missing, damaged or no PNG, another size than `size`, or the first value (or colour)
+/// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value (or colour)
 /// that is outside the classes, and where it is.
 pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Result<GrayImage> {
     let path = path.as_ref();
+    if mat::is_mat(path) {
+        let mask = mat::read_segmentation(path)?;
+        check_size(path, mask.dimensions(), size)?;
+        for (x, y, value) in mask.enumerate_pixels() {
+            check_value(path, u32::from(value.0[0]), classes, (x, y))?;
+        }
+        return Ok(mask);
+    }
     let fail = |e: &dyn std::fmt::Display| {
         anyhow!(
             "cannot read the mask {}: {e}; masks are PNG files",
@@ -32,14 +41,7 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(|e| fail(&e))?;
     let (width, height) = (reader.info().width, reader.info().height);
-    if (width, height) != size {
-        bail!(
-            "the mask {} is {width} x {height}, but its image is {} x {}; make both the same size",
-            path.display(),
-            size.0,
-            size.1
-        );
-    }
+    check_size(path, (width, height), size)?;
     let length = reader
         .output_buffer_size()
         .ok_or_else(|| fail(&"too large"))?;
@@ -48,7 +50,6 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
 
     let colours = palette();
     let channels = info.color_type.samples();
-    let known = |value: u32| value <= classes as u32 || value == 255;
     let mut mask = GrayImage::new(width, height);
     for (y, row) in bytes
         .chunks_exact(info.line_size)
@@ -74,16 +75,33 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
                 }
                 _ => sample(0),
             };
-            if !known(value) {
-                bail!(
-                    "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore",
-                    path.display()
-                );
-            }
+            check_value(path, value, classes, (x as u32, y as u32))?;
             mask.put_pixel(x as u32, y as u32, Luma([value as u8]));
         }
     }
     Ok(mask)
+}
+
+fn check_size(path: &Path, (width, height): (u32, u32), size: (u32, u32)) -> Result<()> {
+    if (width, height) != size {
+        bail!(
+            "the mask {} is {width} x {height}, but its image is {} x {}; make both the same size",
+            path.display(),
+            size.0,
+            size.1
+        );
+    }
+    Ok(())
+}
+
+fn check_value(path: &Path, value: u32, classes: usize, (x, y): (u32, u32)) -> Result<()> {
+    if value > classes as u32 && value != 255 {
+        bail!(
+            "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore",
+            path.display()
+        );
+    }
+    Ok(())
 }
 
 /// The sample number `index` of a row, as it is stored: 1, 2, 4, 8 or 16 bits, most significant first.
@@ -121,6 +139,7 @@ pub fn write_mask(path: impl AsRef<Path>, mask: &GrayImage) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::mat::tests::sbd_file;
     use image::{Rgb, RgbImage};
 
     fn write_png(path: &Path, color: ColorType, depth: BitDepth, size: (u32, u32), bytes: &[u8]) {
@@ -153,6 +172,19 @@ mod tests {
         assert_eq!(read_mask(&path, 5, (5, 3)).unwrap(), mask);
         assert!(write_mask(path.join("m.png"), &mask).is_err());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn masks_of_sbd_are_checked_like_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.MAT");
+        std::fs::write(&path, sbd_file(2, &[0, 3, 1, 0], true)).unwrap();
+        let mask = read_mask(&path, 3, (2, 2)).unwrap();
+        assert_eq!(mask.into_raw(), [0, 3, 1, 0]);
+        let value = read_mask(&path, 2, (2, 2)).unwrap_err().to_string();
+        assert!(value.contains("the value 3 at (1, 0)"), "{value}");
+        let size = read_mask(&path, 3, (2, 3)).unwrap_err().to_string();
+        assert!(size.contains("m.MAT is 2 x 2, but"), "{size}");
     }
 
     #[test]

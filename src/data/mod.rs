@@ -8,6 +8,7 @@ mod files;
 mod folder;
 pub mod loader;
 mod masks;
+mod mat;
 mod palette;
 pub mod shapes;
 mod split;
@@ -24,7 +25,8 @@ pub use loader::{Batch, Labels, Loader, LoaderOptions};
 pub use palette::palette;
 pub use shapes::ShapesOptions;
 pub use split::Split;
-pub use transforms::{Augment, normalize};
+pub use transforms::{Augment, Scaling, normalize};
+pub use voc::{VocList, is_voc, voc_list};
 
 /// The kinds of data sets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,7 +48,8 @@ pub struct DataOptions {
     pub kind: Option<Kind>,
     /// Seed of the generated data set.
     pub seed: u64,
-    /// VOC: the training list, a name in `ImageSets/Segmentation` or a path; `train` unless given.
+    /// VOC: the training list, a name in `ImageSets/Segmentation` (`train`, `train_aug`, ...) or a path; `train` unless
+    /// given.
     pub train_list: Option<String>,
     /// VOC: the validation list, likewise; `val` unless given.
     pub val_list: Option<String>,
@@ -65,7 +68,7 @@ pub struct Data {
     pub classes: Vec<String>,
     /// Training images, each with at least one tag.
     pub train: Split,
-    /// Validation images; may be empty, and may lack tags or masks.
+    /// Validation images; may be empty, and may lack tags or masks, or both (VOC's list `test`).
     pub val: Split,
     /// Whether the validation images are training images: those of a folder that have masks.
     pub val_is_train: bool,

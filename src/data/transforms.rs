@@ -25,10 +25,38 @@ pub struct Augment {
     pub flip: bool,
     /// Strength of brightness, contrast, saturation and hue changes, as in torchvision's `ColorJitter`; zero is off.
     pub jitter: [f32; 4],
-    /// Mean of each channel, for pixels in [0, 1].
+    /// What the network sees of a pixel.
+    pub scaling: Scaling,
+}
+
+/// What a network sees of a pixel: per channel `(pixel - mean) / std`, pixels in [0, 1].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scaling {
+    /// Whether the network's channels are blue, green, red.
+    pub bgr: bool,
+    /// Per channel of the network, in its order.
     pub mean: [f32; 3],
-    /// Standard deviation of each channel, for pixels in [0, 1].
+    /// Per channel of the network, in its order; positive.
     pub std: [f32; 3],
+}
+
+impl Scaling {
+    /// The network's channels of an RGB pixel in [0, 1].
+    pub fn apply(&self, mut pixel: [f32; 3]) -> [f32; 3] {
+        if self.bgr {
+            pixel.reverse();
+        }
+        std::array::from_fn(|c| (pixel[c] - self.mean[c]) / self.std[c])
+    }
+
+    /// The RGB pixel in [0, 1] of a network's channels.
+    pub fn invert(&self, channels: [f32; 3]) -> [f32; 3] {
+        let mut pixel = std::array::from_fn(|c| channels[c] * self.std[c] + self.mean[c]);
+        if self.bgr {
+            pixel.reverse();
+        }
+        pixel
+    }
 }
 
 impl Augment {
@@ -81,9 +109,8 @@ impl Augment {
         let mut next = pixels.iter();
         window.visit(|at, _| {
             let Some(pixel) = next.next() else { return };
-            for channel in 0..3 {
-                view[channel * plane + at] =
-                    (pixel[channel] - self.mean[channel]) / self.std[channel];
+            for (channel, value) in self.scaling.apply(*pixel).into_iter().enumerate() {
+                view[channel * plane + at] = value;
             }
         });
         let label = label.map(|label| {
@@ -201,13 +228,17 @@ fn turn_hue([r, g, b]: [f32; 3], turn: f32) -> [f32; 3] {
     })
 }
 
-/// The whole image as `[3, H, W]`: pixels in [0, 1], minus the mean, over the standard deviation of each channel.
-pub fn normalize(image: &RgbImage, mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
-    let channel = |c: usize| {
-        let scale = move |p: &image::Rgb<u8>| (f32::from(p.0[c]) / 255.0 - mean[c]) / std[c];
-        image.pixels().map(scale)
-    };
-    (0..3).flat_map(channel).collect()
+/// The whole image as `[3, H, W]`, as the network sees it.
+pub fn normalize(image: &RgbImage, scaling: &Scaling) -> Vec<f32> {
+    let plane = image.as_raw().len() / 3;
+    let mut values = vec![0.0; 3 * plane];
+    for (at, pixel) in image.pixels().enumerate() {
+        let channels = scaling.apply(pixel.0.map(|v| f32::from(v) / 255.0));
+        for (channel, value) in channels.into_iter().enumerate() {
+            values[channel * plane + at] = value;
+        }
+    }
+    values
 }
 
 #[cfg(test)]
@@ -217,6 +248,12 @@ mod tests {
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
 
+    const PLAIN: Scaling = Scaling {
+        bgr: false,
+        mean: [0.0; 3],
+        std: [1.0; 3],
+    };
+
     fn plain(crop: u32) -> Augment {
         Augment {
             max_side: 0,
@@ -225,8 +262,7 @@ mod tests {
             shift: 0,
             flip: false,
             jitter: [0.0; 4],
-            mean: [0.0; 3],
-            std: [1.0; 3],
+            scaling: PLAIN,
         }
     }
 
@@ -274,7 +310,7 @@ mod tests {
         let (image, label) = pair(8, 8);
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (view, values) = plain(8).apply(&image, Some(&label), &mut rng);
-        assert_eq!(view, normalize(&image, [0.0; 3], [1.0; 3]));
+        assert_eq!(view, normalize(&image, &PLAIN));
         assert!(
             values
                 .unwrap()
@@ -291,8 +327,8 @@ mod tests {
         let mut seen = [false; 2];
         for seed in 0..20 {
             let (view, _) = flip.apply(&image, None, &mut ChaCha8Rng::seed_from_u64(seed));
-            let is_mirrored = view == normalize(&mirrored, [0.0; 3], [1.0; 3]);
-            assert!(is_mirrored || view == normalize(&image, [0.0; 3], [1.0; 3]));
+            let is_mirrored = view == normalize(&mirrored, &PLAIN);
+            assert!(is_mirrored || view == normalize(&image, &PLAIN));
             seen[usize::from(is_mirrored)] = true;
         }
         assert_eq!(seen, [true; 2]);
@@ -337,15 +373,30 @@ mod tests {
         };
         let (view, _) = augment.apply(&image, None, &mut ChaCha8Rng::seed_from_u64(3));
         assert!(view.iter().all(|v| (0.0..=1.0).contains(v)));
-        assert_ne!(view, normalize(&image, [0.0; 3], [1.0; 3]));
+        assert_ne!(view, normalize(&image, &PLAIN));
     }
 
     #[test]
-    fn normalize_is_planar() {
+    fn normalize_is_planar_and_in_the_networks_order() {
         let image = RgbImage::from_raw(2, 1, vec![255, 0, 51, 0, 102, 255]).unwrap();
-        let values = normalize(&image, [0.0, 0.0, 0.2], [1.0, 0.5, 1.0]);
-        for (value, expected) in values.iter().zip([1.0, 0.0, 0.0, 0.8, 0.0, 0.8]) {
-            assert!((value - expected).abs() < 1e-6, "{values:?}");
+        let mut scaling = Scaling {
+            bgr: false,
+            mean: [0.0, 0.0, 0.2],
+            std: [1.0, 0.5, 1.0],
+        };
+        for (bgr, expected) in [
+            (false, [1.0, 0.0, 0.0, 0.8, 0.0, 0.8]),
+            (true, [0.2, 1.0, 0.0, 0.8, 0.8, -0.2]),
+        ] {
+            scaling.bgr = bgr;
+            let values = normalize(&image, &scaling);
+            for (value, expected) in values.iter().zip(expected) {
+                assert!((value - expected).abs() < 1e-6, "{values:?}");
+            }
+            let pixel = [0.1, 0.6, 0.9];
+            for (back, channel) in scaling.invert(scaling.apply(pixel)).iter().zip(pixel) {
+                assert!((back - channel).abs() < 1e-6);
+            }
         }
     }
 }

@@ -1,8 +1,12 @@
 //! A year folder of a VOCdevkit: `JPEGImages`, `Annotations`, `SegmentationClass`, `ImageSets/Segmentation`.
 //!
-//! Tags are the names of the objects in the XML, difficult ones included. Training images need them; validation images
-//! with a mask do not. Classes are those of `classes.txt` in the year folder; without it the twenty of PASCAL VOC where
-//! every name is one of them, else the sorted set of the names.
+//! Tags are the names of the objects in the XML, difficult ones included. Training images need them; others are for
+//! prediction alone where they have neither tags nor a mask, as those of the list `test`. Classes are those of
+//! `classes.txt` in the year folder; without it the twenty of PASCAL VOC where every name is one of them, else the
+//! sorted set of the names.
+//!
+//! An image's mask is the one that its list names, or that in `SegmentationClass`, or SBD's `cls/NAME.mat` beside the
+//! folder of the image, or that in `SegmentationClassAug`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,10 +15,16 @@ use anyhow::{Result, anyhow, bail};
 use rayon::prelude::*;
 
 use super::files;
+use super::mat;
 use super::split::{Item, Pixels, Split};
 use super::{Data, Kind, Skips, tag_indices};
 
 const VOC_CLASSES: &str = include_str!("../../assets/classes/voc.txt");
+
+/// Whether these are the twenty classes of PASCAL VOC, in its order.
+pub fn is_voc(classes: &[String]) -> bool {
+    classes.iter().map(String::as_str).eq(VOC_CLASSES.lines())
+}
 
 /// The year folder that `path` is, or the only one inside it; `None` where there is none.
 ///
@@ -88,6 +98,14 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         None => names.into_iter().cloned().collect(),
     };
     files::check_classes(&classes, &root)?;
+    let sbd = train.iter().chain(&val).filter_map(|e| e.mask.as_ref());
+    let mut sbd = sbd.filter(|m| mat::is_mat(m));
+    if let (false, Some(mask)) = (is_voc(&classes), sbd.next()) {
+        bail!(
+            "{} is one of SBD's masks, which are of PASCAL VOC's twenty classes, but the data set has others; remove classes.txt, or these masks",
+            mask.display()
+        );
+    }
     let split = |entries: Vec<Entry>| -> Result<Split> {
         let items = entries.into_iter().map(|entry| entry.item(&root, &classes));
         Ok(Split::new(items.collect::<Result<_>>()?, classes.len()))
@@ -127,13 +145,61 @@ fn annotation(root: &Path, name: &str) -> PathBuf {
     root.join("Annotations").join(format!("{name}.xml"))
 }
 
+/// The images of a list, for prediction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VocList {
+    /// The year folder's name.
+    pub year: String,
+    /// The list's name, without folder and extension.
+    pub name: String,
+    /// Paths of the images, in the list's order.
+    pub images: Vec<PathBuf>,
+}
+
+/// The images that `list`, a name in `ImageSets/Segmentation` or a path, names in the year folder `data` or the only
+/// one inside it.
+///
+/// # Errors
+/// One line where there is no such folder or list, or an image of it does not exist.
+pub fn voc_list(data: &str, list: &str) -> Result<VocList> {
+    let path = Path::new(data);
+    let root = if path.is_dir() {
+        year_folder(path)?
+    } else {
+        None
+    };
+    let root = root.ok_or_else(|| anyhow!("{data} is no year folder of a VOCdevkit"))?;
+    let list = list_path(&root, list)?;
+    let mut skips = Skips::default();
+    let entries = read_list(&root, &list, false, &mut skips)?;
+    if skips.0 > 0 || entries.is_empty() {
+        bail!(
+            "{} of the {} images of {} do not exist; the evaluation server wants all of them",
+            skips.0,
+            skips.0 + entries.len(),
+            list.display()
+        );
+    }
+    Ok(VocList {
+        year: files::file_name(&root.canonicalize().unwrap_or(root)),
+        name: files::stem(&list),
+        images: entries.into_iter().map(|e| e.image).collect(),
+    })
+}
+
+/// Both spellings of the list that VOC and SBD make together.
+const AUGMENTED: [&str; 2] = ["train_aug", "trainaug"];
+
 fn list_path(root: &Path, name: &str) -> Result<PathBuf> {
     let sets = root.join("ImageSets").join("Segmentation");
-    let tried = [
+    let mut tried = vec![
         sets.join(format!("{name}.txt")),
         sets.join(name),
         PathBuf::from(name),
     ];
+    if AUGMENTED.contains(&name) {
+        tried.extend(AUGMENTED.map(|other| sets.join(format!("{other}.txt"))));
+    }
     tried.iter().find(|p| p.is_file()).cloned().ok_or_else(|| {
         anyhow!(
             "there is no list {name}; looked for {} and {name} itself",
@@ -176,15 +242,13 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
             missing_masks += 1;
             entry.mask = None;
         }
-        let standard = root
-            .join("SegmentationClass")
-            .join(format!("{}.png", entry.name));
-        entry.mask = entry.mask.or(Some(standard).filter(|m| m.is_file()));
+        let masks = standard_masks(root, &entry);
+        entry.mask = entry.mask.or(masks.into_iter().find(|m| m.is_file()));
         entries.push(entry);
     }
     if missing_masks > 0 {
         log::warn!(
-            "{missing_masks} masks that {} names do not exist; those of SegmentationClass are used where there are any",
+            "{missing_masks} masks that {} names do not exist; those of SegmentationClass or SBD are used where there are any",
             list.display()
         );
     }
@@ -197,7 +261,7 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
         let xml = annotation(root, &entry.name);
         match names {
             Some(names) if !names.is_empty() => kept.push(Entry { names, ..entry }),
-            _ if !training && entry.mask.is_some() => kept.push(entry),
+            _ if !training => kept.push(entry),
             Some(_) => skips.skip(format!(
                 "{} has no tags: {} holds no object",
                 entry.image.display(),
@@ -211,6 +275,18 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
         }
     }
     Ok(kept)
+}
+
+/// Where the mask of an image may be, best first: VOC's own has borders and was checked, SBD's is the original of the
+/// converted one.
+fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 3] {
+    let png = format!("{}.png", entry.name);
+    let beside = entry.image.parent().and_then(Path::parent).unwrap_or(root);
+    [
+        root.join("SegmentationClass").join(&png),
+        beside.join("cls").join(format!("{}.mat", entry.name)),
+        root.join("SegmentationClassAug").join(&png),
+    ]
 }
 
 /// A line in the short (`2007_000032`) or long (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`) form.
@@ -276,161 +352,4 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::data::decode::write_mask;
-    use image::{GrayImage, RgbImage};
-    use std::fs;
-
-    fn object(name: &str) -> String {
-        format!("<object><name>{name}</name><part><name>head</name></part></object>")
-    }
-
-    /// A year folder with the images a, b, c, all tagged and with masks, and the given train.txt.
-    fn year(train: &str, names: [&str; 3]) -> (tempfile::TempDir, PathBuf) {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().join("VOC2012");
-        for part in [
-            "JPEGImages",
-            "Annotations",
-            "SegmentationClass",
-            "SegmentationClassAug",
-            "ImageSets/Segmentation",
-        ] {
-            fs::create_dir_all(root.join(part)).unwrap();
-        }
-        for (image, name) in ["a", "b", "c"].into_iter().zip(names) {
-            RgbImage::new(4, 3)
-                .save(root.join(format!("JPEGImages/{image}.jpg")))
-                .unwrap();
-            let mask = GrayImage::new(4, 3);
-            write_mask(root.join(format!("SegmentationClass/{image}.png")), &mask).unwrap();
-            let xml = format!(
-                "<annotation><name>no</name>{}{}</annotation>",
-                object(name),
-                object(name)
-            );
-            fs::write(root.join(format!("Annotations/{image}.xml")), xml).unwrap();
-        }
-        fs::write(root.join("ImageSets/Segmentation/train.txt"), train).unwrap();
-        fs::write(root.join("ImageSets/Segmentation/val.txt"), "c\n").unwrap();
-        (dir, root)
-    }
-
-    fn names(split: &Split) -> Vec<&str> {
-        split.indices().map(|i| split.name(i)).collect()
-    }
-
-    fn error(root: &Path) -> String {
-        let text = format!("{:#}", open(root, None, None).unwrap_err());
-        assert!(!text.contains('\n'), "{text}");
-        text
-    }
-
-    #[test]
-    fn short_and_long_lists_agree() {
-        let long = "/JPEGImages/a.jpg /SegmentationClassAug/a.png\nJPEGImages/b.jpg SegmentationClassAug/b.png\n";
-        for list in ["# comment\n\na\r\nb\n", long] {
-            let (dir, root) = year(list, ["dog", "cat", "dog"]);
-            for path in [dir.path(), &root] {
-                let data = open(path, None, None).unwrap();
-                assert_eq!(
-                    (names(&data.train), names(&data.val)),
-                    (vec!["a", "b"], vec!["c"])
-                );
-                assert_eq!(data.classes.len(), 20);
-                assert_eq!(
-                    (data.train.tags(0), data.train.tags(1)),
-                    (&[11][..], &[7][..])
-                );
-                assert!(data.train.has_mask(0) && data.val.mask(0).unwrap().is_some());
-            }
-        }
-        let (_dir, root) = year(long, ["dog"; 3]);
-        write_mask(
-            root.join("SegmentationClassAug/a.png"),
-            &GrayImage::from_pixel(4, 3, image::Luma([255])),
-        )
-        .unwrap();
-        let data = open(&root, None, Some("train")).unwrap();
-        assert_eq!(data.val.mask(0).unwrap().unwrap().as_raw(), &[255; 12]);
-        assert_eq!(data.val.mask(1).unwrap().unwrap().as_raw(), &[0; 12]);
-    }
-
-    #[test]
-    fn classes_come_from_the_data_set() {
-        let (_dir, root) = year("a\nb\n", ["zebra", "dog", "dog"]);
-        assert_eq!(open(&root, None, None).unwrap().classes, ["dog", "zebra"]);
-        fs::write(root.join("classes.txt"), "zebra\nape\ndog\n").unwrap();
-        let data = open(&root, None, None).unwrap();
-        assert_eq!((data.classes.len(), data.train.tags(1)), (3, &[2][..]));
-        fs::write(root.join("classes.txt"), "zebra\nbackground\n").unwrap();
-        let background = error(&root);
-        assert!(background.contains("rename it"), "{background}");
-        fs::write(root.join("classes.txt"), "zebra\n").unwrap();
-        let unknown = error(&root);
-        assert!(
-            unknown.contains("b.xml has the unknown tag \"dog\"; known are zebra"),
-            "{unknown}"
-        );
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_counted() {
-        let (_dir, root) = year("a\nb\ngone\nb\n", ["dog"; 3]);
-        for image in ["b", "c"] {
-            fs::remove_file(root.join(format!("Annotations/{image}.xml"))).unwrap();
-        }
-        let data = open(&root, None, None).unwrap();
-        // b has a mask but no tags: no use for training; c has the same, which is enough for validation.
-        assert_eq!(
-            (names(&data.train), names(&data.val), data.skipped),
-            (vec!["a"], vec!["c"], 2)
-        );
-        assert!(data.val.tags(0).is_empty());
-    }
-
-    #[test]
-    fn mistakes_are_explained() {
-        let (dir, root) = year("a\n", ["dog"; 3]);
-        let list = open(&root, Some("trainaug"), None).unwrap_err().to_string();
-        assert!(
-            list.contains("no list trainaug") && list.contains("trainaug.txt"),
-            "{list}"
-        );
-
-        fs::write(root.join("Annotations/a.xml"), "<annotation><object>").unwrap();
-        let xml = error(&root);
-        assert!(xml.contains("a.xml is not valid XML"), "{xml}");
-        fs::write(
-            root.join("Annotations/a.xml"),
-            "<annotation><object/></annotation>",
-        )
-        .unwrap();
-        assert!(error(&root).contains("a.xml has an object without a name"));
-
-        let train = root.join("ImageSets/Segmentation/train.txt");
-        for (text, expected) in [
-            ("a 1\n", "train.txt line 1 is \"a 1\""),
-            ("/JPEGImages/a.jpg\n/other/a.jpg\n", "have one name"),
-            ("a\nA\n", "have one name"),
-            ("\n", "no training image in"),
-        ] {
-            fs::write(&train, text).unwrap();
-            let text = error(&root);
-            assert!(text.contains(expected), "{text}");
-        }
-        fs::remove_file(&train).unwrap();
-        assert!(error(&root).contains("no list train;"));
-
-        for part in ["ImageSets", "JPEGImages"] {
-            fs::create_dir_all(dir.path().join("VOC2007").join(part)).unwrap();
-        }
-        let several = error(dir.path());
-        assert!(
-            several.contains("VOC2007, VOC2012") && several.contains("one of them"),
-            "{several}"
-        );
-        assert!(error(&root.join("Annotations")).contains("no year folder"));
-    }
-}
+mod tests;

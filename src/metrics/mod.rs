@@ -1,6 +1,8 @@
-//! How good masks are: confusion matrix, mean IoU, the best background threshold of a CAM, score tables.
+//! How good masks are: confusion matrix, mean IoU, the best background threshold of a CAM, score tables, and what the
+//! papers report.
 
 mod confusion;
+pub mod papers;
 mod table;
 mod threshold;
 

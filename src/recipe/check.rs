@@ -45,11 +45,13 @@ impl Recipe {
                 "{key} is {scales:?}: use at least one number, each of 0.05 to 10"
             );
         }
-        ensure!(
-            self.input.std.iter().all(|s| *s > 0.0),
-            "input.std is {:?}: use positive numbers",
-            self.input.std
-        );
+        for (key, values) in [
+            ("input.std", self.input.std.unwrap_or([1.0; 3])),
+            ("input.range", [self.input.range.unwrap_or(1.0); 3]),
+        ] {
+            let good = values.iter().all(|v| v.is_finite() && *v > 0.0);
+            ensure!(good, "{key} is {values:?}: use positive numbers");
+        }
         for (key, exponent) in [
             ("affinity.alpha_low", affinity.alpha_low),
             ("affinity.alpha_high", affinity.alpha_high),

@@ -6,6 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use super::{Crf, Optimizer, Recipe, Training, shorten};
+use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
 pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
@@ -51,7 +52,14 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
 }
 
 /// Keys that may be absent, by their ends.
-const OPTIONAL: [&str; 2] = ["backbone.weights", "augment.long_side"];
+const OPTIONAL: [&str; 6] = [
+    "backbone.weights",
+    "augment.long_side",
+    "input.order",
+    "input.range",
+    "input.mean",
+    "input.std",
+];
 
 /// The recipe with every optional value present, so that its table has every key that there is.
 fn with_options(recipe: &Recipe) -> Recipe {
@@ -62,6 +70,10 @@ fn with_options(recipe: &Recipe) -> Recipe {
     full.backbone
         .weights
         .get_or_insert_with(|| PathBuf::from("x"));
+    full.input.order.get_or_insert(Order::Rgb);
+    full.input.range.get_or_insert(1.0);
+    full.input.mean.get_or_insert([0.5; 3]);
+    full.input.std.get_or_insert([0.5; 3]);
     fill(&mut full.classify);
     fill(&mut full.affinity.training);
     fill(&mut full.segment);

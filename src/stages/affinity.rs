@@ -50,7 +50,7 @@ pub fn train(context: &Context) -> Result<()> {
         network,
         initial,
         training: &settings.training,
-        input: &context.recipe.input,
+        input: context.recipe.network_input()?,
         split: &split,
         classes: context.classes(),
         labels: Some(labels),

@@ -82,7 +82,7 @@ pub fn train(context: &Context) -> Result<()> {
         network,
         initial: initial(context, &network, 1)?,
         training: &context.recipe.classify,
-        input: &context.recipe.input,
+        input: context.recipe.network_input()?,
         split: &context.data.train,
         classes,
         labels: None,

@@ -13,7 +13,7 @@ use ndarray::{Array3, Array4};
 use crate::data::normalize;
 use crate::device::download;
 pub use crate::models::resize::resize;
-use crate::recipe::Input;
+use crate::recipe::NetworkInput;
 
 /// Images decoded ahead.
 const AHEAD: usize = 16;
@@ -78,7 +78,7 @@ pub fn passes(scales: &[f32], flip: bool) -> f32 {
 
 /// The size (width, height) at which networks see an image: its own, or within `MIN_SIDE` and the recipe's
 /// `max_side` (0 = no limit).
-pub fn network_size((w, h): (u32, u32), input: &Input) -> (u32, u32) {
+pub fn network_size((w, h): (u32, u32), input: &NetworkInput) -> (u32, u32) {
     let scale = match input.max_side {
         0 => 1.0,
         side => (f64::from(side) / f64::from(w.max(h).max(1))).min(1.0),
@@ -90,7 +90,7 @@ pub fn network_size((w, h): (u32, u32), input: &Input) -> (u32, u32) {
 /// Images of one size → `[B, 3, h, w]` at their [`network_size`], normalised.
 pub fn upload<'a>(
     images: impl Iterator<Item = &'a RgbImage>,
-    input: &Input,
+    input: &NetworkInput,
     device: &Device,
 ) -> Tensor<4> {
     let mut values = Vec::new();
@@ -98,10 +98,10 @@ pub fn upload<'a>(
     for image in images {
         size = network_size(image.dimensions(), input);
         if size == image.dimensions() {
-            values.extend(normalize(image, input.mean, input.std));
+            values.extend(normalize(image, &input.scaling));
         } else {
             let small = image::imageops::resize(image, size.0, size.1, FilterType::Triangle);
-            values.extend(normalize(&small, input.mean, input.std));
+            values.extend(normalize(&small, &input.scaling));
         }
         b += 1;
     }

@@ -60,7 +60,7 @@ fn maps(
     let settings = &context.recipe.cam;
     let images = upload(
         batch.iter().map(|(_, image)| image),
-        &context.recipe.input,
+        &context.recipe.network_input()?,
         &context.device,
     );
     let maps = multi_scale(images, &settings.scales, settings.flip, |x| {

@@ -18,7 +18,7 @@ use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
 use crate::progress;
-use crate::recipe::{Crf, Input, Predict};
+use crate::recipe::{Crf, NetworkInput, Predict};
 use crate::train;
 
 /// A trained segmentation network, ready to predict.
@@ -27,8 +27,8 @@ pub struct Predictor<'a> {
     pub network: Network,
     /// Its parameters.
     pub parameters: Parameters,
-    /// Normalisation of the images.
-    pub input: &'a Input,
+    /// How images go into it.
+    pub input: NetworkInput,
     /// Scales, flips and the CRF.
     pub settings: &'a Predict,
     /// Where to compute.
@@ -55,7 +55,7 @@ impl<'a> Predictor<'a> {
         Ok(Predictor {
             parameters: train::load(&network, &checkpoint, &context.device)?,
             network,
-            input: &context.recipe.input,
+            input: context.recipe.network_input()?,
             settings: &context.recipe.predict,
             device: context.device.clone(),
         })
@@ -66,7 +66,7 @@ impl<'a> Predictor<'a> {
         if images.is_empty() {
             return Ok(Array4::zeros((0, 0, 0, 0)));
         }
-        let x = upload(images.iter().copied(), self.input, &self.device);
+        let x = upload(images.iter().copied(), &self.input, &self.device);
         let out = multi_scale(x, &self.settings.scales, self.settings.flip, |x| {
             let forward = Forward::new(&self.parameters, Mode::Inference);
             softmax(self.network.scores(&forward, x), 1)

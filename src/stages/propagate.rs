@@ -74,10 +74,11 @@ fn walked(
     batch: &[(usize, RgbImage)],
     cams: &[Maps],
 ) -> Result<Array4<f32>> {
-    let (w, h) = network_size(batch[0].1.dimensions(), &context.recipe.input);
+    let input = context.recipe.network_input()?;
+    let (w, h) = network_size(batch[0].1.dimensions(), &input);
     let images = upload(
         batch.iter().map(|(_, image)| image),
-        &context.recipe.input,
+        &input,
         &context.device,
     );
     let features = network.affinity_features(&Forward::new(parameters, Mode::Inference), images);

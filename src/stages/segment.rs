@@ -75,7 +75,7 @@ fn fit(context: &Context, split: &Split, labels: Labels) -> Result<()> {
         network,
         initial,
         training: &context.recipe.segment,
-        input: &context.recipe.input,
+        input: context.recipe.network_input()?,
         split,
         classes: context.classes(),
         labels: Some(labels),

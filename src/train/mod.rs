@@ -18,7 +18,7 @@ use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::{Parameters, Role, Value};
 use crate::progress;
-use crate::recipe::{Input, Optimizer as OptimizerSettings, Training};
+use crate::recipe::{NetworkInput, Optimizer as OptimizerSettings, Training};
 use crate::run::{Checkpoint, MetricsLog};
 
 /// Losses of one step by name; the first is the one to go down, the others are parts of it to watch.
@@ -41,8 +41,8 @@ pub struct Fit<'a> {
     pub initial: Parameters,
     /// Hyper-parameters.
     pub training: &'a Training,
-    /// Normalisation of the images.
-    pub input: &'a Input,
+    /// How images go into the network.
+    pub input: NetworkInput,
     /// Images and tags.
     pub split: &'a Split,
     /// Number of classes, without background.
@@ -247,7 +247,7 @@ pub fn images(batch: &Batch, device: &Device) -> Tensor<4> {
 }
 
 /// A recipe's augmentation.
-fn augment(training: &Training, input: &Input) -> Augment {
+fn augment(training: &Training, input: NetworkInput) -> Augment {
     let settings = &training.augment;
     Augment {
         long_side: settings.long_side.map(|[low, high]| (low, high)),
@@ -256,8 +256,7 @@ fn augment(training: &Training, input: &Input) -> Augment {
         flip: settings.flip,
         jitter: settings.jitter,
         max_side: input.max_side,
-        mean: input.mean,
-        std: input.std,
+        scaling: input.scaling,
     }
 }
 

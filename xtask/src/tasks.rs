@@ -47,6 +47,12 @@ pub const TASKS: &[Task] = &[
         run: parity,
     },
     Task {
+        name: "fuzz",
+        summary: "Arbitrary and damaged bytes through every reader of weights",
+        help: FUZZ,
+        run: fuzz,
+    },
+    Task {
         name: "smoke",
         summary: "Every stage with a few steps, on Vulkan",
         help: SMOKE,
@@ -170,6 +176,36 @@ fn parity_args(args: &[String]) -> Vec<String> {
     full
 }
 
+const FUZZ: &str = "\
+Feed arbitrary bytes and damaged files to every reader of weight files: no panic, no memory beyond what a file warrants.
+
+Usage: cargo xtask fuzz [FILTER]
+
+Two minutes per reader, a minute of arbitrary bytes and half a minute of each damaged golden file; the ordinary tests
+take a few seconds for the same. WEAKSEG_FUZZ_SECONDS sets another time. FILTER is a part of a test's name.
+";
+
+const FUZZ_SECONDS: (&str, &str) = ("WEAKSEG_FUZZ_SECONDS", "120");
+
+fn fuzz(args: &[String]) -> Result<(), Failure> {
+    let mut command = cargo(fuzz_args(args));
+    crate::cargo::run(with_env(&mut command, &[FUZZ_SECONDS]))
+}
+
+fn fuzz_args(args: &[String]) -> Vec<String> {
+    let filter: &[&str] = if args.is_empty() { &["fuzz::"] } else { &[] };
+    let test = [
+        "test",
+        "--release",
+        "--package=weakseg",
+        "--locked",
+        "--test",
+        "weights",
+        "--",
+    ];
+    prepend(&[&test[..], filter].concat(), args)
+}
+
 const SMOKE: &str = "\
 Build weakseg and run every stage of the demo with a few steps each, on Vulkan, software Vulkan included.
 
@@ -256,6 +292,16 @@ mod tests {
         assert_eq!(
             smoke_args(&words("--device=cpu")),
             words("demo --smoke --device=cpu")
+        );
+    }
+
+    #[test]
+    fn fuzz_runs_the_fuzz_tests_alone() {
+        let base = "test --release --package=weakseg --locked --test weights --";
+        assert_eq!(fuzz_args(&[]), words(&format!("{base} fuzz::")));
+        assert_eq!(
+            fuzz_args(&words("mutated")),
+            words(&format!("{base} mutated"))
         );
     }
 

@@ -10,7 +10,7 @@ use crate::data::Batch;
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
-use crate::recipe::{Input, Joint, Rule};
+use crate::recipe::{Joint, NetworkInput, Rule};
 use crate::run::Maps;
 use crate::stages::background::with_background;
 use crate::stages::inference::{download_maps, multi_scale};
@@ -137,7 +137,7 @@ fn normalise(mut maps: Array3<f32>, inside: &Array2<bool>) -> Array3<f32> {
 }
 
 /// A batch's crops as 8-bit images again.
-pub fn images(batch: &Batch, input: &Input) -> Vec<RgbImage> {
+pub fn images(batch: &Batch, input: &NetworkInput) -> Vec<RgbImage> {
     let (side, plane) = (batch.size as u32, batch.size * batch.size);
     batch
         .images
@@ -145,10 +145,10 @@ pub fn images(batch: &Batch, input: &Input) -> Vec<RgbImage> {
         .map(|values| {
             RgbImage::from_fn(side, side, |x, y| {
                 let at = y as usize * batch.size + x as usize;
-                Rgb([0, 1, 2].map(|c| {
-                    let value = values[c * plane + at] * input.std[c] + input.mean[c];
-                    (255.0 * value).round().clamp(0.0, 255.0) as u8
-                }))
+                let pixel = input
+                    .scaling
+                    .invert([0, 1, 2].map(|c| values[c * plane + at]));
+                Rgb(pixel.map(|value| (255.0 * value).round().clamp(0.0, 255.0) as u8))
             })
         })
         .collect()
@@ -168,13 +168,13 @@ mod tests {
 
     #[test]
     fn crops_survive_normalisation() {
-        let input = Recipe::load("nano", &[]).unwrap().input;
+        let input = Recipe::load("vgg16", &[]).unwrap().network_input().unwrap();
         let image = RgbImage::from_fn(3, 3, |x, y| Rgb([x as u8 * 100, 255 - y as u8, 7]));
         let batch = Batch {
             step: 0,
             indices: vec![0],
             size: 3,
-            images: normalize(&image, input.mean, input.std),
+            images: normalize(&image, &input.scaling),
             tags: vec![],
             labels: None,
         };
@@ -215,7 +215,7 @@ mod tests {
             classes: 2,
         };
         let crops = Crops {
-            images: images(&batch, &recipe.input),
+            images: images(&batch, &recipe.network_input().unwrap()),
             batch: &batch,
             inside: (0..256).map(|i| i < 240).collect(),
         };

@@ -95,7 +95,7 @@ pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) 
         network,
         initial,
         training: &settings.training,
-        input: &context.recipe.input,
+        input: context.recipe.network_input()?,
         split,
         classes,
         labels: Some(inside),
@@ -135,7 +135,7 @@ impl Step<'_> {
         };
         let crops = Crops {
             batch,
-            images: mining::images(batch, &self.context.recipe.input),
+            images: mining::images(batch, &self.context.recipe.network_input()?),
             inside: inside.iter().map(|l| *l == 0).collect(),
         };
         let targets = TensorData::new(
