@@ -2,6 +2,7 @@
 
 mod crf;
 mod crf_scene;
+mod cross_attention;
 pub mod memory;
 pub mod models;
 mod pair_affinity;
@@ -40,10 +41,11 @@ pub struct Outcome {
 
 /// The benchmarks by name.
 type Bench = fn(&Chosen) -> Result<Vec<Outcome>>;
-const ALL: [(&str, Bench); 3] = [
+const ALL: [(&str, Bench); 4] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
     ("crf", crf::run),
+    ("cross-attention", cross_attention::run),
 ];
 
 /// Runs the benchmark called `name`, or all.

@@ -80,6 +80,25 @@ pub fn run<K: KernelSource>(
     );
 }
 
+/// Launches `kernel` over a grid of workgroups of `invocations` invocations each, none of whose sides exceeds 65,535.
+pub fn run_groups<K: KernelSource>(
+    like: &CubeTensor,
+    kernel: K,
+    invocations: u32,
+    groups: [usize; 3],
+    buffers: Vec<Handle>,
+) {
+    let [x, y, z] = groups.map(|side| side as u32);
+    like.client.launch(
+        Box::new(SourceKernel::new(
+            kernel,
+            CubeDim::new_3d(invocations, 1, 1),
+        )),
+        CubeCount::Static(x, y, z),
+        KernelArguments::new().with_buffers(buffers.into_iter().map(|b| b.binding()).collect()),
+    );
+}
+
 /// Invocations in one row of the grid that [`run`] launches.
 pub const fn row_stride() -> u32 {
     MAX_WORKGROUPS * WORKGROUP
@@ -140,5 +159,9 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
         .register("row", row_stride().to_string())
         .register("block", BLOCK.to_string())
         .register("fixed", format!("{FIXED:.1}"))
+        .register(
+            "product",
+            include_str!("../../shaders/cross_attention_product.wgsl"),
+        )
         .register("key", include_str!("../../shaders/lattice_key.wgsl"))
 }

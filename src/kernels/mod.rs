@@ -4,6 +4,7 @@
 //! The trait [`Kernels`] is where burn picks between them by the device that a tensor lives on.
 
 pub mod cpu;
+mod cross_attention;
 mod lattice;
 mod launch;
 mod mean_field;
@@ -19,6 +20,7 @@ use burn::backend::wgpu::CubeBackend;
 use burn::backend::{Autodiff, Flex, backend_extension};
 
 pub use cpu::mean_field::Compatibility;
+pub use cross_attention::cross_attention;
 pub use lattice::Lattice;
 pub use mean_field::mean_field;
 pub use neighbourhood::offsets;
@@ -49,6 +51,25 @@ pub trait Kernels: burn::backend::Backend {
         radius: usize,
         steps: usize,
     ) -> FloatTensor<Self>;
+
+    /// Query `[B, D, N]`, key `[B, D, M]`, value `[B, V, M]` → attended values `[B, V, N]`, see [`cross_attention`], and
+    /// `[B, 2, N]` without gradient: each query's largest logit, and its sum of exponentials beyond that.
+    fn cross_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Inputs and outputs of [`Kernels::cross_attention`] and the gradient of the attended values `[B, V, N]` → the
+    /// gradients of query, key and value.
+    fn cross_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        attended: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
     /// Features `[D, N]` → their lattice; see [`Lattice::new`].
     fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice>;
@@ -89,6 +110,26 @@ impl Kernels for CubeBackend {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::launch(weights, scores, normaliser, radius, steps)
+    }
+
+    fn cross_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        cross_attention::launch_forward(query, key, value)
+    }
+
+    fn cross_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        attended: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let saved = [query, key, value, attended, statistics];
+        cross_attention::launch_backward(saved, gradient)
     }
 
     fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
@@ -150,6 +191,51 @@ impl Kernels for Flex {
             steps,
         );
         scores
+    }
+
+    fn cross_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let [query, key, value] = [query, key, value].map(|x| x.to_contiguous());
+        let sizes = cross_attention::sizes(query.layout().shape(), value.layout().shape());
+        let (attended, statistics) =
+            cpu::cross_attention::forward(query.storage(), key.storage(), value.storage(), sizes);
+        let [b, n] = [sizes.batch, sizes.queries];
+        (
+            launch::flex_tensor(attended, [b, sizes.channels, n]),
+            launch::flex_tensor(statistics, [b, 2, n]),
+        )
+    }
+
+    fn cross_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        attended: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [query, key, value, attended, statistics, gradient] =
+            [query, key, value, attended, statistics, gradient].map(|x| x.to_contiguous());
+        let sizes = cross_attention::sizes(query.layout().shape(), value.layout().shape());
+        let saved = cpu::cross_attention::Backward {
+            query: query.storage(),
+            key: key.storage(),
+            value: value.storage(),
+            attended: attended.storage(),
+            statistics: statistics.storage(),
+            gradient: gradient.storage(),
+        };
+        let [d_query, d_key, d_value] = cpu::cross_attention::backward(&saved, sizes);
+        let [b, d, v] = [sizes.batch, sizes.depth, sizes.channels];
+        let [n, m] = [sizes.queries, sizes.keys];
+        (
+            launch::flex_tensor(d_query, [b, d, n]),
+            launch::flex_tensor(d_key, [b, d, m]),
+            launch::flex_tensor(d_value, [b, v, m]),
+        )
     }
 
     fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
@@ -215,6 +301,41 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::autodiff::<B, C>(weights, scores, normaliser, radius, steps)
+    }
+
+    fn cross_attention(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::backend::AutodiffBackend;
+        let (attended, statistics) = cross_attention::autodiff::<B, C>(query, key, value);
+        (attended, Self::from_inner(statistics))
+    }
+
+    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
+    fn cross_attention_backward(
+        query: FloatTensor<Self>,
+        key: FloatTensor<Self>,
+        value: FloatTensor<Self>,
+        attended: FloatTensor<Self>,
+        statistics: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::backend::AutodiffBackend;
+        let (d_query, d_key, d_value) = B::cross_attention_backward(
+            query.into_primitive(),
+            key.into_primitive(),
+            value.into_primitive(),
+            attended.into_primitive(),
+            statistics.into_primitive(),
+            gradient.into_primitive(),
+        );
+        (
+            Self::from_inner(d_query),
+            Self::from_inner(d_key),
+            Self::from_inner(d_value),
+        )
     }
 
     fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {

@@ -1,5 +1,7 @@
 //! Properties of the operators over random shapes, on both devices, against brute force.
 
+mod cross_attention;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -46,7 +48,10 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
-fn on_both_devices(property: impl Fn(&Case, &Device) -> Result<(), TestCaseError>) {
+fn on_both_devices<S: Strategy>(
+    cases: &S,
+    property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>,
+) {
     let vulkan = crate::device::choose(crate::device::Choice::Vulkan).unwrap();
     for device in [Device::flex(), vulkan.device] {
         let config = Config {
@@ -55,7 +60,7 @@ fn on_both_devices(property: impl Fn(&Case, &Device) -> Result<(), TestCaseError
             ..Config::default()
         };
         TestRunner::new(config)
-            .run(&cases(), |case| property(&case, &device))
+            .run(cases, |case| property(&case, &device))
             .unwrap();
     }
 }
@@ -114,7 +119,7 @@ fn affinity(case: &Case, b: usize, i: usize, j: usize) -> f64 {
 
 #[test]
 fn pair_affinity_and_its_gradient_equal_brute_force() {
-    on_both_devices(|case, device| {
+    on_both_devices(&cases(), |case, device| {
         let [b, d, h, w] = case.shape;
         let (hw, k) = (h * w, offsets(case.walk.radius).len());
         let x = upload(&case.features, case.shape, &device.clone().autodiff()).require_grad();
@@ -163,7 +168,7 @@ fn dense(case: &Case, b: usize) -> (Vec<Vec<f64>>, Vec<f64>) {
 
 #[test]
 fn random_walk_equals_the_dense_matrix() {
-    on_both_devices(|case, device| {
+    on_both_devices(&cases(), |case, device| {
         let [b, _, h, w] = case.shape;
         let n = h * w;
         let shape = [b, case.classes, h, w];
@@ -196,7 +201,7 @@ fn random_walk_equals_the_dense_matrix() {
 
 #[test]
 fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
-    on_both_devices(|case, device| {
+    on_both_devices(&cases(), |case, device| {
         let [b, _, h, w] = case.shape;
         let shape = [b, case.classes, h, w];
         let features = || upload(&case.features, case.shape, &device.clone().autodiff());

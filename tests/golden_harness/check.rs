@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
-use weakseg::kernels::{Distance, Walk, random_walk};
+use weakseg::kernels::{Distance, Walk, cross_attention, random_walk};
 use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
 use weakseg::losses::dense_energy::dense_energy;
@@ -53,12 +53,13 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 19] = [
+pub const CHECKS: [(&str, Check); 20] = [
     ("random_walk", walk),
     ("affinity_loss", affinity),
     ("adaptive_affinity", adaptive),
     ("label_reassign", reassign),
     ("dense_energy", energy),
+    ("cross_attention", attention),
     ("multilabel_soft_margin", soft_margin),
     ("mean_iou", mean_iou),
     ("lattice_filter", super::crf::lattice_filter),
@@ -351,6 +352,25 @@ fn energy(g: &Golden, on: &On) {
         let grad = probability.grad_remove(&mut grads).unwrap();
         let name = format!("{} {gradient}", g.name);
         close(&name, &download(grad), &g.tensor(gradient).values, FORWARD);
+    }
+}
+
+fn attention(g: &Golden, on: &On) {
+    let device = on.device.clone().autodiff();
+    let names = ["query", "key", "value"];
+    let inputs = names.map(|name| upload::<3>(g.tensor(name), &device).require_grad());
+    let [query, key, value] = inputs.clone();
+    let out = cross_attention(query, key, value);
+    let upstream = upload::<3>(g.tensor("grad_output"), &device);
+    let mut grads = (out.clone() * upstream).sum().backward();
+    close(&g.name, &download(out), &g.tensor("output").values, FORWARD);
+    for (name, input) in names.into_iter().zip(inputs) {
+        close(
+            &format!("{} gradient of the {name}", g.name),
+            &download(input.grad_remove(&mut grads).unwrap()),
+            &g.tensor(&format!("grad_{name}")).values,
+            GRADIENT,
+        );
     }
 }
 

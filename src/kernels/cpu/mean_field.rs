@@ -279,7 +279,7 @@ fn across<const L: usize>(row: &[[f32; L]], start: f32, combine: impl Fn(f32, f3
 /// e^x for x ≤ 0 within 3e-7 of its value, 0 below -62: without calls or branches, and without results so small that
 /// their products would be denormal, which are slow.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
     // 2^n e^r, n the nearest integer to x / ln 2, whose bits the shift brings to the bottom of the mantissa.
     let bounded = if x > -62.0 { x } else { -62.0 };

@@ -1,5 +1,6 @@
 //! The kernels' twins in plain Rust: what runs without a GPU, and what the tests compare the shaders with.
 
+pub mod cross_attention;
 pub mod lattice;
 pub mod mean_field;
 pub mod pair_affinity;

@@ -1,8 +1,8 @@
 //! Attention from the pixels of one image to those of another.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
 
+use crate::kernels::cross_attention;
 use crate::models::forward::Forward;
 
 /// Each query's mean of the values, weighted by softmax over the keys of query · key (CIAN Eq. 1–3; MCIS Eq. 2–4),
@@ -10,8 +10,7 @@ use crate::models::forward::Forward;
 ///
 /// `query` `[B, D, N]`, `key` `[B, D, M]`, `value` `[B, V, M]` → `[B, V, N]`.
 pub fn attend(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Tensor<3> {
-    let weights = softmax(query.transpose().matmul(key), 2);
-    value.matmul(weights.transpose())
+    cross_attention(query, key, value)
 }
 
 /// [`attend`], counted into the pass's work.
