@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::context::Common;
 use super::{print, print_json, run};
+use crate::crf::Preset;
 use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
 use crate::data::{VocList, is_voc, voc_list};
@@ -50,6 +51,9 @@ pub struct Args {
     /// Also write NAME_overlay.png: the mask painted over the image
     #[arg(long)]
     overlay: bool,
+    /// Dense CRF on the predictions, in place of the run's preset; of the images given
+    #[arg(long, value_name = "PRESET", requires = "images")]
+    crf: Option<Preset>,
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
@@ -77,7 +81,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         return run::finish(&opened, json);
     }
     let source = RunDir::read(&args.out)?;
-    let (recipe, classes) = configuration(&source)?;
+    let (mut recipe, classes) = configuration(&source)?;
+    if let Some(preset) = args.crf {
+        recipe.predict.crf.preset = preset;
+    }
     let to = |folder: &str| args.to.clone().unwrap_or_else(|| args.out.join(folder));
     let (images, to) = match &args.voc_submission {
         None => (collect_images(&args.images)?, to("predicted")),
