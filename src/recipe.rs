@@ -467,6 +467,11 @@ mod tests {
                 assert!((value - expected).abs() < 1e-2, "{seen:?}");
             }
         }
+        for name in crate::models::backbones::NAMES {
+            let set = format!("backbone.name={name}");
+            assert_eq!(load("nano", &[&set]).foreign_input(), None, "{name}");
+            load("nano", &[&set]).network_input().unwrap();
+        }
         let foreign = load(
             "vgg16",
             &["input.order=rgb", "input.mean=[122.7, 116.7, 104.0]"],

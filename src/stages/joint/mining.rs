@@ -204,6 +204,7 @@ mod tests {
             tags: tags.to_vec(),
             labels: None,
         };
+        let input = recipe.network_input().unwrap();
         let settings = Joint {
             rule,
             scales: vec![1.0],
@@ -215,7 +216,7 @@ mod tests {
             classes: 2,
         };
         let crops = Crops {
-            images: images(&batch, &recipe.network_input().unwrap()),
+            images: images(&batch, &input),
             batch: &batch,
             inside: (0..256).map(|i| i < 240).collect(),
         };
