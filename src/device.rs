@@ -252,6 +252,15 @@ pub fn choose(choice: Choice) -> Result<Chosen> {
     }
 }
 
+/// As [`choose`], for work that uses every kernel once or twice: tuning takes longer than it gains on any adapter.
+///
+/// # Errors
+/// As [`choose`].
+pub fn choose_hastily(choice: Choice) -> Result<Chosen> {
+    tune_little();
+    choose(choice)
+}
+
 fn cpu(why: &str) -> Chosen {
     Chosen {
         device: Device::flex(),
@@ -260,8 +269,8 @@ fn cpu(why: &str) -> Chosen {
     }
 }
 
-/// Has the tuner take one sample of few candidates: on a software adapter a kernel takes so long that tuning costs more
-/// than it gains. CUBECL_AUTOTUNE_LEVEL in the environment still counts.
+/// Has the tuner take one sample of few candidates, where tuning costs more than it gains: on a software adapter a kernel
+/// takes long. CUBECL_AUTOTUNE_LEVEL in the environment still counts.
 fn tune_little() {
     let mut config = CubeClRuntimeConfig::from_current_dir();
     config.autotune.level = AutotuneLevel::Minimal;

@@ -10,6 +10,7 @@
 //! | [`crf`] | the fully connected CRF over images |
 //! | [`weights`] | weight files of PyTorch, MXNet and Caffe |
 //! | [`data`], [`metrics`], [`run`], [`report`] | data sets, scores, the run directory, the page |
+//! | [`doctor`] | whether an adapter computes what it should |
 //! | [`recipe`], [`device`], [`progress`], [`mod@bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
 
 pub mod bench;
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod crf;
 pub mod data;
 pub mod device;
+pub mod doctor;
 pub mod kernels;
 pub mod losses;
 pub mod methods;

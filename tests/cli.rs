@@ -6,6 +6,8 @@ mod bad_images;
 mod bad_input;
 #[path = "cli/crf.rs"]
 mod crf;
+#[path = "cli/doctor.rs"]
+mod doctor;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/joint.rs"]

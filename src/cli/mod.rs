@@ -6,6 +6,7 @@ mod context;
 mod crf;
 mod demo;
 mod devices;
+mod doctor;
 mod eval;
 mod models;
 mod predict;
@@ -73,6 +74,8 @@ enum Command {
     Ablate(ablate::Args),
     /// List the adapters that --device can choose from, and whether they have what the kernels need.
     Devices,
+    /// Run every kernel and a small network of every kind on an adapter, and compare with the CPU.
+    Doctor(doctor::Args),
     /// List the networks of the papers with their parameters and multiply-adds, measured on a device where asked for.
     Models(models::Args),
     /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Crf(args) => crf::run(args, cli.json),
         Command::Ablate(args) => ablate::run(args, cli.json),
         Command::Devices => devices::run(cli.json),
+        Command::Doctor(args) => doctor::run(args, cli.json),
         Command::Models(args) => models::run(args, cli.json),
         Command::Shapes(args) => shapes::run(args, cli.json),
         Command::Weights(args) => weights::run(args, cli.json),

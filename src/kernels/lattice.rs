@@ -81,7 +81,13 @@ impl Lattice {
             "a lattice over {d} feature dimensions: use 1 to {MOST_DIMENSIONS}"
         );
         ensure!(n > 0, "a lattice over no pixels");
-        Dispatch::lattice(features.into_dispatch())
+        Dispatch::lattice(features.into_dispatch(), None)
+    }
+
+    /// [`Lattice::new`] on valid features with a table that begins with `slots`, a power of two, and has to grow.
+    #[cfg(test)]
+    pub(super) fn with_slots(features: Tensor<2>, slots: usize) -> Result<Lattice> {
+        Dispatch::lattice(features.into_dispatch(), Some(slots))
     }
 
     /// Values `[C, N]` → their Gaussian-weighted sums over all pixels `[C, N]`, not normalised, with gradient.
@@ -165,8 +171,9 @@ struct Table {
     capacity: usize,
 }
 
-/// Builds the lattice of features `[D, N]` on their device.
-pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
+/// Builds the lattice of features `[D, N]` on their device, with a hash table of so many `slots` at first, a power of two;
+/// without a number, what photographs need.
+pub(super) fn build(features: CubeTensor, slots: Option<usize>) -> Result<Lattice> {
     let features = into_contiguous(features);
     let (d, n) = (features.meta.shape()[0], features.meta.shape()[1]);
     let entries = n * (d + 1);
@@ -196,7 +203,8 @@ pub(super) fn build(features: CubeTensor) -> Result<Lattice> {
     let vertices = client.empty(entries * 4);
     // At twice the entries every point finds a slot; photographs need far less.
     let largest = (2 * entries).next_power_of_two();
-    let mut capacity = (entries / 2).next_power_of_two().max(1024).min(largest);
+    let usual = (entries / 2).next_power_of_two().max(1024);
+    let mut capacity = slots.unwrap_or(usual).min(largest);
     let (table, points) = loop {
         let table = Table {
             slots: client.create_from_slice(&vec![0; capacity * 4]),

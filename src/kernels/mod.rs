@@ -71,8 +71,9 @@ pub trait Kernels: burn::backend::Backend {
         gradient: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Features `[D, N]` → their lattice; see [`Lattice::new`].
-    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice>;
+    /// Features `[D, N]` → their lattice; see [`Lattice::new`]. `slots`: how many the hash table has at first, a power of
+    /// two, on backends where it has a fixed size.
+    fn lattice(features: FloatTensor<Self>, slots: Option<usize>) -> anyhow::Result<Lattice>;
 
     /// Values `[C, N]` → filtered `[C, N]`; see [`Lattice::filter`]. `reversed`: the transpose of the filter.
     fn lattice_filter(
@@ -132,8 +133,8 @@ impl Kernels for CubeBackend {
         cross_attention::launch_backward(saved, gradient)
     }
 
-    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
-        lattice::build(features)
+    fn lattice(features: FloatTensor<Self>, slots: Option<usize>) -> anyhow::Result<Lattice> {
+        lattice::build(features, slots)
     }
 
     fn lattice_filter(
@@ -238,7 +239,7 @@ impl Kernels for Flex {
         )
     }
 
-    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
+    fn lattice(features: FloatTensor<Self>, _: Option<usize>) -> anyhow::Result<Lattice> {
         let features = features.to_contiguous();
         let lattice =
             cpu::lattice::Lattice::build(features.storage(), features.layout().shape()[0])?;
@@ -338,8 +339,8 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         )
     }
 
-    fn lattice(features: FloatTensor<Self>) -> anyhow::Result<Lattice> {
-        B::lattice(features.into_primitive())
+    fn lattice(features: FloatTensor<Self>, slots: Option<usize>) -> anyhow::Result<Lattice> {
+        B::lattice(features.into_primitive(), slots)
     }
 
     fn lattice_filter(

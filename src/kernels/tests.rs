@@ -1,6 +1,9 @@
 //! Properties of the operators over random shapes, on both devices, against brute force.
 
 mod cross_attention;
+mod lattice;
+mod mean_field;
+mod permutohedral;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
@@ -48,12 +51,18 @@ fn cases() -> impl Strategy<Value = Case> {
     })
 }
 
+fn vulkan() -> Device {
+    crate::device::choose(crate::device::Choice::Vulkan)
+        .unwrap()
+        .device
+}
+
+/// Runs `property` on random `cases`, on the CPU and on an adapter.
 fn on_both_devices<S: Strategy>(
     cases: &S,
     property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>,
 ) {
-    let vulkan = crate::device::choose(crate::device::Choice::Vulkan).unwrap();
-    for device in [Device::flex(), vulkan.device] {
+    for device in [Device::flex(), vulkan()] {
         let config = Config {
             cases: CASES,
             failure_persistence: None,
@@ -65,11 +74,11 @@ fn on_both_devices<S: Strategy>(
     }
 }
 
-fn upload(values: &[f32], shape: [usize; 4], device: &Device) -> Tensor<4> {
+fn upload<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
 }
 
-fn download(tensor: Tensor<4>) -> Vec<f32> {
+fn download<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().unwrap()
 }
 
@@ -199,6 +208,34 @@ fn random_walk_equals_the_dense_matrix() {
     });
 }
 
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    let products = a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b));
+    products.sum()
+}
+
+#[test]
+fn rows_of_the_transition_matrix_sum_to_one() {
+    on_both_devices(&cases(), |case, device| {
+        let [b, _, h, w] = case.shape;
+        let n = h * w;
+        // Column j of every image's matrix is what a one at pixel j becomes.
+        let units: Vec<f32> = (0..b * n * n)
+            .map(|i| f32::from(u8::from(i / n % n == i % n)))
+            .collect();
+        let columns = download(random_walk(
+            upload(&case.features, case.shape, device),
+            upload(&units, [b, n, h, w], device),
+            case.walk,
+        ));
+        prop_assert!(columns.iter().all(|entry| *entry >= 0.0));
+        let sums: Vec<f32> = columns
+            .chunks(n * n)
+            .flat_map(|matrix| (0..n).map(move |i| matrix[i..].iter().step_by(n).sum()))
+            .collect();
+        close(&sums, &vec![1.0; b * n], 1e-5)
+    });
+}
+
 #[test]
 fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
     on_both_devices(&cases(), |case, device| {
@@ -216,8 +253,6 @@ fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
         let out = random_walk(features(), x.clone(), case.walk);
         let mut grads = (out.clone() * g).sum().backward();
         let transposed = download(x.grad_remove(&mut grads).unwrap());
-        let dot =
-            |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum() };
         let left = dot(&reversed, &download(out.inner()));
         let right = dot(&transposed, &case.scores);
         prop_assert!(

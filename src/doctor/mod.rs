@@ -1,0 +1,49 @@
+//! `weakseg doctor`: whether an adapter computes what it should.
+//!
+//! Every kernel and a small network of every kind run on the adapter and on the CPU, forward and backward. A new
+//! operator gets a file with a list of [`Check`]s here, and its line in [`checks`].
+
+mod check;
+mod exact;
+mod input;
+mod lattice;
+mod networks;
+mod operators;
+mod report;
+#[cfg(test)]
+mod tests;
+
+pub use check::{Against, Check, Compared, Outcome, Part};
+pub use report::Report;
+
+use crate::device::Chosen;
+use crate::progress;
+
+/// All checks, the quickest first.
+fn checks() -> Vec<Check> {
+    [operators::checks(), lattice::checks(), networks::checks()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+/// Runs all checks on a device: against the CPU's results on an adapter, against brute force on the CPU itself.
+pub fn run(chosen: &Chosen) -> Report {
+    let against = match chosen.adapter {
+        Some(_) => Against::Twin,
+        None => Against::BruteForce,
+    };
+    let checks = checks();
+    let bar = progress::bar(checks.len() as u64, "checks", "doctor");
+    let mut outcomes = Vec::new();
+    for check in &checks {
+        bar.message(&format!("{} {}", check.name, check.shape));
+        let outcome = check.on(&chosen.device, against);
+        log::debug!("{} {}: {:.2} s", check.name, check.shape, outcome.seconds);
+        outcomes.push(outcome);
+        chosen.device.memory_cleanup();
+        bar.inc(1);
+    }
+    bar.finish();
+    Report::new(chosen, outcomes)
+}

@@ -1,0 +1,39 @@
+//! `weakseg doctor`.
+
+use super::harness::*;
+
+#[test]
+fn the_cpu_agrees_with_brute_force() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = weakseg(dir.path(), &["doctor", "--device", "cpu", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.succeeds().out).unwrap();
+    assert_eq!(report["fit"], true);
+    assert!(report["adapter"].is_null());
+    assert!(report["verdict"].as_str().unwrap().contains("fit for use"));
+    for library in ["weakseg", "burn", "wgpu", "naga"] {
+        let versions = report["versions"].as_array().unwrap();
+        assert!(versions.iter().any(|pair| pair[0] == library), "{library}");
+    }
+    let checks = report["checks"].as_array().unwrap();
+    let compared = checks.iter().filter(|c| c["against"] == "brute force");
+    assert!(compared.count() >= 15, "{checks:?}");
+    let alone = checks.iter().filter(|c| c["against"].is_null());
+    assert!(alone.count() >= 15, "{checks:?}");
+
+    let ran = weakseg(dir.path(), &["doctor", "--device", "cpu"]).succeeds();
+    let last = ran.out.lines().last().unwrap();
+    assert!(last.contains("the CPU is fit for use"), "{}", ran.out);
+}
+
+#[test]
+#[ignore = "every network on an adapter: minutes on software Vulkan"]
+fn the_adapter_agrees_with_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    let ran = weakseg(dir.path(), &["doctor", "--device", "vulkan", "--json"]);
+    let report: serde_json::Value = serde_json::from_str(&ran.succeeds().out).unwrap();
+    assert!(report["adapter"]["driver"].is_string());
+    assert!(!report["adapter"]["limits"].as_array().unwrap().is_empty());
+    for check in report["checks"].as_array().unwrap() {
+        assert_eq!(check["against"], "CPU twin", "{check}");
+    }
+}
