@@ -31,6 +31,7 @@ pub enum Against {
     BruteForce,
 }
 
+type Measured = Box<dyn Fn(&Device) -> Result<Vec<Part>>>;
 type Reference = Box<dyn Fn() -> Result<Vec<Part>>>;
 
 /// An operator at a shape.
@@ -41,7 +42,7 @@ pub struct Check {
     pub shape: String,
     /// What in weakseg is wrong where it is.
     pub used_by: &'static str,
-    on_device: Box<dyn Fn(&Device) -> Result<Vec<Part>>>,
+    on_device: Measured,
     twin: Reference,
     exact: Option<Reference>,
 }

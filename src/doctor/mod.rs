@@ -39,7 +39,12 @@ pub fn run(chosen: &Chosen) -> Report {
     for check in &checks {
         bar.message(&format!("{} {}", check.name, check.shape));
         let outcome = check.on(&chosen.device, against);
-        log::debug!("{} {}: {:.2} s", check.name, check.shape, outcome.seconds);
+        // A driver may hang later on: what is known by then is worth a line.
+        if outcome.passes() {
+            log::debug!("{}", report::line(&outcome));
+        } else {
+            log::warn!("{}", report::line(&outcome));
+        }
         outcomes.push(outcome);
         chosen.device.memory_cleanup();
         bar.inc(1);

@@ -73,7 +73,8 @@ impl Report {
     }
 }
 
-fn line(outcome: &Outcome) -> String {
+/// A row of the table.
+pub(super) fn line(outcome: &Outcome) -> String {
     let error = outcome.worst().map_or("-".to_owned(), |worst| {
         let error = match worst.error.is_finite() {
             true => format!("{:.1e}", worst.error),
