@@ -152,7 +152,7 @@ impl OnImage {
     ///
     /// # Errors
     /// On a unary of another size than the image, without labels, or with values that are not numbers; on a label
-    /// compatibility of another number of labels.
+    /// compatibility of another number of labels; on more labels than the device's buffers hold.
     pub fn refine(&self, unary: ArrayView3<f32>) -> Result<Array3<f32>> {
         let (c, h, w) = unary.dim();
         ensure!(c > 0, "the scores have no labels");
@@ -166,7 +166,8 @@ impl OnImage {
             unary.iter().all(|v| v.is_finite()),
             "the scores hold values that are not finite numbers"
         );
-        for (_, compatibility) in &self.kernels {
+        for (lattice, compatibility) in &self.kernels {
+            lattice.check_room(c, self.kernels.len())?;
             if let Compatibility::Matrix(matrix) = compatibility {
                 ensure!(
                     matrix.len() == c * c,

@@ -126,6 +126,27 @@ impl Lattice {
         }
     }
 
+    /// Whether mean-field inference with so many labels and kernels fits the buffers of the lattice's device.
+    ///
+    /// # Errors
+    /// Names the buffer that is too large, and the largest.
+    pub fn check_room(&self, labels: usize, kernels: usize) -> Result<()> {
+        let Storage::Cube(lattice) = &*self.0 else {
+            return Ok(());
+        };
+        let most = lattice.weights.client.properties().memory.max_page_size;
+        let messages = 4 * kernels * labels * lattice.pixels;
+        let needed = messages.max(8 * labels * lattice.points) as u64;
+        ensure!(
+            needed <= most,
+            "{labels} labels on {} pixels need a buffer of {} MB, but this device's largest is {} MB: give fewer labels or use --device cpu",
+            lattice.pixels,
+            needed / 1_000_000,
+            most / 1_000_000
+        );
+        Ok(())
+    }
+
     pub(super) fn from_cpu(lattice: cpu::lattice::Lattice) -> Lattice {
         Lattice(Arc::new(Storage::Cpu(lattice, OnceLock::new())))
     }
