@@ -2,9 +2,6 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-/// Weight of the loss in the released code, for a kernel that is not normalised.
-pub const WEIGHT: f32 = 1e-7;
-
 /// -Σ P S (G P) / B, whose gradient is -2 S (G P) / B; `[1]`. Eq. 13 for the Potts model (Eq. 12) but for a constant,
 /// with the soft filter S (Eq. 14) and G P held constant.
 ///

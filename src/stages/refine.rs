@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use image::RgbImage;
-use ndarray::{Array3, Axis, Zip};
+use ndarray::{Array3, Axis};
 use rayon::prelude::*;
 
 use super::Context;
@@ -32,17 +32,19 @@ impl Refine {
     ///
     /// # Errors
     /// Where the scores are of another size than the image, or hold values that are not numbers.
-    pub fn apply(&self, mut scores: Array3<f32>) -> Result<Array3<f32>> {
+    pub fn apply(&self, scores: Array3<f32>) -> Result<Array3<f32>> {
         let Some(crf) = &self.0 else {
             return Ok(scores);
         };
-        let sum = scores.sum_axis(Axis(0)).mapv(|s| s.max(f32::MIN_POSITIVE));
-        for mut plane in scores.outer_iter_mut() {
-            Zip::from(&mut plane).and(&sum).for_each(|p, s| *p /= s);
-        }
-        crf.refine(unary_from_probabilities(scores).view())
+        crf.refine(unary_from_probabilities(probabilities(scores)).view())
             .context("dense CRF")
     }
+}
+
+/// Scores `[K, H, W]`, at least 0, divided by their sum at every pixel.
+pub fn probabilities(scores: Array3<f32>) -> Array3<f32> {
+    let sum = scores.sum_axis(Axis(0)).mapv(|s| s.max(f32::MIN_POSITIVE));
+    scores / &sum.insert_axis(Axis(0))
 }
 
 /// `work` for each item, in order: side by side on the CPU, one after another on a device.

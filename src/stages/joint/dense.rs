@@ -3,10 +3,11 @@
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
-use ndarray::{Array3, ArrayView3, Axis};
+use ndarray::{Array3, ArrayView3};
 
 use crate::crf::Pairwise;
 use crate::kernels::Lattice;
+use crate::stages::refine::probabilities;
 
 /// Scores `[K, H, W]` in [0, 1] of an image, row 0 the background's → a posterior of the same shape.
 pub type Refine = dyn Fn(&RgbImage, ArrayView3<f32>) -> Result<Array3<f32>>;
@@ -21,8 +22,7 @@ pub type Filters = dyn Fn(&[RgbImage], [f32; 2], &Device) -> Result<Filter>;
 
 /// Without a CRF: the scores themselves, as probabilities.
 pub fn unrefined(_: &RgbImage, scores: ArrayView3<f32>) -> Result<Array3<f32>> {
-    let sum = scores.sum_axis(Axis(0)).mapv(|s| s.max(f32::MIN_POSITIVE));
-    Ok(&scores / &sum.insert_axis(Axis(0)))
+    Ok(probabilities(scores.to_owned()))
 }
 
 /// [`Filters`] by the permutohedral lattice, whose sums are about half of the exact ones, as those of the released
