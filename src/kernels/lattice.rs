@@ -20,8 +20,15 @@ use super::{Compatibility, Kernels, cpu};
 shader!(Embed, EmbedSource, "../../shaders/lattice_embed.wgsl" over dimensions);
 shader!(Insert, InsertSource, "../../shaders/lattice_insert.wgsl" over dimensions);
 shader!(Points, PointsSource, "../../shaders/lattice_points.wgsl");
+shader!(Ranges, RangesSource, "../../shaders/lattice_ranges.wgsl");
+shader!(Sort, SortSource, "../../shaders/lattice_sort.wgsl");
+shader!(
+    Normalise,
+    NormaliseSource,
+    "../../shaders/lattice_normalise.wgsl"
+);
 shader!(Neighbours, NeighboursSource, "../../shaders/lattice_neighbours.wgsl" over dimensions);
-shader!(Splat, SplatSource, "../../shaders/lattice_splat.wgsl" over dimensions);
+shader!(Splat, SplatSource, "../../shaders/lattice_splat.wgsl");
 shader!(Decode, DecodeSource, "../../shaders/lattice_decode.wgsl");
 shader!(Blur, BlurSource, "../../shaders/lattice_blur.wgsl");
 shader!(Slice, SliceSource, "../../shaders/lattice_slice.wgsl" over dimensions);
@@ -46,13 +53,24 @@ pub(super) struct CubeLattice {
     weights: CubeTensor,
     /// `[D + 1, N]` as u32: the lattice point of each vertex.
     entries: Handle,
+    /// `[R, 3]` as u32: lattice point, first place among the sorted and number of entries of a run; none at the end.
+    runs: Handle,
+    /// `[(D + 1) N]` as u32 and f32: pixel and weight of each vertex, by point.
+    sorted: [Handle; 2],
     /// `[D + 1, M, 2]` as u32.
     neighbours: Handle,
     dimensions: usize,
     pixels: usize,
     points: usize,
-    /// `[N]`: 1 / sqrt(filter of ones), for symmetric normalisation.
-    normaliser: OnceLock<CubeTensor>,
+    normaliser: OnceLock<Normaliser>,
+}
+
+/// What normalises a filter symmetrically.
+pub(super) struct Normaliser {
+    /// `[N]`: 1 / sqrt(filter of ones).
+    pub pixels: Handle,
+    /// `[(D + 1) N]`, by point: the weight of each vertex times its pixel's normaliser.
+    pub weights: Handle,
 }
 
 impl std::fmt::Debug for Lattice {
@@ -273,6 +291,8 @@ pub(super) fn build(features: CubeTensor, slots: Option<usize>) -> Result<Lattic
         capacity = (4 * capacity).min(largest);
         counters = client.create_from_slice(&[0; 12]);
     };
+    let ranges = client.create_from_slice(&vec![0; 3 * points * 4]);
+    let numbers = client.empty(entries * 4);
     launch::run(
         &features,
         Points,
@@ -280,7 +300,37 @@ pub(super) fn build(features: CubeTensor, slots: Option<usize>) -> Result<Lattic
         vec![
             vertices.clone(),
             table.points.clone(),
+            ranges.clone(),
+            numbers.clone(),
             launch::parameters(&features, entries, &[]),
+        ],
+    );
+    launch::run(
+        &features,
+        Ranges,
+        points,
+        vec![
+            ranges.clone(),
+            client.create_from_slice(&[0; 8]),
+            launch::parameters(&features, points, &[]),
+        ],
+    );
+    let runs = client.create_from_slice(&vec![0; 3 * most_runs(points, entries) * 4]);
+    let sorted = [0; 2].map(|_| client.empty(entries * 4));
+    let [sorted_pixels, sorted_weights] = sorted.clone();
+    launch::run(
+        &features,
+        Sort,
+        entries,
+        vec![
+            vertices.clone(),
+            numbers,
+            ranges,
+            weights.handle.clone(),
+            sorted_pixels,
+            sorted_weights,
+            runs.clone(),
+            launch::parameters(&features, entries, &[n as u32]),
         ],
     );
     let pairs = 2 * points * (d + 1);
@@ -305,12 +355,19 @@ pub(super) fn build(features: CubeTensor, slots: Option<usize>) -> Result<Lattic
     Ok(Lattice(Arc::new(Storage::Cube(Box::new(CubeLattice {
         weights,
         entries: vertices,
+        runs,
+        sorted,
         neighbours,
         dimensions: d,
         pixels: n,
         points,
         normaliser: OnceLock::new(),
     })))))
+}
+
+/// A bound of the runs of at most [`launch::RUN`] entries that the entries of `points` are cut into.
+fn most_runs(points: usize, entries: usize) -> usize {
+    points + entries / launch::RUN
 }
 
 /// What filters of one number of channels share: the sums on the lattice, two buffers that the blur goes between, and
@@ -330,10 +387,10 @@ pub(super) struct Workspace {
 pub(super) struct Pass<'a> {
     /// `[C, N]`.
     pub values: &'a Handle,
-    /// `[1]`: the largest absolute value of the values times `before`.
+    /// `[(D + 1) N]`, by point: the weight of each vertex in the splat.
+    pub weights: &'a Handle,
+    /// `[1]`: a bound of the absolute value of every value times its weights.
     pub bound: &'a Handle,
-    /// `[N]`: factor on the values.
-    pub before: &'a Handle,
     /// `[N]`: factor on the result.
     pub after: &'a Handle,
     /// `[C, N]` from the workspace's start on.
@@ -347,12 +404,13 @@ impl CubeLattice {
         let (n, c, m) = (self.pixels as u32, channels as u32, self.points as u32);
         let cells = self.points * channels;
         let factor = 1.0 / (1.0 + 0.5f32.powi(self.dimensions as i32));
+        let runs = self.runs() * channels.div_ceil(launch::BLOCK);
         let blocks = self.pixels * channels.div_ceil(launch::BLOCK);
         let blurred = self.points * channels.div_ceil(launch::BLOCK);
         Workspace {
             sums: client.create_from_slice(&vec![0; 8 * cells]),
             values: [client.empty(4 * cells), client.empty(4 * cells)],
-            splat: launch::parameters(like, blocks, &[n, c]),
+            splat: launch::parameters(like, runs, &[self.runs() as u32, n, c]),
             decode: launch::parameters(like, cells, &[]),
             blur: (0..=self.dimensions as u32)
                 .map(|axis| launch::parameters(like, blurred, &[c, m, axis]))
@@ -362,21 +420,26 @@ impl CubeLattice {
         }
     }
 
+    /// Runs that may hold entries.
+    fn runs(&self) -> usize {
+        most_runs(self.points, self.pixels * (self.dimensions + 1))
+    }
+
     /// Splat, blur along every axis, and slice.
     pub(super) fn filter(&self, work: &Workspace, pass: &Pass, reversed: bool) {
         let like = &self.weights;
         let (d, cells) = (self.dimensions, self.points * work.channels);
-        let [blocks, blurred] =
-            [self.pixels, self.points].map(|n| n * work.channels.div_ceil(launch::BLOCK));
+        let [runs, blocks, blurred] = [self.runs(), self.pixels, self.points]
+            .map(|n| n * work.channels.div_ceil(launch::BLOCK));
         launch::run(
             like,
-            Splat(d),
-            blocks,
+            Splat,
+            runs,
             vec![
                 pass.values.clone(),
-                pass.before.clone(),
-                self.entries.clone(),
-                self.weights.handle.clone(),
+                self.runs.clone(),
+                self.sorted[0].clone(),
+                pass.weights.clone(),
                 work.sums.clone(),
                 pass.bound.clone(),
                 work.splat.clone(),
@@ -424,23 +487,42 @@ impl CubeLattice {
         );
     }
 
-    /// `[N]`: 1 / sqrt(filter of ones), which normalises the filter symmetrically.
-    pub(super) fn normaliser(&self) -> &Handle {
-        let normaliser = self.normaliser.get_or_init(|| {
-            let sums = launch::empty_like(&self.weights, [1, self.pixels]);
+    /// Computed once.
+    pub(super) fn normaliser(&self) -> &Normaliser {
+        self.normaliser.get_or_init(|| {
+            let like = &self.weights;
+            let sums = launch::empty_like(like, [1, self.pixels]);
             // WebGPU forbids to bind one writable buffer under two names.
-            let [values, before, after] = [0; 3].map(|_| self.ones(self.pixels));
+            let [values, after] = [0; 2].map(|_| self.ones(self.pixels));
+            let [pixels, plain] = &self.sorted;
             let pass = Pass {
                 values: &values,
+                weights: plain,
                 bound: &self.ones(1),
-                before: &before,
                 after: &after,
                 filtered: &sums.handle,
             };
             self.filter(&self.workspace(1, 0), &pass, false);
-            inverse_root::<CubeBackend>(sums)
-        });
-        &normaliser.handle
+            let normaliser = inverse_root::<CubeBackend>(sums).handle;
+            let entries = self.pixels * (self.dimensions + 1);
+            let weights = like.client.empty(entries * 4);
+            launch::run(
+                like,
+                Normalise,
+                entries,
+                vec![
+                    plain.clone(),
+                    pixels.clone(),
+                    normaliser.clone(),
+                    weights.clone(),
+                    launch::parameters(like, entries, &[]),
+                ],
+            );
+            Normaliser {
+                pixels: normaliser,
+                weights,
+            }
+        })
     }
 
     /// A buffer of `count` ones.
@@ -469,11 +551,11 @@ pub(super) fn filter(values: CubeTensor, lattice: &Lattice, reversed: bool) -> C
     let (c, n) = (values.meta.shape()[0], values.meta.shape()[1]);
     let filtered = launch::empty_like(&values, [c, n]);
     let bound = largest::<CubeBackend>(values.clone());
-    let [before, after] = [0; 2].map(|_| lattice.ones(n));
+    let after = lattice.ones(n);
     let pass = Pass {
         values: &values.handle,
+        weights: &lattice.sorted[1],
         bound: &bound.handle,
-        before: &before,
         after: &after,
         filtered: &filtered.handle,
     };

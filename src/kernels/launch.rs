@@ -12,9 +12,12 @@ pub const WORKGROUP: u32 = 256;
 /// WebGPU's default limit of workgroups along one dimension.
 const MAX_WORKGROUPS: u32 = 65_535;
 
-/// What stands for the largest value in the lattice's fixed-point sums: a factor of 2 for rounding and weights above 1
-/// still fits an i32.
+/// What stands for the largest value in the lattice's fixed-point sums: those of a run, and a factor of 2 for rounding and
+/// weights above 1, still fit an i32.
 const FIXED: f32 = 67_108_864.0;
+
+/// Most entries of a lattice point that one invocation sums before it adds them to memory.
+pub const RUN: usize = 15;
 
 /// Channels that one invocation takes to or from the lattice.
 pub const BLOCK: usize = 4;
@@ -158,6 +161,7 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
         .register("workgroup", WORKGROUP.to_string())
         .register("row", row_stride().to_string())
         .register("block", BLOCK.to_string())
+        .register("run", RUN.to_string())
         .register("fixed", format!("{FIXED:.1}"))
         .register(
             "product",

@@ -98,11 +98,12 @@ pub(super) fn launch(
         .collect();
     for _ in 0..iterations {
         for (lattice, work) in &work {
+            let normaliser = lattice.normaliser();
             let pass = Pass {
                 values: &posterior.handle,
+                weights: &normaliser.weights,
                 bound: &one,
-                before: lattice.normaliser(),
-                after: lattice.normaliser(),
+                after: &normaliser.pixels,
                 filtered: &messages.handle,
             };
             lattice.filter(work, &pass, false);
