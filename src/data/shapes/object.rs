@@ -32,11 +32,11 @@ pub(super) struct Marker {
 }
 
 impl Object {
-    /// A body of radius 14 to 27 (of 96) and aspect 0.7 to 1.4 whose outline has Fourier terms of order 2 to 5, with a
-    /// marker of 0.45 to 0.6 of its radius off its centre.
+    /// A body of radius 15 to 28 (of 96) and aspect 0.7 to 1.4 whose outline has Fourier terms of order 2 to 5, with a
+    /// marker of 0.43 to 0.57 of its radius off its centre.
     pub fn random(class: usize, size: u32, rng: &mut impl Rng) -> Self {
         let side = size as f32;
-        let radius = rng.random_range(14.0..27.0) * side / 96.0;
+        let radius = rng.random_range(15.0..28.0) * side / 96.0;
         let aspect: f32 = rng.random_range(0.7..1.4);
         let terms = [2.0_f32, 3.0, 4.0, 5.0].map(|order| {
             let normal: f32 = StandardNormal.sample(rng);
@@ -84,7 +84,7 @@ impl Object {
                 self.center[0] + offset * cos * self.stretch[0],
                 self.center[1] + offset * sin * self.stretch[1],
             ],
-            radius: rng.random_range(0.45..0.6) * self.radius,
+            radius: rng.random_range(0.43..0.57) * self.radius,
             turn: [turn.cos(), turn.sin()],
         }
     }
@@ -134,7 +134,7 @@ impl Marker {
             0 => odd(u / 0.4),
             1 => odd(u / 0.5) != odd(v / 0.5),
             2 => odd(distance / 0.34),
-            3 => u.abs().min(v.abs()) < 0.24 && distance < 0.9,
+            3 => u.abs().min(v.abs()) < 0.19 && distance < 0.95,
             4 => in_star(u, v),
             _ => {
                 let cell = |t: f32| (t / 0.62 + 0.5).rem_euclid(1.0) - 0.5;

@@ -1,11 +1,11 @@
 //! Reliable labels of a batch, from the network that is being trained.
 
 use anyhow::Result;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use image::{Rgb, RgbImage};
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
-use super::dense::Refine;
+use crate::crf::DenseCrf;
 use crate::data::Batch;
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -14,6 +14,7 @@ use crate::recipe::{Joint, NetworkInput, Rule};
 use crate::run::Maps;
 use crate::stages::background::with_background;
 use crate::stages::inference::{download_maps, multi_scale};
+use crate::stages::refine::{self, Refine, probabilities};
 use crate::stages::reliable::{Reliable, Thresholds, best_share, released};
 
 /// A batch, with what mining looks at beside its maps.
@@ -38,8 +39,10 @@ pub struct Mined {
 pub struct Miner<'a> {
     /// Rule and scales.
     pub settings: &'a Joint,
-    /// Dense CRF.
-    pub refine: &'a Refine,
+    /// Dense CRF; none leaves the maps' scores.
+    pub crf: Option<DenseCrf>,
+    /// Where it computes.
+    pub device: Device,
     /// Number of classes, without background.
     pub classes: usize,
 }
@@ -60,11 +63,8 @@ impl Miner<'_> {
         });
         let maps = download_maps(maps)?;
         let size = crops.batch.size;
-        let mut mined = Mined {
-            labels: Vec::with_capacity(crops.inside.len()),
-            confidence: Vec::with_capacity(crops.inside.len()),
-        };
-        for (i, (maps, crop)) in maps.outer_iter().zip(&crops.images).enumerate() {
+        let numbers: Vec<usize> = (0..crops.images.len()).collect();
+        let labels = refine::map(&self.device, &numbers, |&i| {
             let row = i * self.classes..(i + 1) * self.classes;
             let (tags, sure) = (&crops.batch.tags[row.clone()], &probability[row]);
             let classes: Vec<usize> = (0..self.classes)
@@ -72,17 +72,23 @@ impl Miner<'_> {
                 .collect();
             let pixels = i * size * size..(i + 1) * size * size;
             let inside = Array2::from_shape_vec((size, size), crops.inside[pixels].to_vec())?;
+            let maps = maps.index_axis(Axis(0), i);
             let maps = normalise(maps.select(Axis(0), &classes), &inside);
             let maps = Maps {
                 classes: classes.iter().map(|c| c + 1).collect(),
                 maps,
             };
             // Maps that are silent about all tags do not make the objects background. An image without tags is.
-            let reliable = if tags.contains(&1.0) && maps.maps.iter().all(|v| *v == 0.0) {
-                Reliable::none(inside.dim())
-            } else {
-                self.label(&maps, crop, &inside)?
-            };
+            if tags.contains(&1.0) && maps.maps.iter().all(|v| *v == 0.0) {
+                return Ok(Reliable::none(inside.dim()));
+            }
+            self.label(&maps, &crops.images[i], &inside)
+        })?;
+        let mut mined = Mined {
+            labels: Vec::with_capacity(crops.inside.len()),
+            confidence: Vec::with_capacity(crops.inside.len()),
+        };
+        for reliable in labels {
             mined.labels.extend(reliable.labels);
             mined.confidence.extend(reliable.confidence);
         }
@@ -101,16 +107,19 @@ impl Miner<'_> {
         let share_of = |low: ArrayView3<f32>, crf: ArrayView3<f32>| {
             best_share(low, crf, &values, inside.view(), share)
         };
+        let crf = self.crf.as_ref().filter(|_| rule != Rule::Cam);
+        let on_crop = Refine::new(crf, || Ok(crop.clone()), &self.device)?;
+        let refine = |scores: &Array3<f32>| on_crop.apply(probabilities(scores.clone()));
         Ok(match rule {
             Rule::Cam => share_of(low.view(), low.view()),
             Rule::Paper => {
-                let crf = (self.refine)(crop, low.view())?;
+                let crf = refine(&low)?;
                 share_of(low.view(), crf.view())
             }
             Rule::Released => {
                 let (high, _) = with_background(maps, alpha_high);
-                let strong = (self.refine)(crop, low.view())?;
-                let weak = (self.refine)(crop, high.view())?;
+                let strong = refine(&low)?;
+                let weak = refine(&high)?;
                 let thresholds = Thresholds {
                     share,
                     ..Thresholds::default()
@@ -162,8 +171,7 @@ mod tests {
     use crate::models::backbones::Backbone;
     use crate::models::params::Value;
     use crate::recipe::Recipe;
-    use crate::stages::joint::dense::unrefined;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
     use ndarray::array;
 
     #[test]
@@ -212,7 +220,8 @@ mod tests {
         };
         let miner = Miner {
             settings: &settings,
-            refine: &unrefined,
+            crf: None,
+            device: device.clone(),
             classes: 2,
         };
         let crops = Crops {

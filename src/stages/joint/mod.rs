@@ -10,13 +10,11 @@ use anyhow::{Context as _, Result, bail};
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Tensor, TensorData};
 use image::{GrayImage, RgbImage};
-use ndarray::ArrayView3;
 
-use self::dense::{Filters, lattices, unrefined};
+use self::dense::lattices;
 use self::mining::{Crops, Mined, Miner};
 use super::affinity::sample;
 use super::inference::resize;
-use super::refine::Refine;
 use super::{Context, Stage, classify};
 use crate::data::{Batch, Labels};
 use crate::device::download;
@@ -48,20 +46,6 @@ pub fn network(context: &Context) -> Result<Network> {
 
 /// Trains it, starting from the classifier: the phase in which classification is learnt alone.
 pub fn train(context: &Context) -> Result<()> {
-    match context.recipe.joint.crf.build() {
-        None => train_with(context, &unrefined, &lattices),
-        Some(crf) => {
-            let device = context.device.clone();
-            let refine = move |crop: &RgbImage, scores: ArrayView3<f32>| {
-                Refine::new(Some(&crf), || Ok(crop.clone()), &device)?.apply(scores.to_owned())
-            };
-            train_with(context, &refine, &lattices)
-        }
-    }
-}
-
-/// [`train()`] with a dense CRF for the labels and Gaussian filters for the dense energy loss.
-pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) -> Result<()> {
     let network = network(context)?;
     let settings = &context.recipe.joint;
     let classes = context.classes();
@@ -82,10 +66,10 @@ pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) 
         settings,
         miner: Miner {
             settings,
-            refine,
+            crf: settings.crf.build(),
+            device: context.device.clone(),
             classes,
         },
-        filters,
         reassign_from: total.saturating_sub(reassigned.ceil() as usize),
         context,
     };
@@ -114,7 +98,6 @@ pub fn train_with(context: &Context, refine: &dense::Refine, filters: &Filters) 
 struct Step<'a> {
     settings: &'a Joint,
     miner: Miner<'a>,
-    filters: &'a Filters,
     /// First step with the label reassign loss.
     reassign_from: usize,
     context: &'a Context,
@@ -198,7 +181,7 @@ impl Step<'_> {
             })
             .collect();
         let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
-        let filter = (self.filters)(&small, sigmas, &self.context.device)?;
+        let filter = lattices(&small, sigmas, &self.context.device)?;
         Ok(dense_energy(
             resize(softmax(scores, 1), half([h, w])),
             &every_second(&mined.labels, [h, w]),
