@@ -204,10 +204,14 @@ impl Fit<'_> {
             for ((name, _), value) in losses.iter().zip(&values) {
                 ensure!(
                     value.is_finite(),
-                    "{}: the loss {name:?} became {value} at step {}: start over with a lower learning rate (--set, another --out); the last good state is in {}",
+                    "{}: the loss {name:?} became {value} at step {}: start over with a lower learning rate (--set, another --out); {}",
                     self.label,
                     batch.step,
-                    path.display()
+                    if path.exists() {
+                        format!("the last good state is in {}", path.display())
+                    } else {
+                        "no state had been saved".into()
+                    }
                 );
             }
             let log = match &mut log {

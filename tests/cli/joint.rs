@@ -48,6 +48,24 @@ fn joint_methods_go_end_to_end_and_keep_to_the_tags() {
 }
 
 #[test]
+fn a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut args = vec!["run", "--method", "rrm", "--out", "run"];
+    for set in [
+        "joint.training.augment.crop=48",
+        "joint.training.batch=2",
+        "joint.training.epochs=3",
+        "joint.training.checkpoint_every=1",
+        "joint.training.optimizer.lr=1e25",
+    ] {
+        args.extend(["--set", set]);
+    }
+    small_shapes(dir.path(), &args).fails(&["joint: the loss \"total\" became", "last good state"]);
+    let checkpoint = dir.path().join("run/joint/checkpoint.safetensors");
+    assert!(checkpoint.exists());
+}
+
+#[test]
 fn an_ablation_prints_its_rows_and_goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
     let mut args = vec![
