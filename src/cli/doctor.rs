@@ -1,9 +1,13 @@
 //! `weakseg doctor`.
 
-use anyhow::{Result, bail};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
 
 use crate::device::{self, Choice};
 use crate::doctor;
+use crate::kernels;
+use crate::run::files::write_bytes;
 
 /// Arguments of `weakseg doctor`.
 #[derive(clap::Args, Debug)]
@@ -11,10 +15,16 @@ pub struct Args {
     /// What to look at: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+    /// Check nothing, but write all kernels to this folder as the driver gets them: WGSL for a bug report
+    #[arg(long, value_name = "DIR", conflicts_with = "device")]
+    shaders: Option<PathBuf>,
 }
 
 /// Checks an adapter.
 pub fn run(args: Args, json: bool) -> Result<()> {
+    if let Some(folder) = &args.shaders {
+        return write_shaders(folder);
+    }
     let chosen = device::choose_hastily(args.device)?;
     log::info!("{chosen}");
     // A panic inside of a check is that check's outcome, and in the report.
@@ -30,5 +40,18 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     if !report.fit {
         bail!("these checks failed: {}", report.failed().join(", "));
     }
+    Ok(())
+}
+
+/// Writes `NAME.wgsl` for every source that a launcher can choose.
+fn write_shaders(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("{}: cannot be made: give another folder", folder.display()))?;
+    let sources = kernels::sources();
+    for source in &sources {
+        let path = folder.join(format!("{}.wgsl", source.name));
+        write_bytes(&path, source.text.as_bytes())?;
+    }
+    log::info!("{} shaders in {}", sources.len(), folder.display());
     Ok(())
 }

@@ -15,6 +15,7 @@ use derive_new::new;
 use super::Kernels;
 use super::cpu::cross_attention::Sizes;
 use super::launch::{self, shader};
+use super::sources::Source;
 
 shader!(
     Logits,
@@ -81,6 +82,20 @@ pub fn cross_attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Te
         value.into_dispatch(),
     );
     Tensor::from_dispatch(attended)
+}
+
+/// All sources that may be launched.
+pub(super) fn sources() -> Vec<Source> {
+    [
+        Logits::sources(),
+        Softmax::sources(),
+        Attend::sources(),
+        Delta::sources(),
+        BackwardLogits::sources(),
+        BackwardQuery::sources(),
+        BackwardKey::sources(),
+    ]
+    .concat()
 }
 
 /// The sizes by the shapes of query and value.

@@ -15,6 +15,7 @@ use cubecl::server::Handle;
 use derive_new::new;
 
 use super::launch::{self, shader};
+use super::sources::Source;
 use super::{Compatibility, Kernels, cpu};
 
 shader!(Embed, EmbedSource, "../../shaders/lattice_embed.wgsl" over dimensions);
@@ -197,6 +198,21 @@ impl Lattice {
             Storage::Cpu(..) => panic!("the lattice was built on another device"),
         }
     }
+}
+
+/// All sources that may be launched.
+pub(super) fn sources() -> Vec<Source> {
+    [
+        Embed::sources(MOST_DIMENSIONS),
+        Insert::sources(MOST_DIMENSIONS),
+        Points::sources(),
+        Neighbours::sources(MOST_DIMENSIONS),
+        Splat::sources(MOST_DIMENSIONS),
+        Decode::sources(),
+        Blur::sources(),
+        Slice::sources(MOST_DIMENSIONS),
+    ]
+    .concat()
 }
 
 /// The hash table while a lattice is built.

@@ -108,13 +108,20 @@ pub const fn row_stride() -> u32 {
 }
 
 /// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
-/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries.
+/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries. Its `sources` belong
+/// into those of its launcher, by which every source is proved to be portable.
 macro_rules! shader {
     ($kernel:ident, $source:ident, $path:literal) => {
         burn::backend::wgpu::kernel_source!($source, $path);
 
         #[derive(Debug)]
         struct $kernel;
+
+        impl $kernel {
+            fn sources() -> Vec<$crate::kernels::sources::Source> {
+                vec![$crate::kernels::sources::Source::of(&$kernel, $path, "")]
+            }
+        }
 
         impl burn::backend::wgpu::KernelSource for $kernel {
             fn source(&self) -> burn::backend::wgpu::SourceTemplate {
@@ -135,6 +142,14 @@ macro_rules! shader {
 
         #[derive(Debug)]
         struct $kernel(usize);
+
+        impl $kernel {
+            fn sources(most: usize) -> Vec<$crate::kernels::sources::Source> {
+                let variant =
+                    |d| $crate::kernels::sources::Source::of(&$kernel(d), $path, &format!("_{d}d"));
+                (1..=most).map(variant).collect()
+            }
+        }
 
         impl burn::backend::wgpu::KernelSource for $kernel {
             fn source(&self) -> burn::backend::wgpu::SourceTemplate {

@@ -9,6 +9,7 @@ use derive_new::new;
 use super::cpu::mean_field::Compatibility;
 use super::lattice::Pass;
 use super::launch::{self, shader};
+use super::sources::Source;
 use super::{Kernels, Lattice};
 
 shader!(MeanField, MeanFieldSource, "../../shaders/mean_field.wgsl");
@@ -39,6 +40,11 @@ pub fn mean_field(
         kernels.to_vec(),
         iterations,
     ))
+}
+
+/// All sources that may be launched.
+pub(super) fn sources() -> Vec<Source> {
+    MeanField::sources()
 }
 
 pub(super) fn launch(

@@ -11,6 +11,7 @@ mod mean_field;
 mod neighbourhood;
 mod pair_affinity;
 mod random_walk;
+mod sources;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use mean_field::mean_field;
 pub use neighbourhood::offsets;
 pub use pair_affinity::{Distance, pair_affinity};
 pub use random_walk::{Walk, random_walk};
+pub use sources::{Source, sources};
 
 /// What a backend has to provide beyond burn's own operations. Call the tensor functions of this module instead:
 /// they check shapes and say what the arguments mean.

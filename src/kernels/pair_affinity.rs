@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use derive_new::new;
 
 use super::launch::{self, shader};
+use super::sources::Source;
 use super::{Kernels, offsets};
 
 shader!(
@@ -60,6 +61,11 @@ pub fn pair_affinity(features: Tensor<4>, radius: usize, distance: Distance) -> 
         radius,
         scale,
     ))
+}
+
+/// All sources that may be launched.
+pub(super) fn sources() -> Vec<Source> {
+    [PairAffinity::sources(), PairAffinityBackward::sources()].concat()
 }
 
 pub(super) fn launch_forward(features: CubeTensor, radius: usize, scale: f32) -> CubeTensor {

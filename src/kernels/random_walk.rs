@@ -12,6 +12,7 @@ use burn::tensor::Tensor;
 use derive_new::new;
 
 use super::launch::{self, shader};
+use super::sources::Source;
 use super::{Distance, Kernels, offsets, pair_affinity};
 
 shader!(
@@ -64,6 +65,11 @@ fn stencil(
         radius,
         steps,
     ))
+}
+
+/// All sources that may be launched.
+pub(super) fn sources() -> Vec<Source> {
+    RandomWalk::sources()
 }
 
 pub(super) fn launch(

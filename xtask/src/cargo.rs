@@ -31,8 +31,13 @@ pub fn weakseg<S: AsRef<OsStr>>(
     args: impl IntoIterator<Item = S>,
     env: &[(&str, &str)],
 ) -> Result<(), Failure> {
-    run(&mut cargo(BUILD_WEAKSEG))?;
+    build_weakseg()?;
     run(with_env(Command::new(program_path()?).args(args), env))
+}
+
+/// Builds weakseg, with cargo's own progress.
+pub fn build_weakseg() -> Result<(), Failure> {
+    run(&mut cargo(BUILD_WEAKSEG))
 }
 
 /// Sets those variables that the user has not set.
@@ -73,7 +78,7 @@ pub fn command_line(command: &Command) -> String {
 }
 
 /// weakseg lies next to xtask: cargo built both with one profile into one target folder, wherever that is.
-fn program_path() -> Result<PathBuf, Failure> {
+pub fn program_path() -> Result<PathBuf, Failure> {
     let xtask = std::env::current_exe().map_err(|error| {
         Failure::new(format!("cannot tell which folder xtask runs from: {error}"))
     })?;

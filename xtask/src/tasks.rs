@@ -1,6 +1,8 @@
 //! The tasks: what each is called, what its help says, and what it runs.
 
-use crate::cargo::{cargo, weakseg, with_env};
+use std::process::Command;
+
+use crate::cargo::{build_weakseg, cargo, program_path, weakseg, with_env};
 use crate::failure::Failure;
 use crate::vulkan::{self, Need};
 
@@ -33,6 +35,12 @@ pub const TASKS: &[Task] = &[
         summary: "Check the formatting, run clippy and every test",
         help: TEST,
         run: test,
+    },
+    Task {
+        name: "shaders",
+        summary: "Prove that every kernel is valid and translates on every system",
+        help: SHADERS,
+        run: shaders,
     },
     Task {
         name: "bench",
@@ -79,12 +87,13 @@ fn demo(args: &[String]) -> Result<(), Failure> {
 }
 
 const TEST: &str = "\
-Check the formatting, run clippy with warnings denied, then build and run every test.
+Check the formatting, run clippy with warnings denied, build and run every test, then check every shader.
 
 Usage: cargo xtask test [FILTER] [ARGS...]
 
 FILTER and ARGS go to `cargo test`: a part of a test's name, --test golden, -- --include-ignored.
-The steps run from the quickest to the slowest, up to the first that fails; the time of each is listed at the end.
+The steps run in this order up to the first that fails; the time of each is listed at the end. With a FILTER or ARGS the
+shaders are left out (see `cargo xtask help shaders`).
 The tests of the kernels need Vulkan, and software Vulkan will do: on Linux a missing one is installed with apt where
 that is allowed. CUBECL_AUTOTUNE_LEVEL is `minimal` unless set.
 ";
@@ -104,7 +113,7 @@ fn test(args: &[String]) -> Result<(), Failure> {
     let test = ["test", "--release", "--workspace", "--locked"];
     let mut run_tests = cargo(prepend(&test, args));
     with_env(&mut run_tests, &FEW_AUTOTUNE_TRIALS);
-    steps::run(vec![
+    let mut steps = vec![
         Step {
             name: "fmt",
             command: cargo(["fmt", "--all", "--check"]),
@@ -120,6 +129,57 @@ fn test(args: &[String]) -> Result<(), Failure> {
         Step {
             name: "test",
             command: run_tests,
+        },
+    ];
+    if args.is_empty() {
+        steps.extend(shader_steps()?);
+    }
+    steps::run(steps)
+}
+
+const SHADERS: &str = "\
+Write every WGSL source that the kernels can ask for, check each under WebGPU's default limits, and translate each to
+SPIR-V, MSL and HLSL: whatever system this runs on, and without a GPU.
+
+Usage: cargo xtask shaders
+";
+
+fn shaders(_: &[String]) -> Result<(), Failure> {
+    build_weakseg()?;
+    steps::run(shader_steps()?)
+}
+
+/// Expects weakseg to be built.
+fn shader_steps() -> Result<Vec<Step>, Failure> {
+    let program = program_path()?;
+    let folder = program.with_file_name("shaders");
+    // What an earlier version wrote must not be checked.
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let folder = folder.display();
+            return Err(Failure::new(format!("cannot remove {folder}: {error}")));
+        }
+        _ => (),
+    }
+    let mut write = Command::new(program);
+    write.args(["doctor", "--shaders"]).arg(&folder);
+    let check = "--release --locked --package=shader-check --features=naga";
+    let mut tests = cargo(["test"]);
+    tests.args(check.split(' '));
+    let mut check_all = cargo(["run", "--quiet"]);
+    check_all.args(check.split(' ')).arg("--").arg(&folder);
+    Ok(vec![
+        Step {
+            name: "checker",
+            command: tests,
+        },
+        Step {
+            name: "sources",
+            command: write,
+        },
+        Step {
+            name: "shaders",
+            command: check_all,
         },
     ])
 }
