@@ -1,5 +1,7 @@
 //! Choosing the device to compute on, describing what there is, and reading results back.
 
+pub mod fault;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::OnceLock;
@@ -9,6 +11,8 @@ use burn::tensor::{Device, DeviceKind, Tensor};
 use cubecl::config::autotune::AutotuneLevel;
 use cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
 use serde::Serialize;
+
+use fault::Fault;
 
 /// What `--device` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -307,13 +311,20 @@ pub fn buffer_limit(chosen: &Chosen) -> Option<u64> {
 /// Copies a tensor to host memory.
 ///
 /// # Errors
-/// Where the device failed to compute it, or ran out of memory.
+/// Where the device failed to compute it, ran out of memory or is lost.
 pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     tensor
         .try_into_data()
         .map_err(|e| format!("{e}"))
         .and_then(|data| data.try_to_vec::<f32>().map_err(|e| format!("{e:?}")))
         .map_err(|e| {
-            anyhow!("the device gave no result: {e}: try a smaller batch, or --device cpu")
+            // Backtraces are for those who ask for them.
+            let what = e.split("Backtrace").next().unwrap_or(&e).trim_end();
+            match Fault::of(&e) {
+                Some(Fault::Lost) => anyhow!("the device was lost: {what}"),
+                _ => anyhow!(
+                    "the device gave no result: {what}: try a smaller batch, or --device cpu"
+                ),
+            }
         })
 }

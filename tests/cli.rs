@@ -18,5 +18,7 @@ mod results;
 mod resume;
 #[path = "cli/run_directory.rs"]
 mod run_directory;
+#[path = "cli/smoke.rs"]
+mod smoke;
 #[path = "cli/voc.rs"]
 mod voc;

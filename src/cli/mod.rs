@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::device::fault;
 use crate::progress;
 use crate::stages::Stage;
 
@@ -135,20 +136,9 @@ fn one_line_panics() {
         return;
     }
     std::panic::set_hook(Box::new(|panic| {
-        let what = panic
-            .payload()
-            .downcast_ref::<String>()
-            .map(String::as_str)
-            .or_else(|| panic.payload().downcast_ref::<&str>().copied())
-            .unwrap_or("unknown");
-        let what = what.split_whitespace().collect::<Vec<_>>().join(" ");
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
-        eprintln!(
-            "error: {what} ({place}); this is a bug in weakseg or its graphics driver: try --device cpu, and report it with RUST_BACKTRACE=1"
-        );
+        if let Some(line) = fault::panic_line(panic) {
+            eprintln!("error: {line}");
+        }
     }));
 }
 

@@ -136,6 +136,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         &indices,
         recipe.predict.batch,
         passes(&recipe.predict.scales, recipe.predict.flip),
+        &predictor.device,
         |i| read_rgb(&images[i]),
         |batch| {
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();

@@ -131,7 +131,9 @@ struct Plan {
 impl Plan {
     fn new(like: &CubeTensor, sizes: Sizes, backward: bool) -> Plan {
         let (queries, keys) = (sizes.queries.min(PART), sizes.keys.min(PART));
-        let images = (PART * PART / (queries * keys)).min(sizes.batch);
+        let images = (PART * PART / (queries * keys))
+            .min(sizes.batch)
+            .min(launch::MAX_WORKGROUPS as usize);
         let mut parts = Vec::new();
         for image in (0..sizes.batch).step_by(images) {
             for query in (0..sizes.queries).step_by(queries) {

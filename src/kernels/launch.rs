@@ -10,7 +10,7 @@ use cubecl::{CubeCount, CubeDim};
 /// Invocations in one workgroup, along x.
 pub const WORKGROUP: u32 = 256;
 /// WebGPU's default limit of workgroups along one dimension.
-const MAX_WORKGROUPS: u32 = 65_535;
+pub const MAX_WORKGROUPS: u32 = 65_535;
 
 /// What stands for the largest value in the lattice's fixed-point sums: those of a run, and a factor of 2 for rounding and
 /// weights above 1, still fit an i32.
@@ -74,13 +74,20 @@ pub fn run<K: KernelSource>(
     invocations: usize,
     buffers: Vec<Handle>,
 ) {
-    let groups = (invocations as u32).div_ceil(WORKGROUP).max(1);
-    let y = groups.div_ceil(MAX_WORKGROUPS);
-    like.client.launch(
-        Box::new(SourceKernel::new(kernel, CubeDim::new_3d(WORKGROUP, 1, 1))),
-        CubeCount::Static(groups.min(MAX_WORKGROUPS), y, 1),
-        KernelArguments::new().with_buffers(buffers.into_iter().map(|b| b.binding()).collect()),
+    run_groups(
+        like,
+        kernel,
+        WORKGROUP,
+        grid(invocations, MAX_WORKGROUPS),
+        buffers,
     );
+}
+
+/// Workgroups along x, y and z for so many invocations, with at most `most` along x.
+pub fn grid(invocations: usize, most: u32) -> [usize; 3] {
+    let groups = invocations.div_ceil(WORKGROUP as usize).max(1);
+    let most = most as usize;
+    [groups.min(most), groups.div_ceil(most), 1]
 }
 
 /// Launches `kernel` over a grid of workgroups of `invocations` invocations each, none of whose sides exceeds 65,535.
@@ -102,9 +109,31 @@ pub fn run_groups<K: KernelSource>(
     );
 }
 
-/// Invocations in one row of the grid that [`run`] launches.
-pub const fn row_stride() -> u32 {
-    MAX_WORKGROUPS * WORKGROUP
+/// Invocations in one row of a [`grid`] with at most `most` workgroups along x.
+pub const fn row_stride(most: u32) -> u32 {
+    most * WORKGROUP
+}
+
+/// A kernel for grids with at most so many workgroups along x: the same as ever but for the stride of rows.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Folded<K>(pub K, pub u32);
+
+#[cfg(test)]
+impl<K: KernelSource> KernelSource for Folded<K> {
+    fn source(&self) -> SourceTemplate {
+        self.0
+            .source()
+            .register("row", row_stride(self.1).to_string())
+    }
+
+    fn lang(&self) -> &'static str {
+        self.0.lang()
+    }
+
+    fn id(&self) -> cubecl::prelude::KernelId {
+        self.0.id().info(self.1)
+    }
 }
 
 /// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
@@ -174,7 +203,7 @@ pub(crate) use shader;
 pub fn fill(template: SourceTemplate) -> SourceTemplate {
     template
         .register("workgroup", WORKGROUP.to_string())
-        .register("row", row_stride().to_string())
+        .register("row", row_stride(MAX_WORKGROUPS).to_string())
         .register("block", BLOCK.to_string())
         .register("run", RUN.to_string())
         .register("fixed", format!("{FIXED:.1}"))
@@ -183,4 +212,19 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
             include_str!("../../shaders/cross_attention_product.wgsl"),
         )
         .register("key", include_str!("../../shaders/lattice_key.wgsl"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grid_holds_every_invocation_within_the_limit() {
+        assert_eq!(grid(0, 7), [1, 1, 1]);
+        assert_eq!(grid(256 * 7, 7), [7, 1, 1]);
+        assert_eq!(grid(256 * 7 + 1, 7), [7, 2, 1]);
+        // As many as fit a 32-bit index.
+        let [x, y, _] = grid(u32::MAX as usize, MAX_WORKGROUPS);
+        assert!(x <= 65_535 && y <= 65_535 && x * y * 256 >= u32::MAX as usize);
+    }
 }

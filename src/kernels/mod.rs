@@ -54,6 +54,9 @@ pub trait Kernels: burn::backend::Backend {
         steps: usize,
     ) -> FloatTensor<Self>;
 
+    /// Bytes of the largest buffer that can lie beside a tensor.
+    fn largest_buffer(beside: FloatTensor<Self>) -> usize;
+
     /// Query `[B, D, N]`, key `[B, D, M]`, value `[B, V, M]` → attended values `[B, V, N]`, see [`cross_attention`], and
     /// `[B, 2, N]` without gradient: each query's largest logit, and its sum of exponentials beyond that.
     fn cross_attention(
@@ -113,6 +116,11 @@ impl Kernels for CubeBackend {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::launch(weights, scores, normaliser, radius, steps)
+    }
+
+    fn largest_buffer(beside: FloatTensor<Self>) -> usize {
+        let memory = &beside.client.properties().memory;
+        usize::try_from(memory.max_page_size).unwrap_or(usize::MAX)
     }
 
     fn cross_attention(
@@ -194,6 +202,10 @@ impl Kernels for Flex {
             steps,
         );
         scores
+    }
+
+    fn largest_buffer(_: FloatTensor<Self>) -> usize {
+        usize::MAX
     }
 
     fn cross_attention(
@@ -304,6 +316,10 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
         steps: usize,
     ) -> FloatTensor<Self> {
         random_walk::autodiff::<B, C>(weights, scores, normaliser, radius, steps)
+    }
+
+    fn largest_buffer(beside: FloatTensor<Self>) -> usize {
+        B::largest_buffer(beside.into_primitive())
     }
 
     fn cross_attention(

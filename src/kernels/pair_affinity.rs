@@ -7,7 +7,7 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeTensor, into_contiguous};
+use burn::backend::wgpu::{CubeTensor, KernelSource, into_contiguous};
 use burn::tensor::Tensor;
 use derive_new::new;
 
@@ -69,6 +69,23 @@ pub(super) fn sources() -> Vec<Source> {
 }
 
 pub(super) fn launch_forward(features: CubeTensor, radius: usize, scale: f32) -> CubeTensor {
+    forward_by(
+        PairAffinity,
+        launch::MAX_WORKGROUPS,
+        features,
+        radius,
+        scale,
+    )
+}
+
+/// [`launch_forward`] by a kernel for grids of at most `most` workgroups along x.
+fn forward_by<K: KernelSource>(
+    kernel: K,
+    most: u32,
+    features: CubeTensor,
+    radius: usize,
+    scale: f32,
+) -> CubeTensor {
     let features = into_contiguous(features);
     let [b, d, h, w] = launch::dims(features.meta.shape());
     let k = offsets(radius).len();
@@ -85,7 +102,8 @@ pub(super) fn launch_forward(features: CubeTensor, radius: usize, scale: f32) ->
         launch::offsets_buffer(&features, radius),
         parameters,
     ];
-    launch::run(&features, PairAffinity, n, buffers);
+    let grid = launch::grid(n, most);
+    launch::run_groups(&features, kernel, launch::WORKGROUP, grid, buffers);
     out
 }
 
@@ -146,6 +164,41 @@ pub(super) fn autodiff<B: Kernels, C: CheckpointStrategy>(
         }
         OpsKind::UnTracked(prep) => {
             prep.finish(B::pair_affinity(features.into_primitive(), radius, scale))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::backend::DispatchDevice;
+    use burn::backend::ops::FloatTensorOps;
+    use burn::backend::wgpu::CubeBackend;
+    use burn::tensor::TensorData;
+
+    use super::launch::Folded;
+    use super::*;
+    use crate::device::{Choice, choose};
+
+    #[test]
+    fn a_launch_past_the_limit_is_folded_and_gives_the_same_bits() {
+        let device = choose(Choice::Vulkan).unwrap().device;
+        let DispatchDevice::Cube(device) = device.as_dispatch() else {
+            panic!("{device:?} has no kernels");
+        };
+        let values: Vec<f32> = (0..3 * 20 * 21).map(|i| (i as f32).sin()).collect();
+        let features = || {
+            let data = TensorData::new(values.clone(), [1, 3, 20, 21]);
+            CubeBackend::float_from_data(data, device)
+        };
+        let bits = |tensor: CubeTensor| {
+            let data = pollster::block_on(CubeBackend::float_into_data(tensor)).unwrap();
+            data.try_to_vec::<f32>().unwrap()
+        };
+        let whole = bits(launch_forward(features(), 5, 0.5));
+        // 34 · 420 pairs are 56 workgroups: eight rows of seven, and none in full.
+        for most in [7, 9, 55] {
+            let folded = forward_by(Folded(PairAffinity, most), most, features(), 5, 0.5);
+            assert_eq!(bits(folded), whole, "at most {most} workgroups");
         }
     }
 }

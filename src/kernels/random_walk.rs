@@ -8,7 +8,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeTensor, into_contiguous};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use derive_new::new;
 
 use super::launch::{self, shader};
@@ -37,12 +37,45 @@ pub struct Walk {
 /// Scores after t steps with the transition matrix T = D⁻¹ W^β, D the row sums of W^β (Eq. 11–12).
 ///
 /// `features` `[B, D, H, W]`, `scores` `[B, C, H, W]`, result `[B, C, H, W]`. Every pixel is its own neighbour with
-/// affinity 1. Takes memory in O(H W). The scores get a gradient; the affinities are held constant.
+/// affinity 1. Takes memory in O(H W). The scores get a gradient; the affinities are held constant. Images whose
+/// affinities together exceed the device's largest buffer walk one after the other; one image whose own do, on the CPU.
 ///
 /// # Panics
 /// Where the radius is below 2: there are no neighbours then.
 pub fn random_walk(features: Tensor<4>, scores: Tensor<4>, walk: Walk) -> Tensor<4> {
+    let room = Dispatch::largest_buffer(scores.clone().into_dispatch());
+    walk_within(features, scores, walk, room)
+}
+
+/// [`random_walk`] with buffers of at most `room` bytes.
+pub(super) fn walk_within(
+    features: Tensor<4>,
+    scores: Tensor<4>,
+    walk: Walk,
+    room: usize,
+) -> Tensor<4> {
     let [b, _, h, w] = features.dims();
+    let image = size_of::<f32>() * offsets(walk.radius).len() * h * w;
+    let images = (room / image.max(1)).max(1);
+    if b > images {
+        let parts = (0..b).step_by(images).map(|first| {
+            let count = images.min(b - first);
+            let [features, scores] =
+                [&features, &scores].map(|x| x.clone().narrow(0, first, count));
+            walk_within(features, scores, walk, room)
+        });
+        return Tensor::cat(parts.collect(), 0);
+    }
+    let device = scores.device();
+    if image > room && !device.is_autodiff() {
+        log::warn!(
+            "a random walk over {h} x {w} pixels needs a buffer of {} MB, but this device's largest is {} MB: it runs on the CPU",
+            image / 1_000_000,
+            room / 1_000_000
+        );
+        let [features, scores] = [features, scores].map(|x| x.to_device(&Device::flex()));
+        return walk_within(features, scores, walk, usize::MAX).to_device(&device);
+    }
     let weights = pair_affinity(features, walk.radius, walk.distance).powf_scalar(walk.beta);
     let ones = Tensor::<4>::ones([b, 1, h, w], &weights.device());
     // Not the same tensor twice: WebGPU forbids to bind one writable buffer under two names.

@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
+use super::random_walk::walk_within;
 use super::{Distance, Walk, offsets, pair_affinity, random_walk};
 
 /// Random shapes per property and device.
@@ -262,5 +263,27 @@ fn random_walk_keeps_constants_and_its_gradient_is_its_transpose() {
             right
         );
         Ok(())
+    });
+}
+
+#[test]
+fn a_walk_in_small_buffers_is_the_same_walk() {
+    on_both_devices(&cases(), |case, device| {
+        let [b, _, h, w] = case.shape;
+        let shape = [b, case.classes, h, w];
+        let walked = |room: usize| {
+            download(walk_within(
+                upload(&case.features, case.shape, device),
+                upload(&case.scores, shape, device),
+                case.walk,
+                room,
+            ))
+        };
+        let whole = walked(usize::MAX);
+        let image = 4 * offsets(case.walk.radius).len() * h * w;
+        // Image by image, and with no room for one of them.
+        prop_assert_eq!(&walked(image), &whole);
+        let wide: Vec<f64> = whole.iter().map(|v| f64::from(*v)).collect();
+        close(&walked(image - 1), &wide, 1e-5)
     });
 }

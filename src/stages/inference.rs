@@ -12,6 +12,7 @@ use ndarray::{Array3, Array4};
 
 use crate::data::normalize;
 use crate::device::download;
+use crate::device::fault::{self, Fault};
 pub use crate::models::resize::resize;
 use crate::recipe::NetworkInput;
 
@@ -24,15 +25,22 @@ const MAX_PIXELS: f32 = (4 << 20) as f32;
 
 /// Images `items` read by `read` on a thread of its own, in batches of at most `size` neighbours of one size.
 /// `work` gets each batch as (item, image) pairs; an image that cannot be read goes to `skip`, and the rest go on.
-/// `passes` is how often a pixel is seen at the largest scale, which bounds the batch too.
+/// `passes` is how often a pixel is seen at the largest scale, which bounds the batch too. A batch that `device` has no
+/// memory for is worked on in halves, and those after it are no larger.
+///
+/// # Errors
+/// Those of `work`, but for a full device with more than one image: then `work` has to do all that can fail on the device
+/// before anything that must not be done twice.
 pub fn batches<T: Copy + Send + Sync>(
     items: &[T],
     size: usize,
     passes: f32,
+    device: &Device,
     read: impl Fn(T) -> Result<RgbImage> + Send,
     mut work: impl FnMut(&[(T, RgbImage)]) -> Result<()>,
     mut skip: impl FnMut(T, anyhow::Error),
 ) -> Result<()> {
+    let mut size = size.max(1);
     thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
         scope.spawn(move || {
@@ -56,8 +64,8 @@ pub fn batches<T: Copy + Send + Sync>(
                 .is_none_or(|(_, first)| first.dimensions() == image.dimensions());
             let (w, h) = image.dimensions();
             let room = (MAX_PIXELS / (passes * w as f32 * h as f32)).max(1.0) as usize;
-            if !fits || batch.len() >= size.max(1).min(room) {
-                work(&batch)?;
+            if !fits || batch.len() >= size.min(room) {
+                size = size.min(halved(&batch, device, &mut work)?);
                 batch.clear();
             }
             batch.push((item, image));
@@ -65,9 +73,33 @@ pub fn batches<T: Copy + Send + Sync>(
         if batch.is_empty() {
             Ok(())
         } else {
-            work(&batch)
+            halved(&batch, device, &mut work).map(|_| ())
         }
     })
+}
+
+/// Does `work` on a batch, on halves of it where `device` is full, and returns the most images that it had room for, or
+/// more.
+fn halved<T>(
+    batch: &[T],
+    device: &Device,
+    work: &mut impl FnMut(&[T]) -> Result<()>,
+) -> Result<usize> {
+    let Err(error) = fault::caught(|| work(batch)) else {
+        return Ok(usize::MAX);
+    };
+    if batch.len() < 2 || Fault::in_error(&error) != Some(Fault::Full) {
+        return Err(error);
+    }
+    let (first, second) = batch.split_at(batch.len().div_ceil(2));
+    log::warn!(
+        "the device has no memory for a batch of {} images: going on with {}",
+        batch.len(),
+        first.len()
+    );
+    device.memory_cleanup();
+    let most = halved(first, device, work)?;
+    Ok(most.min(halved(second, device, work)?).min(first.len()))
 }
 
 /// Passes over a pixel at the largest of `scales`, with `flip` or without, for [`batches`].
@@ -168,4 +200,48 @@ pub fn enlarge(maps: Array3<f32>, (width, height): (u32, u32)) -> Array3<f32> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    /// The sizes of the batches that went through a device with room for `room` images, of seven in batches of four.
+    fn sizes(room: usize, error: &str) -> Result<Vec<usize>> {
+        let items: Vec<usize> = (0..7).collect();
+        let (mut done, mut sizes) = (Vec::new(), Vec::new());
+        batches(
+            &items,
+            4,
+            1.0,
+            &Device::flex(),
+            |_| Ok(RgbImage::new(4, 4)),
+            |batch| {
+                match (batch.len() > room, done.len()) {
+                    (true, 0) => bail!("{error}"),
+                    (true, _) => panic!("{error}"),
+                    _ => (),
+                }
+                done.extend(batch.iter().map(|(i, _)| *i));
+                sizes.push(batch.len());
+                Ok(())
+            },
+            |_, _| (),
+        )?;
+        assert_eq!(done, items);
+        Ok(sizes)
+    }
+
+    #[test]
+    fn a_full_device_halves_the_batch_and_does_every_image_once() {
+        let full = "wgpu error: Out of Memory";
+        assert_eq!(sizes(4, full).unwrap(), [4, 3]);
+        assert_eq!(sizes(3, full).unwrap(), [2, 2, 2, 1]);
+        assert_eq!(sizes(1, full).unwrap(), [1; 7]);
+        assert!(sizes(0, full).unwrap_err().to_string().contains(full));
+        let other = sizes(3, "the device was lost").unwrap_err();
+        assert!(other.to_string().contains("lost"), "{other}");
+    }
 }

@@ -49,6 +49,7 @@ fn from_joint(context: &Context) -> Result<()> {
         &missing,
         settings.batch,
         passes(&settings.scales, settings.flip),
+        &context.device,
         |i| split.image(i),
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();

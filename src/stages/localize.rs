@@ -29,6 +29,7 @@ pub fn write(context: &Context) -> Result<()> {
         &missing,
         context.recipe.cam.batch,
         passes(&context.recipe.cam.scales, context.recipe.cam.flip),
+        &context.device,
         |i| split.image(i),
         |batch| {
             let maps = maps(context, &network, &parameters, batch)?;

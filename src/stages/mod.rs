@@ -24,6 +24,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
 
 use crate::data::Data;
+use crate::device::fault::{self, Fault};
 use crate::models::backbones::Backbone;
 use crate::models::{Head, Network};
 use crate::recipe::Recipe;
@@ -138,11 +139,25 @@ impl Context {
         log::info!("{}", stage.name());
         let clock = Instant::now();
         self.run.begin_stage(stage.name(), print)?;
-        stage
-            .work(self)
-            .with_context(|| format!("stage {}", stage.name()))?;
+        fault::caught(|| stage.work(self))
+            .with_context(|| format!("stage {}", stage.name()))
+            .map_err(|error| self.advise(error))?;
         self.run
             .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
+    }
+
+    /// What to do about a stage that a fault of the device has ended.
+    fn advise(&self, error: anyhow::Error) -> anyhow::Error {
+        let run = self.run.path().display();
+        match Fault::in_error(&error) {
+            Some(Fault::Lost) => error.context(format!(
+                "the device was lost; run the same command again to go on from what {run} holds, with --device cpu if it happens again"
+            )),
+            Some(Fault::Full) => error.context(format!(
+                "the device is out of memory; run the same command again with --device cpu to go on from what {run} holds, or start another run with a smaller batch or crop (--set)"
+            )),
+            None => error,
+        }
     }
 
     /// Whether `stage` is finished, and with what the stages before it hold now.

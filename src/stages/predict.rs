@@ -150,6 +150,7 @@ pub fn write(context: &Context) -> Result<()> {
         &missing,
         context.recipe.predict.batch,
         passes(&context.recipe.predict.scales, context.recipe.predict.flip),
+        &context.device,
         |i| split.image(i),
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();

@@ -37,6 +37,7 @@ pub fn write(context: &Context) -> Result<()> {
         &missing,
         context.recipe.cam.batch,
         1.0,
+        &context.device,
         |i| split.image(i),
         |batch| {
             let cams = batch

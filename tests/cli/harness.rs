@@ -50,7 +50,14 @@ pub struct Ran {
 pub fn weakseg(folder: &Path, args: &[&str]) -> Ran {
     let mut command = Command::new(WEAKSEG);
     command.args(args);
-    run(folder, command)
+    run(folder, command, Duration::from_secs(300))
+}
+
+/// As [`weakseg`], with time for a software adapter that has nothing tuned yet.
+pub fn weakseg_slowly(folder: &Path, args: &[&str]) -> Ran {
+    let mut command = Command::new(WEAKSEG);
+    command.args(args);
+    run(folder, command, Duration::from_secs(1800))
 }
 
 /// As [`weakseg`], of a small recipe.
@@ -69,17 +76,17 @@ pub fn limited(folder: &Path, limits: &str, args: &[&str]) -> Ran {
     let mut command = Command::new("sh");
     let script = format!("{limits}; exec \"$@\"");
     command.args(["-c", &script, "sh", WEAKSEG]).args(args);
-    run(folder, command)
+    run(folder, command, Duration::from_secs(300))
 }
 
-fn run(folder: &Path, mut command: Command) -> Ran {
+fn run(folder: &Path, mut command: Command, limit: Duration) -> Ran {
     command
         .current_dir(folder)
         .env_remove("RUST_BACKTRACE")
         // Few threads: the memory that a test may use is not for their stacks.
         .env("RAYON_NUM_THREADS", "2");
     let output = assert_cmd::Command::from_std(command)
-        .timeout(Duration::from_secs(300))
+        .timeout(limit)
         .output()
         .unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -62,7 +62,7 @@ pub const TASKS: &[Task] = &[
     },
     Task {
         name: "smoke",
-        summary: "Every stage with a few steps, on Vulkan",
+        summary: "Every method at its smallest, on Vulkan; kills and repeats",
         help: SMOKE,
         run: smoke,
     },
@@ -267,27 +267,45 @@ fn fuzz_args(args: &[String]) -> Vec<String> {
 }
 
 const SMOKE: &str = "\
-Build weakseg and run every stage of the demo with a few steps each, on Vulkan, software Vulkan included.
+Run every method end to end at its smallest on any adapter, software Vulkan included, and check that every result file is
+there and whole. Then, on the CPU: two runs of every method with one seed give the same bits, and so does a run that was
+killed, at 20 random moments in all stages.
 
-Usage: cargo xtask smoke [ARGS...]
+Usage: cargo xtask smoke [--device D] [FILTER]
 
-ARGS go to `weakseg demo --smoke`; a --device there replaces `--device vulkan`.
-CUBECL_AUTOTUNE_LEVEL is `minimal` unless set.
+--device D replaces `vulkan` in the first part, which keeps its runs in runs/smoke. FILTER is a part of a test's name:
+every_method, two_runs or runs_killed. CUBECL_AUTOTUNE_LEVEL is `minimal` unless set.
 ";
 
 fn smoke(args: &[String]) -> Result<(), Failure> {
-    let args = smoke_args(args);
-    vulkan::ensure(vulkan_need(&args))?;
-    weakseg(args, &FEW_AUTOTUNE_TRIALS)
+    let device = device(args).unwrap_or("vulkan");
+    vulkan::ensure(vulkan_need(&words(&["--device", device])))?;
+    let mut command = cargo(smoke_args(args));
+    command.env("WEAKSEG_SMOKE_DEVICE", device);
+    crate::cargo::run(with_env(&mut command, &FEW_AUTOTUNE_TRIALS))
 }
 
+/// Arguments of cargo for those of the task, of which the device goes another way.
 fn smoke_args(args: &[String]) -> Vec<String> {
-    let device: &[&str] = if device(args).is_some() {
-        &[]
-    } else {
-        &["--device", "vulkan"]
-    };
-    prepend(&[&["demo", "--smoke"], device].concat(), args)
+    let mut filters = Vec::new();
+    let mut rest = args.iter();
+    while let Some(arg) = rest.next() {
+        if arg == "--device" {
+            rest.next();
+        } else if !arg.starts_with("--device=") {
+            filters.push(format!("smoke::{arg}"));
+        }
+    }
+    if filters.is_empty() {
+        filters.push("smoke::".to_string());
+    }
+    // One at a time: moments to kill at come from how long a stage took.
+    let test = "test --release --package=weakseg --locked --test cli -- --ignored --nocapture --test-threads=1";
+    prepend(&test.split(' ').collect::<Vec<_>>(), &filters)
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    prepend(words, &[])
 }
 
 fn prepend(first: &[&str], rest: &[String]) -> Vec<String> {
@@ -323,7 +341,7 @@ mod tests {
     use super::*;
 
     fn words(line: &str) -> Vec<String> {
-        line.split_whitespace().map(String::from).collect()
+        super::words(&line.split_whitespace().collect::<Vec<_>>())
     }
 
     #[test]
@@ -344,15 +362,14 @@ mod tests {
     }
 
     #[test]
-    fn smoke_keeps_a_device_that_was_given() {
-        assert_eq!(
-            smoke_args(&words("--seed 2")),
-            words("demo --smoke --device vulkan --seed 2")
-        );
-        assert_eq!(
-            smoke_args(&words("--device=cpu")),
-            words("demo --smoke --device=cpu")
-        );
+    fn smoke_runs_the_ignored_tests_and_keeps_the_device_to_itself() {
+        let base = smoke_args(&[]);
+        assert_eq!(base.last().unwrap(), "smoke::");
+        assert!(base.contains(&"--ignored".to_string()), "{base:?}");
+        assert_eq!(smoke_args(&words("--device cpu")), base);
+        let filtered = smoke_args(&words("two_runs --device=gpu:1"));
+        assert_eq!(filtered.last().unwrap(), "smoke::two_runs");
+        assert_eq!(filtered.len(), base.len());
     }
 
     #[test]

@@ -149,3 +149,15 @@ fn cross_attention_in_several_parts_equals_brute_force() {
         equals_brute_force(&p, &device).unwrap();
     }
 }
+
+#[test]
+fn more_images_than_workgroups_along_one_dimension_are_parted() {
+    // The softmax over one key is 1: every query gets its image's value.
+    let values: Vec<f32> = (0..70_000).map(|i| i as f32).collect();
+    let value = upload(&values, [70_000, 1, 1], &vulkan());
+    let ones = value.ones_like();
+    assert_eq!(
+        download(cross_attention(ones.clone(), ones.ones_like(), value)),
+        values
+    );
+}
