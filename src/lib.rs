@@ -13,6 +13,8 @@
 //! | [`doctor`] | whether an adapter computes what it should |
 //! | [`recipe`], [`device`], [`progress`], [`mod@bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
 
+#![warn(missing_docs)]
+
 pub mod bench;
 pub mod cli;
 pub mod crf;

@@ -15,6 +15,7 @@ use burn::tensor::Device;
 use serde::Serialize;
 
 use crate::device::Chosen;
+use crate::doctor;
 use crate::progress;
 
 /// Timed pairs of a benchmark.
@@ -116,11 +117,12 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// The outcomes as aligned text, the device on top.
+/// The outcomes as aligned text, versions, machine and device on top.
 pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
     let mut text = format!(
-        "weakseg {}, {}\n{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
-        env!("CARGO_PKG_VERSION"),
+        "{}\n{}\n{}\n{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
+        doctor::versions_line(),
+        machine(),
         chosen.reason,
         "benchmark",
         "ours",
@@ -146,6 +148,18 @@ pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
         }
     }
     text
+}
+
+/// Operating system, architecture and processor, as far as the system says.
+fn machine() -> String {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let processors = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = processors
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or(String::new(), |(_, name)| format!(", {}", name.trim()));
+    let (os, arch) = (std::env::consts::OS, std::env::consts::ARCH);
+    format!("{os} {arch}, {threads} threads{model}")
 }
 
 fn time(seconds: f64) -> String {

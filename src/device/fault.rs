@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_buffer_that_no_device_holds_is_a_full_device() {
         let device = choose(Choice::Vulkan).unwrap().device;
-        let huge = || download(Tensor::<1>::ones([1 << 40], &device));
+        let huge = || download(Tensor::<1>::ones([1usize << 40], &device));
         let error = caught(huge).unwrap_err();
         assert_eq!(Fault::in_error(&error), Some(Fault::Full), "{error:#}");
         // And it goes on afterwards.

@@ -14,7 +14,7 @@ mod report;
 mod tests;
 
 pub use check::{Against, Check, Compared, Outcome, Part};
-pub use report::Report;
+pub use report::{Report, versions_line};
 
 use crate::device::Chosen;
 use crate::progress;

@@ -51,14 +51,7 @@ impl Report {
 
     /// The report as aligned text, the verdict last.
     pub fn table(&self) -> String {
-        let versions = self.versions.iter().map(|(n, v)| format!("{n} {v}"));
-        let versions: Vec<String> = versions.collect();
-        let mut text = format!(
-            "{}; {}\n{}\n",
-            versions.join(", "),
-            self.system,
-            self.device
-        );
+        let mut text = format!("{}; {}\n{}\n", versions_line(), self.system, self.device);
         if let Some(adapter) = &self.adapter {
             text += &format!("driver: {}\n", adapter.driver);
         }
@@ -124,6 +117,13 @@ fn verdict(device: &str, outcomes: &[Outcome]) -> String {
             "{device} is fit for use: {exact} checks agree with brute force; the other {rest} compare adapters with this very device."
         ),
     }
+}
+
+/// Versions of weakseg and of what it computes with, in one line.
+pub fn versions_line() -> String {
+    let versions = versions();
+    let named: Vec<String> = versions.iter().map(|(n, v)| format!("{n} {v}")).collect();
+    named.join(", ")
 }
 
 /// From the lock file that this program was built with.

@@ -127,37 +127,100 @@ fn affinity(case: &Case, b: usize, i: usize, j: usize) -> f64 {
     (-f64::from(case.walk.distance.scale(d)) * sum).exp()
 }
 
+/// Affinities `[B, K, H, W]`, and the gradient of their sum weighted by the case's upstream by every feature.
+fn pairs_by_brute_force(case: &Case) -> (Vec<f64>, Vec<f64>) {
+    let [b, d, h, w] = case.shape;
+    let (hw, k) = (h * w, offsets(case.walk.radius).len());
+    let mut expected = vec![0.0; b * k * hw];
+    let mut gradient = vec![0.0; b * d * hw];
+    let scale = f64::from(case.walk.distance.scale(d));
+    for batch in 0..b {
+        for &(k_, i, j) in &pairs(case) {
+            let at = (batch * k + k_) * hw + i;
+            expected[at] = affinity(case, batch, i, j);
+            for c in 0..d {
+                let (fi, fj) = ((batch * d + c) * hw + i, (batch * d + c) * hw + j);
+                let difference = case.features[fi] - case.features[fj];
+                if difference != 0.0 {
+                    let slope = -scale * expected[at] * f64::from(case.upstream[at]);
+                    gradient[fi] += slope * f64::from(difference.signum());
+                    gradient[fj] -= slope * f64::from(difference.signum());
+                }
+            }
+        }
+    }
+    (expected, gradient)
+}
+
 #[test]
 fn pair_affinity_and_its_gradient_equal_brute_force() {
     on_both_devices(&cases(), |case, device| {
-        let [b, d, h, w] = case.shape;
-        let (hw, k) = (h * w, offsets(case.walk.radius).len());
+        let [b, _, h, w] = case.shape;
+        let k = offsets(case.walk.radius).len();
         let x = upload(&case.features, case.shape, &device.clone().autodiff()).require_grad();
         let out = pair_affinity(x.clone(), case.walk.radius, case.walk.distance);
         let upstream = upload(&case.upstream, [b, k, h, w], &device.clone().autodiff());
         let mut grads = (out.clone() * upstream).sum().backward();
         let grad = x.grad_remove(&mut grads).unwrap();
-        let mut expected = vec![0.0; b * k * hw];
-        let mut gradient = vec![0.0; b * d * hw];
-        let scale = f64::from(case.walk.distance.scale(d));
-        for batch in 0..b {
-            for &(k_, i, j) in &pairs(case) {
-                let at = (batch * k + k_) * hw + i;
-                expected[at] = affinity(case, batch, i, j);
-                for c in 0..d {
-                    let (fi, fj) = ((batch * d + c) * hw + i, (batch * d + c) * hw + j);
-                    let difference = case.features[fi] - case.features[fj];
-                    if difference != 0.0 {
-                        let slope = -scale * expected[at] * f64::from(case.upstream[at]);
-                        gradient[fi] += slope * f64::from(difference.signum());
-                        gradient[fj] -= slope * f64::from(difference.signum());
-                    }
-                }
-            }
-        }
+        let (expected, gradient) = pairs_by_brute_force(case);
         close(&download(out.inner()), &expected, 1e-5)?;
         close(&download(grad), &gradient, 1e-4)
     });
+}
+
+/// `gradient` against differences of `value`, by f64 on the host, at three entries of `entries`.
+fn equals_differences(
+    entries: &[f32],
+    gradient: &[f64],
+    value: impl Fn(&[f32]) -> f64,
+) -> Result<(), TestCaseError> {
+    // A power of two, so that the coarse entries move by no more and no less.
+    let step = 1.0f32 / 1024.0;
+    for at in [0, entries.len() / 2, entries.len() - 1] {
+        let moved = |by: f32| {
+            let mut entries = entries.to_vec();
+            entries[at] += by;
+            (value(&entries), f64::from(entries[at]))
+        };
+        let ((low, from), (high, to)) = (moved(-step), moved(step));
+        let slope = (high - low) / (to - from);
+        prop_assert!(
+            (slope - gradient[at]).abs() < 1e-3 * (1.0 + slope.abs()),
+            "entry {}: {} and {}",
+            at,
+            slope,
+            gradient[at]
+        );
+    }
+    Ok(())
+}
+
+#[test]
+fn brute_force_gradient_of_pair_affinity_equals_finite_differences() {
+    let coarse = cases().prop_map(|mut case| {
+        // Steps are far smaller than what features differ by, or they would cross the bend of |x|.
+        for (i, feature) in case.features.iter_mut().enumerate() {
+            *feature = (*feature * 8.0).round() / 8.0 + (i % 29) as f32 / 256.0;
+        }
+        case
+    });
+    let runner = &mut TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::default()
+    });
+    let tested = runner.run(&coarse, |case| {
+        let (_, gradient) = pairs_by_brute_force(&case);
+        equals_differences(&case.features, &gradient, |features| {
+            let moved = Case {
+                features: features.to_vec(),
+                ..case.clone()
+            };
+            let (affinities, _) = pairs_by_brute_force(&moved);
+            let weighted = affinities.iter().zip(&case.upstream);
+            weighted.map(|(a, u)| a * f64::from(*u)).sum()
+        })
+    });
+    tested.unwrap();
 }
 
 /// W^beta of image `b` with ones on the diagonal, and its row sums.

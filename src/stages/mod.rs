@@ -17,7 +17,7 @@ pub mod reliable;
 pub mod segment;
 pub mod summary;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -141,23 +141,9 @@ impl Context {
         self.run.begin_stage(stage.name(), print)?;
         fault::caught(|| stage.work(self))
             .with_context(|| format!("stage {}", stage.name()))
-            .map_err(|error| self.advise(error))?;
+            .map_err(|error| advise(error, self.run.path()))?;
         self.run
             .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
-    }
-
-    /// What to do about a stage that a fault of the device has ended.
-    fn advise(&self, error: anyhow::Error) -> anyhow::Error {
-        let run = self.run.path().display();
-        match Fault::in_error(&error) {
-            Some(Fault::Lost) => error.context(format!(
-                "the device was lost; run the same command again to go on from what {run} holds, with --device cpu if it happens again"
-            )),
-            Some(Fault::Full) => error.context(format!(
-                "the device is out of memory; run the same command again with --device cpu to go on from what {run} holds, or start another run with a smaller batch or crop (--set)"
-            )),
-            None => error,
-        }
     }
 
     /// Whether `stage` is finished, and with what the stages before it hold now.
@@ -219,5 +205,41 @@ impl Context {
     /// Number of classes, without background.
     pub fn classes(&self) -> usize {
         self.data.classes.len()
+    }
+}
+
+/// What to do about a stage that a fault of the device has ended.
+fn advise(error: anyhow::Error, run: &Path) -> anyhow::Error {
+    let run = run.display();
+    match Fault::in_error(&error) {
+        Some(Fault::Lost) => error.context(format!(
+            "the device was lost: run the same command again to go on from what {run} holds, with --device cpu if it happens again"
+        )),
+        Some(Fault::Full) => error.context(format!(
+            "the device is out of memory: run the same command again with --device cpu to go on from what {run} holds, or start another run with a smaller batch or crop (--set)"
+        )),
+        None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::anyhow;
+
+    use super::*;
+
+    #[test]
+    fn faults_of_the_device_come_with_a_way_to_go_on() {
+        let said = |what: &str| {
+            let error = anyhow!("{what}").context("stage classify");
+            format!("{:#}", advise(error, Path::new("runs/x")))
+        };
+        let lost = said("The device is poisoned");
+        assert!(lost.starts_with("the device was lost: "), "{lost}");
+        assert!(lost.contains("same command again") && lost.contains("runs/x"));
+        assert!(lost.ends_with("stage classify: The device is poisoned"));
+        let full = said("wgpu error: Out of Memory");
+        assert!(full.contains("smaller batch") && full.contains("runs/x"));
+        assert_eq!(said("no such file"), "stage classify: no such file");
     }
 }

@@ -2,6 +2,8 @@
 
 mod optimizer;
 mod schedule;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 use std::time::Instant;

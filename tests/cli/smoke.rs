@@ -21,7 +21,7 @@ fn smallest<'a>(method: &'a str, device: &'a str, out: &'a str) -> Vec<&'a str> 
     let crop = ["--set", "joint.training.augment.crop=48"];
     // All of the small recipe but its device.
     let small = SMALL.strip_prefix(&["--device", "cpu"]).unwrap();
-    [&run, &["--device", device], &crop, small, &SMALL_SHAPES[..]].concat()
+    [&run[..], &["--device", device], &crop, small, &SMALL_SHAPES].concat()
 }
 
 /// Reads a result file of any kind, and fails where it is damaged or of no known kind.

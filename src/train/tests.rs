@@ -1,0 +1,87 @@
+//! Trainings that a device does not let finish.
+
+use anyhow::anyhow;
+
+use super::*;
+use crate::data::{Data, DataOptions, ShapesOptions, open};
+use crate::device::fault::{Fault, caught};
+use crate::models::Head;
+use crate::models::backbones::Backbone;
+use crate::recipe::Recipe;
+
+fn data() -> Data {
+    let options = DataOptions {
+        data: "shapes".into(),
+        kind: None,
+        seed: 0,
+        train_list: None,
+        val_list: None,
+        val: None,
+        shapes: ShapesOptions {
+            size: 32,
+            train: 4,
+            val: 1,
+            ..ShapesOptions::default()
+        },
+    };
+    open(&options).unwrap()
+}
+
+/// Trains a classifier for six steps in `folder`, with a checkpoint at every second; `before` each step comes what may
+/// go wrong.
+fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f32>> {
+    let sets = [
+        "classify.epochs=3",
+        "classify.batch=2",
+        "classify.checkpoint_every=2",
+        "classify.augment.crop=32",
+        "backbone.width_divisor=4",
+    ];
+    let recipe = Recipe::load("smoke", &sets.map(String::from))?;
+    let (data, device) = (data(), Device::flex());
+    let classes = data.classes.len();
+    let network = Network {
+        backbone: Backbone::named("nano", 4)?,
+        head: Head::Cam { classes },
+    };
+    let fit = Fit {
+        label: "test",
+        folder,
+        initial: network.init(1, &device)?,
+        network,
+        training: &recipe.classify,
+        input: recipe.network_input()?,
+        split: &data.train,
+        classes,
+        labels: None,
+        seed: 1,
+        device: &device,
+    };
+    let parameters = fit.run(|network, forward, images, batch| {
+        before(batch.step)?;
+        Ok(vec![("mean", network.logits(forward, images).mean())])
+    })?;
+    let values = parameters.0.values().map(|p| p.value.to_vec());
+    Ok(values.collect::<Result<Vec<_>>>()?.concat())
+}
+
+#[test]
+fn what_a_fault_of_the_device_cut_short_goes_on_to_the_same_bits() {
+    let dir = tempfile::tempdir().unwrap();
+    let [whole, cut] = ["whole", "cut"].map(|name| dir.path().join(name));
+    for folder in [&whole, &cut] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let expected = trained(&whole, |_| Ok(())).unwrap();
+    let faults: [fn() -> Result<()>; 2] = [
+        || Err(anyhow!("the device was lost: Destroyed")),
+        || panic!("wgpu error: Out of Memory"),
+    ];
+    for (fault, at) in faults.iter().zip([3, 5]) {
+        let error = caught(|| trained(&cut, |step| if step == at { fault() } else { Ok(()) }));
+        assert!(Fault::in_error(&error.unwrap_err()).is_some());
+        let checkpoint = Checkpoint::load(&cut.join(CHECKPOINT)).unwrap();
+        assert_eq!(checkpoint_step(&checkpoint, &cut).unwrap(), at - 1);
+    }
+    assert_eq!(trained(&cut, |_| Ok(())).unwrap(), expected);
+}
