@@ -57,7 +57,7 @@ fn overview() -> String {
         "The chores of this repository.\n\nUsage: cargo xtask TASK [ARGS...]\n\nTasks:\n",
     );
     for task in TASKS {
-        text += &format!("  {:8}{}\n", task.name, task.summary);
+        text += &format!("  {:10}{}\n", task.name, task.summary);
     }
     text + "\n`cargo xtask help TASK` tells more about one. Everything is built with one profile (release) in one\n\
             target folder, so that no task compiles again what another one has built.\n"

@@ -6,6 +6,7 @@ use crate::cargo::{build_weakseg, cargo, program_path, weakseg, with_env};
 use crate::failure::Failure;
 use crate::vulkan::{self, Need};
 
+mod coverage;
 mod steps;
 
 use steps::Step;
@@ -59,6 +60,12 @@ pub const TASKS: &[Task] = &[
         summary: "Arbitrary and damaged bytes through every reader of weights",
         help: FUZZ,
         run: fuzz,
+    },
+    Task {
+        name: "coverage",
+        summary: "How many lines the tests run, by module",
+        help: COVERAGE,
+        run: coverage,
     },
     Task {
         name: "smoke",
@@ -185,7 +192,7 @@ fn shader_steps() -> Result<Vec<Step>, Failure> {
 }
 
 const BENCH: &str = "\
-Build weakseg and time its kernels against the plain formulation.
+Build weakseg and time its kernels against the plain formulation: one table, with versions, machine and device on top.
 
 Usage: cargo xtask bench [NAME] [ARGS...]
 
@@ -264,6 +271,21 @@ fn fuzz_args(args: &[String]) -> Vec<String> {
         "--",
     ];
     prepend(&[&test[..], filter].concat(), args)
+}
+
+const COVERAGE: &str = "\
+Run the tests under cargo-llvm-cov and print the share of lines that they run, by module. Fails below 90 % in kernels,
+losses, metrics, weights or data. Where cargo-llvm-cov is missing it prints the line that installs it.
+
+Usage: cargo xtask coverage [FILTER] [ARGS...]
+
+FILTER and ARGS are those of `cargo test`. Everything is compiled once more, in a folder of its own.
+";
+
+fn coverage(args: &[String]) -> Result<(), Failure> {
+    vulkan::ensure(Need::Required)?;
+    let report = program_path()?.with_file_name("coverage.lcov");
+    coverage::measure(&report, args, &FEW_AUTOTUNE_TRIALS)
 }
 
 const SMOKE: &str = "\
