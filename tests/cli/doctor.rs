@@ -26,6 +26,23 @@ fn the_cpu_agrees_with_brute_force() {
 }
 
 #[test]
+fn kernels_are_written_as_a_driver_gets_them() {
+    let dir = tempfile::tempdir().unwrap();
+    weakseg(dir.path(), &["doctor", "--shaders", "out"]).succeeds();
+    let written = files(&dir.path().join("out"));
+    for name in [
+        "random_walk.wgsl",
+        "lattice_slice_1d.wgsl",
+        "lattice_slice_15d.wgsl",
+    ] {
+        let text = String::from_utf8(written[name].clone()).unwrap();
+        assert!(text.contains("@compute") && !text.contains("{{"), "{name}");
+    }
+    write(&dir.path().join("file"), "");
+    weakseg(dir.path(), &["doctor", "--shaders", "file"]).fails(&["file", "another folder"]);
+}
+
+#[test]
 #[ignore = "every network on an adapter: minutes on software Vulkan"]
 fn the_adapter_agrees_with_the_cpu() {
     let dir = tempfile::tempdir().unwrap();
