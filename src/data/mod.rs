@@ -9,6 +9,7 @@ mod folder;
 pub mod loader;
 mod masks;
 mod mat;
+pub mod pairs;
 mod palette;
 pub mod shapes;
 mod split;
@@ -21,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-pub use loader::{Batch, Labels, Loader, LoaderOptions};
+pub use loader::{Batch, Labels, Loader, LoaderOptions, Order};
+pub use pairs::{Pairs, Relation};
 pub use palette::palette;
 pub use shapes::ShapesOptions;
 pub use split::Split;
