@@ -4,6 +4,7 @@
 //! background, c + 1 is class c, and 255 is ignored.
 
 pub mod decode;
+mod extra;
 mod files;
 mod folder;
 pub mod loader;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+pub use extra::ExtraKind;
 pub use loader::{Batch, Labels, Loader, LoaderOptions, Order};
 pub use pairs::{Pairs, Relation};
 pub use palette::palette;

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use super::files;
 
 /// The folders that stages write, with the extensions of the files that are theirs.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 10] = [
     "classify",
+    "coattend",
     "cam",
     "affinity",
     "propagate",
     "joint",
+    "cross",
     "labels",
     "segment",
     "predictions",

@@ -129,8 +129,10 @@ fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
     for stage in [
         Stage::Classify,
+        Stage::Coattend,
         Stage::Affinity,
         Stage::Joint,
+        Stage::Cross,
         Stage::Segment,
     ] {
         let path = context.folder(stage).join(train::METRICS);
