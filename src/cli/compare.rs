@@ -1,5 +1,6 @@
 //! `weakseg compare`: every method on one data set and seed, method beside method.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -57,7 +58,7 @@ pub struct Args {
 struct Outcome {
     method: String,
     /// mIoU in percent by stage, in the names of `metrics.json`.
-    mean_iou: Vec<(String, f64)>,
+    mean_iou: BTreeMap<String, f64>,
     /// Wall-clock seconds of all its stages, without those that it took over from the first method.
     seconds: f64,
     run: PathBuf,
@@ -160,8 +161,8 @@ fn table(outcomes: &[Outcome]) -> String {
     for outcome in outcomes {
         text += &format!("{:<14}", outcome.method);
         for (stage, _) in COLUMNS {
-            let found = outcome.mean_iou.iter().find(|(name, _)| name == stage);
-            let score = found.map_or_else(|| "-".into(), |(_, v)| format!("{v:.1}"));
+            let score = outcome.mean_iou.get(stage);
+            let score = score.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
             text += &format!(" {score:>6}");
         }
         text += &format!(" {:>7.1}\n", outcome.seconds / 60.0);

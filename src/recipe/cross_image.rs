@@ -36,6 +36,8 @@ pub struct Cian {
     pub merge: Merge,
     /// Factor on the completion losses (Eq. 8); 0 = off.
     pub completion: f32,
+    /// Share of the steps that pass before the completion losses join, in [0, 1].
+    pub completion_after: f32,
     /// Trainings, each but the first on the CRF-refined predictions of the one before.
     pub rounds: usize,
     /// Share of the training images whose seeds are replaced by their masks, in [0, 1] (Table 4).
@@ -109,6 +111,7 @@ impl Cian {
     /// Rejects values that the training cannot work with.
     pub(super) fn check(&self) -> Result<()> {
         range("cian.completion", self.completion, 0.0, f32::MAX)?;
+        range("cian.completion_after", self.completion_after, 0.0, 1.0)?;
         range("cian.truth", self.truth, 0.0, 1.0)?;
         ensure!(
             self.references < self.training.batch.max(1),

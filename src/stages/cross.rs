@@ -166,6 +166,8 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     let group = settings.references + 1;
     let mut training = settings.training.clone();
     training.batch -= training.batch % group;
+    let total = train::steps(&training, split.len()) as f32;
+    let completion_from = (settings.completion_after * total).round() as usize;
     let pairs = coattend::pairs(context, &split, settings.pairs, seed)?;
     Fit {
         label: "cross",
@@ -186,7 +188,11 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     }
     .run(|network, forward, images, batch| {
         let out = network.merged_scores(forward, images, group, settings.merge);
-        losses(out, batch, classes, group, settings.completion)
+        let completion = match batch.step < completion_from {
+            true => 0.0,
+            false => settings.completion,
+        };
+        losses(out, batch, classes, group, completion)
     })
     .context("training the segmentation network with cross-image affinity")?;
     Ok(())

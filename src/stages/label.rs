@@ -33,7 +33,10 @@ pub fn write(context: &Context) -> Result<()> {
         .filter(|&i| context.file(from, split.name(i), "npz").exists())
         .collect();
     let settings = &context.recipe.label;
-    let saliency = Saliency::open(context)?;
+    let saliency = match walks {
+        true => Saliency::none(),
+        false => Saliency::open(context)?,
+    };
     let crf = settings.crf.build();
     each(context, &present, "label", |i| {
         let name = split.name(i);

@@ -29,7 +29,7 @@ impl<'a> Saliency<'a> {
     /// Where the folder does not exist, or holds no map at all.
     pub fn open(context: &'a Context) -> Result<Saliency<'a>> {
         let Some(folder) = context.recipe.seeds.saliency.as_deref() else {
-            return Ok(Saliency { folder: None });
+            return Ok(Saliency::none());
         };
         ensure!(
             folder.is_dir(),
@@ -60,9 +60,9 @@ impl<'a> Saliency<'a> {
         })
     }
 
-    /// Whether there are saliency maps.
-    pub fn is_given(&self) -> bool {
-        self.folder.is_some()
+    /// None at all.
+    pub fn none() -> Saliency<'a> {
+        Saliency { folder: None }
     }
 
     /// The saliency map of a training image, 0 to 255; `None` where there is none.

@@ -70,7 +70,7 @@ fn killed_runs_of_both_end_with_the_same_bits() {
         } else {
             "labels"
         };
-        assert!(values(&run.join(labels)).len() > 1, "{method}");
+        assert!(!values(&run.join(labels)).is_empty(), "{method}");
         if method == "cian" {
             let seeds = values(&run.join("cross/round1/labels"));
             assert!(seeds.contains(&255), "{seeds:?}");
