@@ -37,8 +37,8 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
-    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, or a TOML file
-    /// [default: nano]
+    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, cian-resnet101, mcis-vgg16, or a
+    /// TOML file [default: nano]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
@@ -292,7 +292,9 @@ fn config(
             "extra_kind",
             Some(format!("{:?}", extra.kind).to_lowercase()),
         );
-        table.insert("extra_noise".into(), Value::Float(extra.noise.into()));
+        // By way of the shortest decimal, as in the recipe.
+        let noise = extra.noise.to_string().parse().unwrap_or_default();
+        table.insert("extra_noise".into(), Value::Float(noise));
     }
     table.insert("seed".into(), Value::Integer(seed as i64));
     table.insert("images".into(), Value::String(images(data)));

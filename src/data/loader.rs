@@ -94,7 +94,7 @@ impl Loader {
             );
         }
         if let Order::Groups { size, .. } = options.order
-            && (size == 0 || options.batch % size != 0)
+            && (size == 0 || !options.batch.is_multiple_of(size))
         {
             bail!(
                 "batches of {} images do not divide into groups of {size}; use a multiple",
