@@ -2,6 +2,7 @@
 
 mod check;
 mod crf;
+mod cross_image;
 mod joint;
 mod overrides;
 mod training;
@@ -16,11 +17,12 @@ use crate::data::{Scaling, ShapesOptions};
 use crate::weights::keys::{self, Order};
 
 pub use crf::Crf;
+pub use cross_image::{Cian, Classifier, LocalizationMaps, Mcis, Seeds};
 pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
-const EMBEDDED: [(&str, &str); 7] = [
+const EMBEDDED: [(&str, &str); 9] = [
     (
         "nano",
         include_str!("../assets/recipes/affinitynet-nano.toml"),
@@ -49,6 +51,14 @@ const EMBEDDED: [(&str, &str); 7] = [
         "aalr-resnet38",
         include_str!("../assets/recipes/aalr-resnet38.toml"),
     ),
+    (
+        "cian-resnet101",
+        include_str!("../assets/recipes/cian-resnet101.toml"),
+    ),
+    (
+        "mcis-vgg16",
+        include_str!("../assets/recipes/mcis-vgg16.toml"),
+    ),
 ];
 
 /// Hyper-parameters of all methods, stage by stage.
@@ -71,6 +81,12 @@ pub struct Recipe {
     pub label: Label,
     /// The joint network of RRM and AALR.
     pub joint: Joint,
+    /// Confident pixels by thresholds.
+    pub seeds: Seeds,
+    /// The segmentation network of CIAN.
+    pub cian: Cian,
+    /// The classifier of MCIS.
+    pub mcis: Mcis,
     /// Training of the segmentation network.
     pub segment: Training,
     /// Inference of the segmentation network.
@@ -180,12 +196,17 @@ pub struct Propagate {
     pub steps: u32,
     /// Reach of one step, feature pixels.
     pub radius: u32,
+    /// Background's score in [0, 1] everywhere, in place of that by `alpha`: MCIS for the LID challenge.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
 }
 
 /// Pseudo-labels from scores.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Label {
+    /// Background exponent (AffinityNet Eq. 2) of labels that no random walk precedes (MCIS without saliency maps).
+    pub alpha: f32,
     /// Pixels whose winning score is below this become 255 (ignore); 0 = none.
     pub ignore_below: f32,
     /// Refines the scores after the walk (Sec. 3.4).

@@ -6,6 +6,8 @@ mod bad_images;
 mod bad_input;
 #[path = "cli/crf.rs"]
 mod crf;
+#[path = "cli/cross_image.rs"]
+mod cross_image;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/harness.rs"]

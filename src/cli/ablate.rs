@@ -1,35 +1,61 @@
 //! `weakseg ablate`: the rows of a paper's tables, trained and printed beside the paper's numbers.
 
-use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::context::{Common, Opened};
 use super::{print, print_json};
+use crate::data::ExtraKind;
 use crate::device::Choice;
 use crate::methods;
+use crate::recipe::Training;
+use crate::run::RunDir;
 use crate::stages::{Stage, evaluate};
 use crate::train;
 
-/// Embedded ablations by method.
-const EMBEDDED: [(&str, &str); 2] = [
-    ("rrm", include_str!("../../assets/ablations/rrm.toml")),
-    ("aalr", include_str!("../../assets/ablations/aalr.toml")),
+/// Embedded ablations by method, with the tables that are trained unless others are asked for.
+const EMBEDDED: [(&str, &str, &[&str]); 4] = [
+    (
+        "rrm",
+        include_str!("../../assets/ablations/rrm.toml"),
+        &["2"],
+    ),
+    (
+        "aalr",
+        include_str!("../../assets/ablations/aalr.toml"),
+        &["1"],
+    ),
+    (
+        "cian",
+        include_str!("../../assets/ablations/cian.toml"),
+        &["2"],
+    ),
+    (
+        "mcis",
+        include_str!("../../assets/ablations/mcis.toml"),
+        &["2", "4"],
+    ),
 ];
+/// The built-in data set, whose extra images are generated too.
+const BUILT_IN: &str = "shapes";
+/// Share of wrong tags among generated web images.
+const NOISE: f32 = 0.2;
 
 /// Arguments of `weakseg ablate`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// rrm or aalr
+    /// rrm, aalr, cian or mcis
     method: String,
-    /// Rows by name, such as cam-ce,reliable-joint, or tables by number, such as 2 [default: the main table: 2 of rrm,
-    /// 1 of aalr]
+    /// Rows by name, such as cam-ce,reliable-joint, or tables by name, such as 2 [default: the main tables: 2 of rrm, 1
+    /// of aalr, 2 of cian, 2 and 4 of mcis]
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
-    /// Folder with a run for the shared classifier and one for every row [default: runs/ablate-METHOD-SEED]
+    /// Last stage of every row, such as cam where only maps are compared [default: all stages]
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    until: Option<Stage>,
+    /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Hyper-parameters, which the rows change
@@ -39,8 +65,14 @@ pub struct Args {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     set: Vec<String>,
     /// Data set, as in `weakseg run`; it needs masks
-    #[arg(long, default_value = "shapes")]
+    #[arg(long, default_value = BUILT_IN)]
     data: String,
+    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
+    #[arg(long, value_name = "DATA")]
+    extra_single: Option<String>,
+    /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]
+    #[arg(long, value_name = "DATA")]
+    extra_web: Option<String>,
     /// Decides everything that is random, the built-in data set included
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -49,16 +81,24 @@ pub struct Args {
     device: Choice,
 }
 
+fn stage(text: &str) -> Result<Stage, String> {
+    Stage::named(text).ok_or_else(|| "there is no such stage".into())
+}
+
 #[derive(Deserialize)]
 struct Ablation {
+    /// The last of the stages that all rows share.
+    shared: String,
     row: Vec<Row>,
 }
 
 /// A row of a table.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Row {
-    /// Number of the table in the paper.
-    table: u32,
+    /// Numbers of the tables in the paper that have it, or the name of one that the paper only speaks of; separated by
+    /// commas.
+    table: String,
     /// Name of its run.
     name: String,
     /// What the paper calls it.
@@ -67,17 +107,38 @@ struct Row {
     method: String,
     /// Overrides of the recipe.
     set: Vec<String>,
-    /// mIoU in the paper, percent.
-    paper: f64,
+    /// mIoU in the paper, percent; none where it has no such row.
+    paper: Option<f64>,
+    /// Another row, whose training is this one's too.
+    from: Option<From>,
+    /// Extra images: single or web.
+    extra: Option<String>,
+}
+
+/// A row whose stages another one takes over.
+#[derive(Clone, Debug, Deserialize)]
+struct From {
+    /// Its name.
+    row: String,
+    /// The last of these stages.
+    until: String,
+}
+
+impl Row {
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.table.split(',').any(|table| table == name)
+    }
 }
 
 /// A row's outcome.
 #[derive(Serialize)]
 struct Outcome {
-    table: u32,
+    table: String,
     row: String,
     title: String,
-    paper: f64,
+    paper: Option<f64>,
+    /// mIoU of the class activation maps at their best threshold, percent.
+    mean_iou_maps: Option<f64>,
     /// mIoU of the network's own predictions, percent.
     mean_iou: Option<f64>,
     /// The same after the CRF.
@@ -87,33 +148,41 @@ struct Outcome {
 
 /// Trains the rows that are not finished, and prints the table.
 pub fn run(args: Args, json: bool) -> Result<()> {
-    let rows = rows(&args)?;
+    let (ablation, rows) = rows(&args)?;
+    let shared = known(&ablation.shared)?;
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(format!("ablate-{}-{}", args.method, args.seed)));
-    let classifier = out.join("classifier");
-    let base = open(&args, &classifier, &rows[0].method, &[])?;
-    let clock = Instant::now();
-    let pipeline = methods::pipeline(&base.method)?;
-    base.context.stage(pipeline, Stage::Classify, false)?;
-    tell(&base, &rows, clock.elapsed().as_secs_f64());
+    let base = open(
+        &args,
+        &out.join("classifier"),
+        &ablation.row[0].method,
+        &[],
+        None,
+    )?;
+    methods::run_until(&base.context, &base.method, Some(shared))?;
+    tell(&base, &rows);
     let mut outcomes = Vec::new();
     for (i, row) in rows.iter().enumerate() {
         log::info!("row {} of {}: {}", i + 1, rows.len(), row.title);
-        let opened = open(&args, &out.join(&row.name), &row.method, &row.set)?;
-        share(&base, &opened)?;
-        methods::run(&opened.context, &opened.method)?;
+        if let Some(from) = &row.from {
+            let other = ablation.row.iter().find(|other| other.name == from.row);
+            let other = other.with_context(|| format!("no row {}", from.row))?;
+            prepare(&args, &out, &base, shared, other, Some(known(&from.until)?))?;
+        }
+        let opened = prepare(&args, &out, &base, shared, row, args.until)?;
         let scores = evaluate::scores(&opened.context)?;
         let mean = |name: &str| {
             let found = scores.iter().find(|(n, _)| n == name);
             found.map(|(_, score)| score.mean_iou)
         };
         outcomes.push(Outcome {
-            table: row.table,
+            table: row.table.clone(),
             row: row.name.clone(),
             title: row.title.clone(),
             paper: row.paper,
+            mean_iou_maps: mean("cam"),
             mean_iou: mean("segment"),
             mean_iou_crf: mean("segment_crf"),
             run: opened.context.run.path().to_path_buf(),
@@ -125,21 +194,57 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     print(table(&outcomes))
 }
 
-/// The rows that are asked for.
-fn rows(args: &Args) -> Result<Vec<Row>> {
-    let Some((_, text)) = EMBEDDED.iter().find(|(name, _)| *name == args.method) else {
-        let known = EMBEDDED.map(|(name, _)| name).join(" or ");
-        bail!("no ablation of {:?}: use {known}", args.method);
+/// A row's run with its stages finished up to `until`: the first ones are those of the base, or of another row.
+fn prepare(
+    args: &Args,
+    out: &Path,
+    base: &Opened,
+    shared: Stage,
+    row: &Row,
+    until: Option<Stage>,
+) -> Result<Opened> {
+    let opened = open(
+        args,
+        &out.join(&row.name),
+        &row.method,
+        &row.set,
+        row.extra.as_deref(),
+    )?;
+    // Extra images change the classifier.
+    if row.extra.is_none() {
+        let from = (&base.context.run, base.method.as_str());
+        methods::share(from, (&opened.context, &opened.method), Some(shared))?;
+    }
+    if let Some(from) = &row.from {
+        let other = RunDir::read(&out.join(&from.row))?;
+        let until = known(&from.until)?;
+        methods::share(
+            (&other, &row.method),
+            (&opened.context, &opened.method),
+            Some(until),
+        )?;
+    }
+    methods::run_until(&opened.context, &opened.method, until)?;
+    Ok(opened)
+}
+
+fn known(stage: &str) -> Result<Stage> {
+    Stage::named(stage).with_context(|| format!("assets/ablations: there is no stage {stage}"))
+}
+
+/// The ablation, and the rows of it that are asked for.
+fn rows(args: &Args) -> Result<(Ablation, Vec<Row>)> {
+    let Some((_, text, main)) = EMBEDDED.iter().find(|(name, ..)| *name == args.method) else {
+        let known = EMBEDDED.map(|(name, ..)| name).join(", ");
+        bail!("no ablation of {:?}: use one of {known}", args.method);
     };
     let ablation: Ablation = toml::from_str(text).context("assets/ablations")?;
-    let main = if args.method == "rrm" { "2" } else { "1" };
     let wanted: Vec<&str> = match args.rows.is_empty() {
-        true => vec![main],
+        true => main.to_vec(),
         false => args.rows.iter().map(String::as_str).collect(),
     };
     for name in &wanted {
-        let is_known = |row: &Row| row.name == *name || row.table.to_string() == *name;
-        if !ablation.row.iter().any(is_known) {
+        if !ablation.row.iter().any(|row| row.is_called(name)) {
             let known: Vec<&str> = ablation.row.iter().map(|row| row.name.as_str()).collect();
             bail!(
                 "--rows {name}: there is no such row: use {}",
@@ -147,16 +252,20 @@ fn rows(args: &Args) -> Result<Vec<Row>> {
             );
         }
     }
-    let is_wanted = |row: &Row| {
-        wanted
-            .iter()
-            .any(|w| row.name == *w || row.table.to_string() == *w)
-    };
-    Ok(ablation.row.into_iter().filter(is_wanted).collect())
+    let rows = ablation.row.iter();
+    let rows = rows.filter(|row| wanted.iter().any(|name| row.is_called(name)));
+    let rows = rows.cloned().collect();
+    Ok((ablation, rows))
 }
 
-fn open(args: &Args, out: &Path, method: &str, set: &[String]) -> Result<Opened> {
-    Common {
+fn open(
+    args: &Args,
+    out: &Path,
+    method: &str,
+    set: &[String],
+    extra: Option<&str>,
+) -> Result<Opened> {
+    let mut common = Common {
         out: Some(out.to_path_buf()),
         data: Some(args.data.clone()),
         seed: Some(args.seed),
@@ -164,85 +273,106 @@ fn open(args: &Args, out: &Path, method: &str, set: &[String]) -> Result<Opened>
         set: args.set.iter().chain(set).cloned().collect(),
         device: args.device,
         ..Common::default()
+    };
+    if let Some(name) = extra {
+        let (kind, data) = match name {
+            "single" => (ExtraKind::Single, &args.extra_single),
+            _ => (ExtraKind::Web, &args.extra_web),
+        };
+        let is_generated = data.is_none() && args.data == BUILT_IN;
+        ensure!(
+            is_generated || data.is_some(),
+            "this row takes extra images: name their data set with --extra-{name}"
+        );
+        common.extra = Some(data.clone().unwrap_or_else(|| BUILT_IN.into()));
+        common.extra_kind = Some(kind);
+        if is_generated && kind == ExtraKind::Web {
+            common.extra_noise = Some(NOISE);
+        }
     }
-    .open(Some(method), "nano")
+    common.open(Some(method), "nano")
 }
 
 /// Says how long the rows will take, from the classifier's own training.
-fn tell(base: &Opened, rows: &[Row], seconds: f64) {
+fn tell(base: &Opened, rows: &[Row]) {
     let context = &base.context;
+    let recipe = &context.recipe;
     let images = context.data.train.len();
     let recorded = context.run.stages();
     let classify = recorded.iter().find(|stage| stage.name == "classify");
-    let seconds = classify.map_or(seconds, |stage| stage.seconds);
-    let per_step = seconds / train::steps(&context.recipe.classify, images).max(1) as f64;
+    let seconds = classify.map_or(0.0, |stage| stage.seconds);
+    let steps = |training: &Training| train::steps(training, images) as f64;
+    let per_step = seconds / steps(&recipe.classify).max(1.0);
     // A joint step is a classifier's, and a pass without gradient at every scale with a CRF on each image.
-    let joint = &context.recipe.joint;
-    let share: f32 = joint.scales.iter().map(|s| 0.4 * s * s).sum();
-    let step = per_step * f64::from(1.5 + share);
-    let total = step * train::steps(&joint.training, images) as f64 * rows.len() as f64;
+    let share: f32 = recipe.joint.scales.iter().map(|s| 0.4 * s * s).sum();
+    let scales: f32 = recipe.cam.scales.iter().map(|s| s * s).sum();
+    let passes = f64::from(scales) * if recipe.cam.flip { 2.0 } else { 1.0 };
+    let of = |stage: &Stage| match stage {
+        Stage::Joint => f64::from(1.5 + share) * steps(&recipe.joint.training),
+        Stage::Cross => 1.5 * steps(&recipe.cian.training),
+        Stage::Coattend => 1.5 * steps(&recipe.mcis.training),
+        // A pass is about a third of a step; those of the co-attention attend to several images.
+        Stage::Cam => passes * images as f64 / recipe.classify.batch.max(1) as f64,
+        Stage::Segment => 1.5 * steps(&recipe.segment),
+        _ => 0.0,
+    };
+    let has = |stage: &Stage| {
+        recorded
+            .iter()
+            .any(|r| r.name == stage.name() && r.finished)
+    };
+    let row = |row: &Row| -> f64 {
+        let pipeline = methods::pipeline(&row.method).unwrap_or_default();
+        pipeline.iter().filter(|s| !has(s)).map(of).sum()
+    };
+    let total = per_step * rows.iter().map(row).sum::<f64>();
     log::info!(
-        "{} rows after the shared classifier: about {:.0} minutes",
+        "{} rows after the shared {}: about {:.0} minutes",
         rows.len(),
+        recorded
+            .last()
+            .map_or("stages", |stage| stage.name.as_str()),
         (total / 60.0).ceil()
     );
 }
 
-/// Gives a row's run the shared classifier, unless it has it.
-fn share(base: &Opened, row: &Opened) -> Result<()> {
-    let name = Stage::Classify.name();
-    if row.context.is_current(Stage::Classify) {
-        return Ok(());
-    }
-    let print = base.context.run.stages();
-    let print = print.iter().find(|stage| stage.name == name);
-    let print = print.map_or_else(String::new, |stage| stage.fingerprint.clone());
-    row.context.run.begin_stage(name, &print)?;
-    let (from, to) = (
-        base.context.folder(Stage::Classify),
-        row.context.folder(Stage::Classify),
-    );
-    fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
-    let entries = fs::read_dir(&from).with_context(|| format!("cannot list {}", from.display()))?;
-    for entry in entries {
-        let entry = entry.with_context(|| format!("cannot list {}", from.display()))?;
-        let target = to.join(entry.file_name());
-        fs::copy(entry.path(), &target)
-            .with_context(|| format!("cannot copy the classifier to {}", target.display()))?;
-    }
-    row.context.run.finish_stage(name, 0.0)?;
-    ensure!(
-        row.context.is_current(Stage::Classify),
-        "the classifier in {} is not that of {}: remove the folder, or choose another --out",
-        to.display(),
-        from.display()
-    );
-    Ok(())
-}
-
 /// The outcomes as aligned text.
 fn table(outcomes: &[Outcome]) -> String {
-    let width = outcomes
-        .iter()
-        .map(|o| o.title.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = |of: fn(&Outcome) -> &str| outcomes.iter().map(|o| of(o).chars().count()).max();
+    let title = width(|o| &o.title).unwrap_or(0);
+    let number = width(|o| &o.table).unwrap_or(0).max("table".len()) + 2;
+    let has_maps = outcomes.iter().any(|o| o.mean_iou_maps.is_some());
+    let maps = |text: &str| match has_maps {
+        true => format!(" {text:>6}"),
+        false => String::new(),
+    };
     let mut text = format!(
-        "{:<7}{:<width$}  {:>6} {:>6} {:>6}\n",
-        "table", "row", "paper", "mIoU", "+CRF"
+        "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}\n",
+        "table",
+        "row",
+        "paper",
+        maps("maps"),
+        "mIoU",
+        "+CRF"
     );
-    let number = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
+    let score = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
     for o in outcomes {
         text += &format!(
-            "{:<7}{:<width$}  {:>6.1} {:>6} {:>6}\n",
+            "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}\n",
             o.table,
             o.title,
-            o.paper,
-            number(o.mean_iou),
-            number(o.mean_iou_crf)
+            score(o.paper),
+            maps(&score(o.mean_iou_maps)),
+            score(o.mean_iou),
+            score(o.mean_iou_crf)
         );
     }
     text + "paper: VOC 2012 val; mIoU: the validation images of this data set"
+        + if has_maps {
+            "; maps: its training images, at the best threshold"
+        } else {
+            ""
+        }
 }
 
 #[cfg(test)]
@@ -252,13 +382,32 @@ mod tests {
 
     #[test]
     fn every_row_changes_the_recipe_as_it_says() {
-        for (name, text) in EMBEDDED {
+        for (name, text, main) in EMBEDDED {
             let ablation: Ablation = toml::from_str(text).unwrap();
+            known(&ablation.shared).unwrap();
+            for table in main {
+                assert!(
+                    ablation.row.iter().any(|row| row.is_called(table)),
+                    "{name}"
+                );
+            }
             let mut names: Vec<_> = ablation.row.iter().map(|row| row.name.clone()).collect();
             for row in &ablation.row {
                 Recipe::load("nano", &row.set).unwrap();
                 methods::pipeline(&row.method).unwrap();
-                assert!((30.0..80.0).contains(&row.paper), "{name} {}", row.name);
+                let paper = row.paper.unwrap_or(50.0);
+                assert!((30.0..80.0).contains(&paper), "{name} {}", row.name);
+                if let Some(from) = &row.from {
+                    known(&from.until).unwrap();
+                    let other = ablation.row.iter().find(|other| other.name == from.row);
+                    // What is taken over must not be what the row changes.
+                    let other = other.unwrap();
+                    assert!(other.from.is_none() && other.method == row.method);
+                }
+                assert!(
+                    ["single", "web"].map(Some).contains(&row.extra.as_deref())
+                        || row.extra.is_none()
+                );
             }
             names.sort();
             names.dedup();

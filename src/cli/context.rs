@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use toml::{Table, Value};
 
 use crate::crf::Preset;
-use crate::data::{self, Data, DataOptions, Kind};
+use crate::data::{self, Data, DataOptions, ExtraKind, Kind};
 use crate::device::{self, Choice};
+use crate::methods;
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::run::{Mode, RunDir};
@@ -36,20 +37,36 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
-    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, or a TOML file
-    /// [default: nano]
+    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, cian-resnet101, mcis-vgg16, or a
+    /// TOML file [default: nano]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
-    /// Dense CRF on affinity labels, reliable labels, labels and predictions, in place of the recipe's presets; --set label.crf.KEY and
-    /// the like change single values
+    /// Dense CRF on affinity labels, reliable labels, labels and predictions, in place of the recipe's presets; --set
+    /// label.crf.KEY and the like change single values
     #[arg(long, value_name = "PRESET")]
     pub crf: Option<Preset>,
     /// Leave classes out of predictions that an image is not tagged with, as --set predict.use_tags=true
     #[arg(long)]
     pub use_tags: bool,
+    /// Folder of saliency maps, NAME.png per training image, greyscale, bright where objects are: where the labels of
+    /// cian and mcis get their background from, as --set seeds.saliency=DIR
+    #[arg(long, value_name = "DIR")]
+    pub saliency: Option<PathBuf>,
+    /// cian: trainings, each but the first on the predictions of the one before, as --set cian.rounds=N
+    #[arg(long, value_name = "N")]
+    pub rounds: Option<usize>,
+    /// More training images, with --extra-kind: a data set as --data takes it, whose tags are matched by name
+    #[arg(long, value_name = "DATA", requires = "extra_kind")]
+    pub extra: Option<String>,
+    /// What --extra is: single (images with one tag) or web (noisy tags)
+    #[arg(long, value_name = "KIND", value_parser = extra_kind)]
+    pub extra_kind: Option<ExtraKind>,
+    /// Share of the extra images that get a wrong tag, for experiments [default: 0]
+    #[arg(long, value_name = "SHARE")]
+    pub extra_noise: Option<f32>,
     /// Decides everything that is random, the built-in data set included [default: 0]
     #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     pub seed: Option<u64>,
@@ -68,6 +85,21 @@ fn kind(text: &str) -> Result<Kind, String> {
         "voc" => Ok(Kind::Voc),
         _ => Err("use shapes, folder or voc".into()),
     }
+}
+
+fn extra_kind(text: &str) -> Result<ExtraKind, String> {
+    match text {
+        "single" => Ok(ExtraKind::Single),
+        "web" => Ok(ExtraKind::Web),
+        _ => Err("use single or web".into()),
+    }
+}
+
+/// Extra training images: where from, and what they are like.
+struct Extra {
+    data: String,
+    kind: ExtraKind,
+    noise: f32,
 }
 
 /// A path without the slashes behind it: `photos/` and `photos` are one data set.
@@ -106,8 +138,8 @@ impl Common {
             .map(String::from)
             .or_else(|| text("method"))
             .unwrap_or_else(|| "affinitynet".into());
-        let pipeline = crate::methods::pipeline(&method)?;
-        let recipe = self.recipe(stored.as_ref(), recipe)?;
+        let pipeline = methods::pipeline(&method)?;
+        let recipe = self.recipe(stored.as_ref(), recipe, &method)?;
         if let Some(warning) = recipe.foreign_input() {
             log::warn!("{warning}");
         }
@@ -135,8 +167,12 @@ impl Common {
         });
         let mut data = data::open(&options)?;
         verify(&mut data)?;
+        let extra = self.extra(stored.as_ref())?;
+        if let Some(extra) = &extra {
+            join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
+        }
         check(&data)?;
-        let config = config(&method, &options, seed, &data, &recipe);
+        let config = config(&method, &options, extra.as_ref(), seed, &data, &recipe);
         let mode = if self.fresh {
             Mode::Fresh
         } else {
@@ -155,7 +191,7 @@ impl Common {
                 pipeline,
                 seed,
                 supervised: method == "supervised",
-                objective: crate::methods::objective(&method),
+                objective: methods::objective(&method),
                 device_line: chosen.reason,
             },
             method,
@@ -163,15 +199,42 @@ impl Common {
         })
     }
 
-    fn recipe(&self, stored: Option<&Table>, default: &str) -> Result<Recipe> {
+    /// What `--extra` and its like say, or the run directory.
+    fn extra(&self, stored: Option<&Table>) -> Result<Option<Extra>> {
+        let text = |key: &str| Some(stored?.get(key)?.as_str()?.to_string());
+        let Some(data) = self.extra.as_deref().map(trimmed).or_else(|| text("extra")) else {
+            return Ok(None);
+        };
+        let kind = self
+            .extra_kind
+            .or_else(|| extra_kind(&text("extra_kind")?).ok())
+            .context("--extra needs --extra-kind: single or web")?;
+        let noise = self
+            .extra_noise
+            .or_else(|| Some(stored?.get("extra_noise")?.as_float()? as f32))
+            .unwrap_or(0.0);
+        ensure!(
+            (0.0..=1.0).contains(&noise),
+            "--extra-noise is {noise}: use a number from 0 to 1"
+        );
+        Ok(Some(Extra { data, kind, noise }))
+    }
+
+    fn recipe(&self, stored: Option<&Table>, default: &str, method: &str) -> Result<Recipe> {
         let mut overrides = Vec::new();
         if let Some(name) = self.crf.and_then(|crf| crf.to_possible_value()) {
-            for part in ["affinity", "joint", "label", "predict"] {
+            for part in ["affinity", "joint", "cian", "label", "predict"] {
                 overrides.push(format!("{part}.crf.preset={}", name.get_name()));
             }
         }
         if self.use_tags {
             overrides.push("predict.use_tags=true".into());
+        }
+        if let Some(folder) = &self.saliency {
+            overrides.push(format!("seeds.saliency={}", folder.display()));
+        }
+        if let Some(rounds) = self.rounds {
+            overrides.push(format!("cian.rounds={rounds}"));
         }
         overrides.extend(self.set.iter().cloned());
         match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {
@@ -182,7 +245,11 @@ impl Common {
                     .context("the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh")?;
                 recipe.with(&overrides)
             }
-            (recipe, _) => Recipe::load(recipe.as_deref().unwrap_or(default), &overrides),
+            (recipe, _) => {
+                let own = methods::overrides(method).iter().map(|s| s.to_string());
+                let overrides: Vec<String> = own.chain(overrides).collect();
+                Recipe::load(recipe.as_deref().unwrap_or(default), &overrides)
+            }
         }
     }
 }
@@ -196,7 +263,14 @@ fn stored(out: &Path) -> Result<Option<Table>> {
 }
 
 /// Everything that decides a run's results.
-fn config(method: &str, options: &DataOptions, seed: u64, data: &Data, recipe: &Recipe) -> Table {
+fn config(
+    method: &str,
+    options: &DataOptions,
+    extra: Option<&Extra>,
+    seed: u64,
+    data: &Data,
+    recipe: &Recipe,
+) -> Table {
     let mut table = Table::new();
     let mut put = |key: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -212,12 +286,40 @@ fn config(method: &str, options: &DataOptions, seed: u64, data: &Data, recipe: &
     put("train_list", options.train_list.clone());
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));
+    if let Some(extra) = extra {
+        put("extra", Some(extra.data.clone()));
+        put(
+            "extra_kind",
+            Some(format!("{:?}", extra.kind).to_lowercase()),
+        );
+        // By way of the shortest decimal, as in the recipe.
+        let noise = extra.noise.to_string().parse().unwrap_or_default();
+        table.insert("extra_noise".into(), Value::Float(noise));
+    }
     table.insert("seed".into(), Value::Integer(seed as i64));
     table.insert("images".into(), Value::String(images(data)));
     let classes = data.classes.iter().cloned().map(Value::String).collect();
     table.insert("classes".into(), Value::Array(classes));
     table.insert("recipe".into(), Value::Table(recipe.to_table()));
     table
+}
+
+/// Adds the extra training images to the data set's.
+fn join(data: &mut Data, extra: &Extra, options: &DataOptions) -> Result<()> {
+    // Of the generated data set, which the seed decides, other pictures.
+    let seed = options.seed.wrapping_add(0x6578_7472);
+    let mut other = data::open(&DataOptions {
+        data: extra.data.clone(),
+        kind: None,
+        seed,
+        train_list: None,
+        val_list: None,
+        val: None,
+        shapes: options.shapes.clone(),
+    })?;
+    verify(&mut other)?;
+    data.skipped += other.skipped;
+    data.join(&other, extra.kind, extra.noise, seed)
 }
 
 /// Numbers of images, and a digest of their names and tags, so that a run is not continued on other images.

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bench;
+mod compare;
 mod context;
 mod crf;
 mod demo;
@@ -12,6 +13,7 @@ mod models;
 mod predict;
 mod run;
 mod shapes;
+mod show;
 mod weights;
 
 use std::io::{ErrorKind, Write};
@@ -53,6 +55,8 @@ enum Command {
     Run(run::Args),
     /// Stage 1: train the classifier on the tags.
     Classify(run::StageArgs),
+    /// MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class.
+    Coattend(run::StageArgs),
     /// Stage 2: class activation maps of the training images.
     Cam(run::StageArgs),
     /// Stage 3: train AffinityNet on what the maps are sure of.
@@ -61,6 +65,8 @@ enum Command {
     Propagate(run::StageArgs),
     /// RRM's and AALR's stage 2: train classification and segmentation in one network.
     Joint(run::StageArgs),
+    /// CIAN's stage 3: train the segmentation network with messages between related images.
+    Cross(run::StageArgs),
     /// Stage 5: pseudo-labels from the spread maps.
     Label(run::StageArgs),
     /// Stage 6: train the segmentation network on the pseudo-labels.
@@ -73,6 +79,10 @@ enum Command {
     Crf(crf::Args),
     /// Train the rows of a paper's tables on one data set, and print them beside the paper's numbers.
     Ablate(ablate::Args),
+    /// Run every method on one data set and seed, and write one table and one page of pictures.
+    Compare(compare::Args),
+    /// Draw what a trained network looks at.
+    Show(show::Args),
     /// List the adapters that --device can choose from, and whether they have what the kernels need.
     Devices,
     /// Run every kernel and a small network of every kind on an adapter, and compare with the CPU.
@@ -98,16 +108,20 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args, cli.json),
         Command::Run(args) => run::run(args, cli.json),
         Command::Classify(args) => run::stage(args, Stage::Classify, cli.json),
+        Command::Coattend(args) => run::stage(args, Stage::Coattend, cli.json),
         Command::Cam(args) => run::stage(args, Stage::Cam, cli.json),
         Command::Affinity(args) => run::stage(args, Stage::Affinity, cli.json),
         Command::Propagate(args) => run::stage(args, Stage::Propagate, cli.json),
         Command::Joint(args) => run::stage(args, Stage::Joint, cli.json),
+        Command::Cross(args) => run::stage(args, Stage::Cross, cli.json),
         Command::Label(args) => run::stage(args, Stage::Label, cli.json),
         Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
         Command::Predict(args) => predict::run(args, cli.json),
         Command::Eval(args) => eval::run(args, cli.json),
         Command::Crf(args) => crf::run(args, cli.json),
         Command::Ablate(args) => ablate::run(args, cli.json),
+        Command::Compare(args) => compare::run(args, cli.json),
+        Command::Show(args) => show::run(args, cli.json),
         Command::Devices => devices::run(cli.json),
         Command::Doctor(args) => doctor::run(args, cli.json),
         Command::Models(args) => models::run(args, cli.json),

@@ -98,8 +98,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let outputs = outputs(&images, &to, args.overlay)?;
     let method = source.config().get("method").and_then(|m| m.as_str());
     let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
-    let joint = !pipeline.contains(&Stage::Segment);
-    let segment = if joint { Stage::Joint } else { Stage::Segment }.name();
+    let segments = [Stage::Segment, Stage::Cross, Stage::Joint];
+    let stage = segments.into_iter().find(|s| pipeline.contains(s));
+    let stage = stage.unwrap_or(Stage::Segment);
+    let segment = stage.name();
     ensure!(
         source
             .stages()
@@ -113,10 +115,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let count = classes.len();
     let network = Network {
         backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
-        head: if joint {
-            Head::Joint { classes: count }
-        } else {
-            Head::Segmentation { classes: count }
+        head: match stage {
+            Stage::Joint => Head::Joint { classes: count },
+            Stage::Cross => Head::CrossAffinity { classes: count },
+            _ => Head::Segmentation { classes: count },
         },
     };
     let checkpoint = source.folder(segment).join(train::CHECKPOINT);
@@ -270,7 +272,11 @@ fn overlay(mask: &Path) -> PathBuf {
     mask.with_file_name(format!("{stem}_overlay.png"))
 }
 
-fn configuration(run: &RunDir) -> Result<(Recipe, Vec<String>)> {
+/// The recipe and the classes that a run was made with.
+///
+/// # Errors
+/// Where its configuration lacks them.
+pub fn configuration(run: &RunDir) -> Result<(Recipe, Vec<String>)> {
     let config = run.config();
     let parts = || -> Option<(Recipe, Vec<String>)> {
         let recipe = config.get("recipe")?.clone().try_into().ok()?;

@@ -11,8 +11,8 @@ use crate::stages::{Stage, summary};
 /// Arguments of `weakseg run`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// affinitynet, rrm, rrm-two-step, aalr, or supervised: the bound, trained on the data set's own masks [default:
-    /// affinitynet]
+    /// affinitynet, rrm, rrm-two-step, aalr, cian, mcis, mcis-lid, or supervised: the bound, trained on the data set's own
+    /// masks [default: affinitynet]
     #[arg(long)]
     method: Option<String>,
     #[command(flatten)]

@@ -69,7 +69,7 @@ struct Listed {
 fn mask_path(item: &Item) -> Option<&PathBuf> {
     match &item.pixels {
         Pixels::Files { mask, .. } => mask.as_ref(),
-        Pixels::Memory { .. } => None,
+        Pixels::Memory { .. } | Pixels::Extra(_) => None,
     }
 }
 

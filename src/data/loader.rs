@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 use image::GrayImage;
 
 use super::workers::Shared;
-use super::{Augment, Split};
+use super::{Augment, Pairs, Split};
 
 /// Images of one training step.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +42,28 @@ pub struct LoaderOptions {
     pub seed: u64,
     /// Number of threads; 0 means 1.
     pub workers: usize,
+    /// Which images a batch is of.
+    pub order: Order,
+}
+
+/// Which images the batches are of.
+#[derive(Clone, Debug, Default)]
+pub enum Order {
+    /// Epochs: all images, each in an order of its own, dealt out to batches.
+    #[default]
+    Epochs,
+    /// Groups of related images. A batch holds the queries of its groups, then the first partner of each, and so on.
+    Groups {
+        /// What they are drawn from.
+        pairs: Arc<Pairs>,
+        /// Images in a group, a divisor of the batch.
+        size: usize,
+    },
 }
 
 /// An iterator over the batches of steps `start` to `steps - 1`.
 ///
-/// The images of the endless sequence of epochs, each in an order of its own, are dealt out to batches, so that every
-/// batch is full. Batch k depends on the seed and k only: neither on the number of workers nor on `start`. A failure
+/// Every batch is full, of images in the [`Order`] that is asked for. Batch k depends on the seed and k only: neither on the number of workers nor on `start`. A failure
 /// ends the iteration with one `Err`. Dropping the loader stops its threads.
 pub struct Loader {
     shared: Arc<Shared>,
@@ -75,6 +91,14 @@ impl Loader {
                 "batch and crop are {} and {}; both have to be at least 1",
                 options.batch,
                 augment.crop
+            );
+        }
+        if let Order::Groups { size, .. } = options.order
+            && (size == 0 || !options.batch.is_multiple_of(size))
+        {
+            bail!(
+                "batches of {} images do not divide into groups of {size}; use a multiple",
+                options.batch
             );
         }
         if let Some((low, high)) = augment
@@ -176,6 +200,7 @@ mod tests {
             start,
             seed: 5,
             workers,
+            order: Order::Epochs,
         }
     }
 
@@ -223,6 +248,39 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn groups_lie_side_by_side_and_depend_on_neither_workers_nor_start() {
+        let images = split(9);
+        let tags = images.indices().map(|i| images.tags(i));
+        let pairs = Arc::new(Pairs::new(tags, crate::data::Relation::Common, 5).unwrap());
+        let grouped = |workers, start| {
+            let options = LoaderOptions {
+                order: Order::Groups {
+                    pairs: Arc::clone(&pairs),
+                    size: 3,
+                },
+                ..options(6, workers, start)
+            };
+            batches(9, options)
+        };
+        let all = grouped(1, 0);
+        for batch in &all {
+            for group in 0..2 {
+                let members = [0, 2, 4].map(|place| batch.indices[place + group]);
+                let number = (batch.step * 2 + group) as u64;
+                assert_eq!(members.to_vec(), pairs.group(number, 3));
+                assert!(members.iter().all(|i| i % 3 == members[0] % 3));
+            }
+        }
+        assert_eq!(all[4..], grouped(3, 4));
+        let options = LoaderOptions {
+            order: Order::Groups { pairs, size: 3 },
+            ..options(4, 1, 0)
+        };
+        let error = Loader::new(images, 3, None, augment(), options).err();
+        assert!(error.unwrap().to_string().contains("groups of 3"));
     }
 
     #[test]

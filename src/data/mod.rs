@@ -4,11 +4,13 @@
 //! background, c + 1 is class c, and 255 is ignored.
 
 pub mod decode;
+mod extra;
 mod files;
 mod folder;
 pub mod loader;
 mod masks;
 mod mat;
+pub mod pairs;
 mod palette;
 pub mod shapes;
 mod split;
@@ -21,7 +23,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-pub use loader::{Batch, Labels, Loader, LoaderOptions};
+pub use extra::ExtraKind;
+pub use loader::{Batch, Labels, Loader, LoaderOptions, Order};
+pub use pairs::{Pairs, Relation};
 pub use palette::palette;
 pub use shapes::ShapesOptions;
 pub use split::Split;

@@ -28,6 +28,34 @@ pub(super) enum Pixels {
         image: PathBuf,
         mask: Option<PathBuf>,
     },
+    /// An image of an extra data set, whose mask is not looked at.
+    Extra(Box<Pixels>),
+}
+
+impl Pixels {
+    fn source(&self) -> String {
+        match self {
+            Pixels::Memory { source, .. } => source.clone(),
+            Pixels::Files { image, .. } => image.display().to_string(),
+            Pixels::Extra(pixels) => pixels.source(),
+        }
+    }
+
+    fn image(&self) -> Result<RgbImage> {
+        match self {
+            Pixels::Memory { image, .. } => Ok(RgbImage::clone(image)),
+            Pixels::Files { image, .. } => decode::read_rgb(image),
+            Pixels::Extra(pixels) => pixels.image(),
+        }
+    }
+
+    fn size(&self) -> Result<(u32, u32)> {
+        match self {
+            Pixels::Memory { image, .. } => Ok(image.dimensions()),
+            Pixels::Files { image, .. } => decode::image_size(image),
+            Pixels::Extra(pixels) => pixels.size(),
+        }
+    }
 }
 
 /// Images of one part of a data set (training or validation), read when asked for; cheap to clone.
@@ -71,10 +99,7 @@ impl Split {
 
     /// Where the image comes from: a path, or a phrase like "shapes train #12".
     pub fn source(&self, index: usize) -> String {
-        match &self.items[index].pixels {
-            Pixels::Memory { source, .. } => source.clone(),
-            Pixels::Files { image, .. } => image.display().to_string(),
-        }
+        self.items[index].pixels.source()
     }
 
     /// The image in RGB.
@@ -82,10 +107,7 @@ impl Split {
     /// # Errors
     /// As [`decode::read_rgb`].
     pub fn image(&self, index: usize) -> Result<RgbImage> {
-        match &self.items[index].pixels {
-            Pixels::Memory { image, .. } => Ok(RgbImage::clone(image)),
-            Pixels::Files { image, .. } => decode::read_rgb(image),
-        }
+        self.items[index].pixels.image()
     }
 
     /// Width and height of the image as [`Split::image`] returns it, without decoding it.
@@ -93,10 +115,12 @@ impl Split {
     /// # Errors
     /// As [`decode::image_size`].
     pub fn size(&self, index: usize) -> Result<(u32, u32)> {
-        match &self.items[index].pixels {
-            Pixels::Memory { image, .. } => Ok(image.dimensions()),
-            Pixels::Files { image, .. } => decode::image_size(image),
-        }
+        self.items[index].pixels.size()
+    }
+
+    /// Whether the image is from an extra data set, not from the target.
+    pub fn is_extra(&self, index: usize) -> bool {
+        matches!(self.items[index].pixels, Pixels::Extra(_))
     }
 
     /// Whether the image has a true mask.
@@ -104,6 +128,7 @@ impl Split {
         match &self.items[index].pixels {
             Pixels::Memory { .. } => true,
             Pixels::Files { mask, .. } => mask.is_some(),
+            Pixels::Extra(_) => false,
         }
     }
 
@@ -114,7 +139,7 @@ impl Split {
     pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
         match &self.items[index].pixels {
             Pixels::Memory { mask, .. } => Ok(Some(GrayImage::clone(mask))),
-            Pixels::Files { mask: None, .. } => Ok(None),
+            Pixels::Files { mask: None, .. } | Pixels::Extra(_) => Ok(None),
             Pixels::Files {
                 image,
                 mask: Some(mask),

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::loader::{Batch, Labels, LoaderOptions};
+use super::loader::{Batch, Labels, LoaderOptions, Order};
 use super::{Augment, Split};
 
 /// How many batches are prepared ahead of the one that is asked for.
@@ -109,9 +109,18 @@ impl Shared {
 
     /// Prepares samples until all steps are done, the loader stops, or something fails.
     pub fn work(&self) {
-        let mut order = Order::default();
+        let mut epoch = Epoch::default();
         while let Some(position) = self.take_position() {
-            let index = order.at(position, self.split.len(), self.options.seed);
+            let index = match &self.options.order {
+                Order::Epochs => epoch.at(position, self.split.len(), self.options.seed),
+                Order::Groups { pairs, size } => {
+                    let (step, place) =
+                        (position / self.options.batch, position % self.options.batch);
+                    let groups = self.options.batch / size;
+                    let number = (step * groups + place % groups) as u64;
+                    pairs.group(number, *size)[place / groups]
+                }
+            };
             let prepare = || -> Result<()> {
                 let sample = self.sample(position, index)?;
                 self.deliver(position, sample);
@@ -226,16 +235,16 @@ impl Shared {
 
 /// The order of the current epoch.
 #[derive(Default)]
-struct Order {
-    epoch: Option<usize>,
+struct Epoch {
+    number: Option<usize>,
     indices: Vec<usize>,
 }
 
-impl Order {
+impl Epoch {
     fn at(&mut self, position: usize, length: usize, seed: u64) -> usize {
         let epoch = position / length;
-        if self.epoch != Some(epoch) {
-            self.epoch = Some(epoch);
+        if self.number != Some(epoch) {
+            self.number = Some(epoch);
             self.indices = (0..length).collect();
             let mut rng = ChaCha8Rng::seed_from_u64(seed ^ ORDER_KEY);
             rng.set_stream(epoch as u64);

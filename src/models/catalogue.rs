@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 
 use super::backbones::Backbone;
+use super::heads::co_attention::Form;
 use super::{Head, Network};
 
 /// A network of the papers.
@@ -136,7 +137,10 @@ impl Network {
             Kind::Aspp => Head::Aspp { classes },
             Kind::Joint => Head::Joint { classes },
             Kind::CrossAffinity => Head::CrossAffinity { classes },
-            Kind::CoAttention => Head::CoAttention { classes },
+            Kind::CoAttention => Head::CoAttention {
+                classes,
+                form: Form::RELEASED,
+            },
         };
         Ok(Network {
             backbone: Backbone::named(entry.backbone, divisor)?,

@@ -17,8 +17,8 @@ use rand_distr::{Distribution, Normal};
 use backbones::vgg16::{Tail, Vgg16};
 use backbones::{Backbone, Levels};
 use forward::Forward;
-use heads::co_attention::{self, Side};
-use heads::cross_affinity::{self, CrossAffinity};
+use heads::co_attention::{self, Form, Pairing, Side};
+use heads::cross_affinity::{self, CrossAffinity, Merge};
 use heads::{affinity, aspp, cam, segmentation};
 use params::{Declarations, Declared, Parameters, Role, belongs};
 use resize::resize;
@@ -60,6 +60,8 @@ pub enum Head {
     CoAttention {
         /// C, without background.
         classes: usize,
+        /// Its classifiers and affinities.
+        form: Form,
     },
 }
 
@@ -94,7 +96,11 @@ impl Network {
             Head::Aspp { classes } => format!("aspp/{classes}"),
             Head::Joint { classes } => format!("joint/{classes}"),
             Head::CrossAffinity { classes } => format!("cross-affinity/{classes}"),
-            Head::CoAttention { classes } => format!("co-attention/{classes}"),
+            Head::CoAttention { classes, form } => {
+                let shared = if form.shared { "-shared" } else { "" };
+                let origins = if form.origins { "-origins" } else { "" };
+                format!("co-attention{shared}{origins}/{classes}")
+            }
         };
         format!("{}+{head}", self.backbone.name())
     }
@@ -116,7 +122,9 @@ impl Network {
             Head::CrossAffinity { classes } => {
                 cross_affinity::declare(&mut to, backbone, classes + 1);
             }
-            Head::CoAttention { classes } => co_attention::declare(&mut to, backbone, classes),
+            Head::CoAttention { classes, form } => {
+                co_attention::declare(&mut to, backbone, classes, form);
+            }
         }
         to
     }
@@ -202,7 +210,7 @@ impl Network {
         let features = self.levels(f, images).high;
         match self.head {
             Head::Aspp { .. } => aspp::scores(f, features),
-            Head::CrossAffinity { .. } => cross_affinity::scores(f, features),
+            Head::CrossAffinity { .. } => cross_affinity::scores(f, self.backbone, features),
             _ => {
                 let embedding = segmentation::embedding(f, self.backbone, features);
                 segmentation::scores(f, self.backbone, embedding)
@@ -211,15 +219,31 @@ impl Network {
     }
 
     /// Images `[B, 3, H, W]` in `group` parts, as [`cross_affinity::cross_scores`] takes them → scores with messages
-    /// from the image itself and from related ones. Only for a cross-affinity head.
+    /// from the image itself and from related ones, merged by maximum. Only for a cross-affinity head.
     pub fn cross_scores(&self, f: &Forward, images: Tensor<4>, group: usize) -> CrossAffinity {
-        cross_affinity::cross_scores(f, self.levels(f, images).high, group)
+        self.merged_scores(f, images, group, Merge::Max)
+    }
+
+    /// As [`Self::cross_scores`], merged as `merge` says.
+    pub fn merged_scores(
+        &self,
+        f: &Forward,
+        images: Tensor<4>,
+        group: usize,
+        merge: Merge,
+    ) -> CrossAffinity {
+        let features = self.levels(f, images).high;
+        cross_affinity::cross_scores(f, self.backbone, features, group, merge)
     }
 
     /// Pairs of images `[B, 3, H, W]` each → what the co-attention computes for either. Only for a co-attention head.
     pub fn co_attend(&self, f: &Forward, m: Tensor<4>, n: Tensor<4>) -> [Side; 2] {
-        let m = self.levels(f, m).high;
-        co_attention::pair(f, self.backbone, m, self.levels(f, n).high)
+        let form = match self.head {
+            Head::CoAttention { form, .. } => form,
+            _ => Form::RELEASED,
+        };
+        let [m, n] = [m, n].map(|images| self.levels(f, images).high);
+        co_attention::pair(f, self.backbone, m, n, &Pairing::new(form))
     }
 }
 
@@ -229,6 +253,12 @@ fn initial(p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
         // A fresh message changes nothing (CIAN, "CIAN Module").
         Role::Scale if belongs(&p.name, cross_affinity::NORM) => vec![0.0; n],
         Role::Scale | Role::Variance => vec![1.0; n],
+        // Pixels attend to what looks alike from the first step on (MCIS Eq. 2).
+        Role::Kernel if co_attention::AFFINITY.iter().any(|l| belongs(&p.name, l)) => {
+            let side = p.shape[0];
+            let is_diagonal = |i: usize| f32::from(u8::from(i / side == i % side));
+            (0..n).map(is_diagonal).collect()
+        }
         Role::Shift | Role::Mean | Role::Bias => vec![0.0; n],
         Role::Kernel => {
             let fan_in: usize = p.shape[1..].iter().product();

@@ -57,6 +57,7 @@ impl Recipe {
             ("affinity.alpha_high", affinity.alpha_high),
             ("propagate.alpha", self.propagate.alpha),
             ("propagate.beta", self.propagate.beta),
+            ("label.alpha", self.label.alpha),
         ] {
             let good = exponent.is_finite() && exponent > 0.0;
             ensure!(good, "{key} is {exponent}: use a positive number");
@@ -75,7 +76,15 @@ impl Recipe {
         ] {
             crf.check(key)?;
         }
+        let threshold = self.propagate.threshold.unwrap_or(0.5);
+        ensure!(
+            (0.0..=1.0).contains(&threshold),
+            "propagate.threshold is {threshold}: use a number from 0 to 1, or none"
+        );
         self.joint.check()?;
+        self.seeds.check()?;
+        self.cian.check()?;
+        self.mcis.check()?;
         for (key, training) in [
             ("classify", &self.classify),
             ("affinity.training", &affinity.training),

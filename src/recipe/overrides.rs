@@ -52,13 +52,15 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
 }
 
 /// Keys that may be absent, by their ends.
-const OPTIONAL: [&str; 6] = [
+const OPTIONAL: [&str; 8] = [
     "backbone.weights",
     "augment.long_side",
     "input.order",
     "input.range",
     "input.mean",
     "input.std",
+    "propagate.threshold",
+    "seeds.saliency",
 ];
 
 /// The recipe with every optional value present, so that its table has every key that there is.
@@ -82,6 +84,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
         &mut full.label.crf,
         &mut full.predict.crf,
         &mut full.joint.crf,
+        &mut full.cian.crf,
     ] {
         crf.iterations.get_or_insert(1);
         for value in [
@@ -95,6 +98,12 @@ fn with_options(recipe: &Recipe) -> Recipe {
         }
     }
     fill(&mut full.joint.training);
+    fill(&mut full.cian.training);
+    fill(&mut full.mcis.training);
+    full.propagate.threshold.get_or_insert(0.5);
+    full.seeds
+        .saliency
+        .get_or_insert_with(|| PathBuf::from("x"));
     full
 }
 

@@ -9,12 +9,14 @@ use anyhow::{Context, Result, bail};
 use super::files;
 
 /// The folders that stages write, with the extensions of the files that are theirs.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 10] = [
     "classify",
+    "coattend",
     "cam",
     "affinity",
     "propagate",
     "joint",
+    "cross",
     "labels",
     "segment",
     "predictions",
@@ -52,18 +54,21 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Removes the half-written files of a killed run, there and in its stages' folders.
 pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
-    let folders = FOLDERS.iter().map(|name| path.join(name));
-    let soft = path.join("labels").join("soft");
-    for folder in folders.chain([path.to_owned(), soft]) {
-        for entry in if folder.is_dir() {
-            entries(&folder)?
-        } else {
-            Vec::new()
-        } {
-            let name = entry.file_name();
-            if name.to_string_lossy().starts_with(files::TEMPORARY_PREFIX) {
-                remove(&entry.path())?;
+    let mut folders: Vec<_> = FOLDERS.iter().map(|name| path.join(name)).collect();
+    folders.retain(|folder| folder.is_dir());
+    let mut found = entries(path)?;
+    while let Some(folder) = folders.pop() {
+        for entry in entries(&folder)? {
+            match entry.file_type().is_ok_and(|t| t.is_dir()) {
+                true => folders.push(entry.path()),
+                false => found.push(entry),
             }
+        }
+    }
+    for entry in found {
+        let name = entry.file_name();
+        if name.to_string_lossy().starts_with(files::TEMPORARY_PREFIX) {
+            remove(&entry.path())?;
         }
     }
     Ok(())

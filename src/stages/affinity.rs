@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Context, Stage, affinity_labels, classify};
+use crate::data::Order;
 use crate::data::decode::read_mask;
 use crate::kernels::Distance;
 use crate::losses::affinity::{EPSILON, affinity_loss};
@@ -54,6 +55,7 @@ pub fn train(context: &Context) -> Result<()> {
         split: &split,
         classes: context.classes(),
         labels: Some(labels),
+        order: Order::Epochs,
         seed: context.seed.wrapping_add(2),
         device: &context.device,
     }

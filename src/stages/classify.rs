@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::{Context, Stage};
+use crate::data::Order;
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::params::{Parameters, Value};
 use crate::models::{Head, Network};
@@ -86,6 +87,7 @@ pub fn train(context: &Context) -> Result<()> {
         split: &context.data.train,
         classes,
         labels: None,
+        order: Order::Epochs,
         seed: context.seed.wrapping_add(1),
         device: &context.device,
     }

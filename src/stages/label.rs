@@ -1,48 +1,74 @@
 //! Pseudo-labels: the class with the highest score per pixel (Sec. 3.4).
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 use image::{GrayImage, RgbImage};
 
-use super::background::winners;
+use super::background::{winners, with_background};
 use super::inference::{batches, passes};
 use super::predict::Predictor;
 use super::refine::{Refine, each};
+use super::seeds::{Saliency, seeds};
 use super::{Context, Stage};
 use crate::data::decode::write_mask;
 use crate::progress;
+use crate::recipe::Crf;
 use crate::run::Maps;
 use crate::run::files::read_maps;
 
-/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the maps after the walk, or, in a pipeline with a joint
-/// network, from what that predicts of the training images' own classes (RRM, two steps).
+/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the maps after the walk; in a pipeline with a joint
+/// network, from what that predicts of the training images' own classes (RRM, two steps); and in one without a walk,
+/// from the localization maps (MCIS), or by thresholds on these and saliency maps where there are any.
 pub fn write(context: &Context) -> Result<()> {
     if context.pipeline.contains(&Stage::Joint) {
-        return from_joint(context);
+        let predictor = Predictor::joint(context)?;
+        let file = |image: &str| context.file(Stage::Label, image, "png");
+        return predicted(context, &predictor, &context.recipe.label.crf, file);
     }
+    let walks = context.pipeline.contains(&Stage::Propagate);
+    let from = if walks { Stage::Propagate } else { Stage::Cam };
     let split = &context.data.train;
     let present: Vec<usize> = (0..split.len())
-        .filter(|&i| {
-            context
-                .file(Stage::Propagate, split.name(i), "npz")
-                .exists()
-        })
+        .filter(|&i| context.file(from, split.name(i), "npz").exists())
         .collect();
     let settings = &context.recipe.label;
+    let saliency = match walks {
+        true => Saliency::none(),
+        false => Saliency::open(context)?,
+    };
     let crf = settings.crf.build();
     each(context, &present, "label", |i| {
-        let mut scores = read_maps(&context.file(Stage::Propagate, split.name(i), "npz"))?;
+        let name = split.name(i);
+        let mut scores = read_maps(&context.file(from, name, "npz"))?;
+        let to = context.file(Stage::Label, name, "png");
+        if !walks {
+            if let Some(map) = saliency.map(name, split.size(i)?)? {
+                return write_mask(to, &seeds(&scores, Some(&map), &context.recipe.seeds));
+            }
+            let (maps, values) = with_background(&scores, settings.alpha);
+            scores = Maps {
+                classes: values.into_iter().map(usize::from).collect(),
+                maps,
+            };
+        }
         let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
         scores.maps = refine.apply(scores.maps)?;
-        let label = label(&scores, settings.ignore_below);
-        write_mask(context.file(Stage::Label, split.name(i), "png"), &label)
+        write_mask(to, &label(&scores, settings.ignore_below))
     })
 }
 
-fn from_joint(context: &Context) -> Result<()> {
-    let predictor = Predictor::joint(context)?;
+/// Writes what a network predicts of the training images' own classes, after `crf`, to the `file` of each image's name.
+/// Images whose file exists are kept.
+pub fn predicted(
+    context: &Context,
+    predictor: &Predictor,
+    crf: &Crf,
+    file: impl Fn(&str) -> PathBuf,
+) -> Result<()> {
     let (split, settings) = (&context.data.train, &context.recipe.predict);
     let missing: Vec<usize> = (0..split.len())
-        .filter(|&i| !context.file(Stage::Label, split.name(i), "png").exists())
+        .filter(|&i| !file(split.name(i)).exists())
         .collect();
     let bar = progress::bar(missing.len() as u64, "image", "label");
     batches(
@@ -54,11 +80,9 @@ fn from_joint(context: &Context) -> Result<()> {
         |batch| {
             let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
             let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
-            let crf = &context.recipe.label.crf;
             let predictions = predictor.masks(&images, Some(&tags), crf)?;
             for ((i, _), prediction) in batch.iter().zip(predictions) {
-                let path = context.file(Stage::Label, split.name(*i), "png");
-                write_mask(path, &prediction.mask)?;
+                write_mask(file(split.name(*i)), &prediction.mask)?;
                 bar.inc(1);
             }
             Ok(())

@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use image::RgbImage;
-use ndarray::{Array3, Axis};
+use ndarray::{Array3, ArrayView3, Axis};
 
 use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
-use super::{Context, Stage, classify};
+use super::{Context, Stage, classify, coattend};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
@@ -17,8 +17,16 @@ use crate::train;
 /// Writes `cam/IMAGE.npz` for every training image: one array `[H, W]` in [0, 1] per tagged class, under its mask
 /// value. Images whose file exists are kept.
 pub fn write(context: &Context) -> Result<()> {
-    let network = classify::network(context)?;
-    let checkpoint = context.folder(Stage::Classify).join(train::CHECKPOINT);
+    let has_coattention = context.pipeline.contains(&Stage::Coattend);
+    if has_coattention && context.recipe.mcis.related > 0 {
+        return coattend::localize::write(context);
+    }
+    let (network, stage) = if has_coattention {
+        (coattend::network(context)?, Stage::Coattend)
+    } else {
+        (classify::network(context)?, Stage::Classify)
+    };
+    let checkpoint = context.folder(stage).join(train::CHECKPOINT);
     let parameters = train::load(&network, &checkpoint, &context.device)?;
     let split = &context.data.train;
     let missing: Vec<usize> = (0..split.len())
@@ -34,9 +42,7 @@ pub fn write(context: &Context) -> Result<()> {
         |batch| {
             let maps = maps(context, &network, &parameters, batch)?;
             for ((i, image), maps) in batch.iter().zip(maps.outer_iter()) {
-                let path = context.file(Stage::Cam, split.name(*i), "npz");
-                let maps = enlarge(maps.select(Axis(0), split.tags(*i)), image.dimensions());
-                write_maps(&path, &normalise(maps, split.tags(*i)))?;
+                save(context, *i, image, maps)?;
                 bar.inc(1);
             }
             Ok(())
@@ -67,11 +73,19 @@ fn maps(
     let maps = multi_scale(images, &settings.scales, settings.flip, |x| {
         network.maps(&Forward::new(parameters, Mode::Inference), x)
     });
-    let mut maps = download_maps(maps)?;
-    if settings.square_root {
+    download_maps(maps)
+}
+
+/// Writes the tagged classes' maps of training image `i`, from those of all classes `[C, h, w]`, at least 0.
+pub fn save(context: &Context, i: usize, image: &RgbImage, maps: ArrayView3<f32>) -> Result<()> {
+    let split = &context.data.train;
+    let mut maps = maps.select(Axis(0), split.tags(i));
+    if context.recipe.cam.square_root {
         maps.mapv_inplace(f32::sqrt);
     }
-    Ok(maps)
+    let maps = enlarge(maps, image.dimensions());
+    let path = context.file(Stage::Cam, split.name(i), "npz");
+    write_maps(&path, &normalise(maps, split.tags(i)))
 }
 
 /// The tagged classes' maps `[K, H, W]`, each divided by its maximum (Eq. 1); a class that fires nowhere stays 0.

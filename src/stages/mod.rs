@@ -5,6 +5,8 @@ pub mod affinity;
 pub mod affinity_labels;
 pub mod background;
 pub mod classify;
+pub mod coattend;
+pub mod cross;
 pub mod evaluate;
 pub mod inference;
 pub mod joint;
@@ -14,6 +16,7 @@ pub mod predict;
 pub mod propagate;
 pub mod refine;
 pub mod reliable;
+pub mod seeds;
 pub mod segment;
 pub mod summary;
 
@@ -57,6 +60,8 @@ pub struct Context {
 pub enum Stage {
     /// Train the classifier on the tags.
     Classify,
+    /// Train the classifier with co-attention, on pairs of images.
+    Coattend,
     /// Class activation maps of the training images.
     Cam,
     /// Train AffinityNet on labels that the maps are sure of.
@@ -65,6 +70,8 @@ pub enum Stage {
     Propagate,
     /// Train classification and segmentation in one network on labels that it finds itself.
     Joint,
+    /// Train the segmentation network with messages between related images.
+    Cross,
     /// Label maps from the spread maps.
     Label,
     /// Train the segmentation network on the labels.
@@ -78,23 +85,44 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Classify => "classify",
+            Stage::Coattend => "coattend",
             Stage::Cam => "cam",
             Stage::Affinity => "affinity",
             Stage::Propagate => "propagate",
             Stage::Joint => "joint",
+            Stage::Cross => "cross",
             Stage::Label => "label",
             Stage::Segment => "segment",
             Stage::Predict => "predict",
         }
     }
 
+    /// The stage called `name`.
+    pub fn named(name: &str) -> Option<Stage> {
+        let all = [
+            Stage::Classify,
+            Stage::Coattend,
+            Stage::Cam,
+            Stage::Affinity,
+            Stage::Propagate,
+            Stage::Joint,
+            Stage::Cross,
+            Stage::Label,
+            Stage::Segment,
+            Stage::Predict,
+        ];
+        all.into_iter().find(|stage| stage.name() == name)
+    }
+
     fn work(self, context: &Context) -> Result<()> {
         match self {
             Stage::Classify => classify::train(context),
+            Stage::Coattend => coattend::train(context),
             Stage::Cam => localize::write(context),
             Stage::Affinity => affinity::train(context),
             Stage::Propagate => propagate::write(context),
             Stage::Joint => joint::train(context),
+            Stage::Cross => cross::train(context),
             Stage::Label => label::write(context),
             Stage::Segment if context.supervised => segment::train_supervised(context),
             Stage::Segment => segment::train(context),

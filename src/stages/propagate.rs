@@ -87,7 +87,10 @@ fn walked(
     let classes = context.classes() + 1;
     let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));
     for (mut scores, cam) in scores.outer_iter_mut().zip(cams) {
-        let (full, values) = with_background(cam, context.recipe.propagate.alpha);
+        let (mut full, values) = with_background(cam, context.recipe.propagate.alpha);
+        if let Some(threshold) = context.recipe.propagate.threshold {
+            full.index_axis_mut(Axis(0), 0).fill(threshold);
+        }
         for (map, value) in full.outer_iter().zip(values) {
             let mut row = scores.index_axis_mut(Axis(0), value.into());
             for ((y, x), cell) in row.indexed_iter_mut() {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::affinity::sample;
 use super::{Context, Stage, classify};
 use crate::data::decode::read_mask;
-use crate::data::{Labels, Split};
+use crate::data::{Labels, Order, Split};
 use crate::losses::cross_entropy::cross_entropy;
 use crate::models::{Head, Network};
 use crate::train::{self, Fit};
@@ -79,6 +79,7 @@ fn fit(context: &Context, split: &Split, labels: Labels) -> Result<()> {
         split,
         classes: context.classes(),
         labels: Some(labels),
+        order: Order::Epochs,
         seed: context.seed.wrapping_add(3),
         device: &context.device,
     }

@@ -8,7 +8,7 @@ use image::{GrayImage, RgbImage};
 use serde::Serialize;
 
 use super::background::{background, winners};
-use super::{Context, Stage, evaluate, predict};
+use super::{Context, Stage, cross, evaluate, predict};
 use crate::data::Split;
 use crate::data::decode::read_mask;
 use crate::metrics::StageScore;
@@ -129,8 +129,10 @@ fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
     for stage in [
         Stage::Classify,
+        Stage::Coattend,
         Stage::Affinity,
         Stage::Joint,
+        Stage::Cross,
         Stage::Segment,
     ] {
         let path = context.folder(stage).join(train::METRICS);
@@ -208,8 +210,7 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
         let path = context.file(stage, name, "npz");
         path.exists().then(|| read_maps(&path)).transpose()
     };
-    let label = |stage: Stage| -> Result<Option<RgbImage>> {
-        let path = context.file(stage, name, "png");
+    let label = |path: PathBuf| -> Result<Option<RgbImage>> {
         let mask = path
             .exists()
             .then(|| read_mask(&path, classes, image.dimensions()))
@@ -224,6 +225,10 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
         let values: Vec<u8> = maps.classes.iter().map(|c| *c as u8).collect();
         painted(&winners(maps.maps.view(), &values))
     });
+    let labels = match context.pipeline.contains(&Stage::Cross) {
+        true => cross::label_file(context, context.recipe.cian.rounds, name),
+        false => context.file(Stage::Label, name, "png"),
+    };
     Ok(PictureRow {
         name: name.into(),
         tags: split
@@ -235,8 +240,8 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
             Some(image.clone()),
             cam,
             walked,
-            label(Stage::Label)?,
-            label(Stage::Predict)?,
+            label(labels)?,
+            label(context.file(Stage::Predict, name, "png"))?,
             split.mask(i)?.map(|mask| painted(&mask)),
         ],
     })

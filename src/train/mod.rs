@@ -14,7 +14,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 pub use optimizer::{Group, Optimizer, Rule};
 pub use schedule::Schedule;
 
-use crate::data::{Augment, Batch, Labels, Loader, LoaderOptions, Split};
+use crate::data::{Augment, Batch, Labels, Loader, LoaderOptions, Order, Split};
 use crate::device::download;
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -51,6 +51,8 @@ pub struct Fit<'a> {
     pub classes: usize,
     /// Label maps, for the stages that have them.
     pub labels: Option<Labels>,
+    /// Which images batches are of.
+    pub order: Order,
     /// Decides order, augmentation and dropout.
     pub seed: u64,
     /// Where to compute, without autodiff.
@@ -170,6 +172,7 @@ impl Fit<'_> {
                 start,
                 seed: self.seed,
                 workers: std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 16)),
+                order: self.order.clone(),
             },
         )?;
         let bar = progress::bar(total as u64, "step", self.label);

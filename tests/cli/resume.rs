@@ -38,15 +38,9 @@ fn finished(run: &Path, stage: &str) -> bool {
         .any(|s| s["name"] == stage && s["finished"] == true)
 }
 
-/// Starts the run and kills it as soon as `is_due`, which has to be before the end of `stage`.
-fn kill_in(folder: &Path, stage: &str, is_due: impl Fn() -> bool) {
-    let args = [
-        &["run", "--out", "killed"],
-        &SMALL[..],
-        &SMALL_SHAPES,
-        &LONG,
-    ]
-    .concat();
+/// Starts the program with `args`, which write the run directory `run`, and kills it as soon as `is_due`, which has to be
+/// before the end of `stage`.
+pub fn kill_in(folder: &Path, args: &[&str], run: &Path, stage: &str, is_due: impl Fn() -> bool) {
     let mut child = Command::new(WEAKSEG)
         .args(args)
         .current_dir(folder)
@@ -68,10 +62,7 @@ fn kill_in(folder: &Path, stage: &str, is_due: impl Fn() -> bool) {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(
-        !finished(&folder.join("killed"), stage),
-        "{stage}: killed too late"
-    );
+    assert!(!finished(run, stage), "{stage}: killed too late");
 }
 
 #[test]
@@ -80,22 +71,32 @@ fn a_run_that_was_killed_in_every_stage_ends_with_the_same_bits() {
     let whole = [&["run", "--out", "whole"], &LONG[..]].concat();
     small_shapes(dir.path(), &whole).succeeds();
     let run = dir.path().join("killed");
+    let args = [
+        &["run", "--out", "killed"],
+        &SMALL[..],
+        &SMALL_SHAPES,
+        &LONG,
+    ]
+    .concat();
+    let kill_in = |stage: &str, is_due: &dyn Fn() -> bool| {
+        kill_in(dir.path(), &args, &run, stage, is_due);
+    };
     let rows = |stage: &str| {
         let text = fs::read_to_string(run.join(stage).join("metrics.csv")).unwrap_or_default();
         text.lines().count()
     };
     // Six rows are five steps: behind the first checkpoint and before the second.
-    kill_in(dir.path(), "classify", || rows("classify") >= 6);
+    kill_in("classify", &|| rows("classify") >= 6);
     let steps = rows("classify");
-    kill_in(dir.path(), "classify", || rows("classify") > steps + 4);
+    kill_in("classify", &|| rows("classify") > steps + 4);
     let maps = || fs::read_dir(run.join("cam")).is_ok_and(|entries| entries.count() >= 1);
-    kill_in(dir.path(), "cam", maps);
+    kill_in("cam", &maps);
     // Whatever was there at the kill, the maps that are left divide the images into other batches.
     for number in [0, 2, 3] {
         let _ = fs::remove_file(run.join(format!("cam/train_0000{number}.npz")));
     }
-    kill_in(dir.path(), "affinity", || rows("affinity") >= 6);
-    kill_in(dir.path(), "segment", || rows("segment") >= 6);
+    kill_in("affinity", &|| rows("affinity") >= 6);
+    kill_in("segment", &|| rows("segment") >= 6);
     // What a kill in the middle of a write leaves behind.
     write(&run.join("segment/.weakseg-tmp-x"), "half");
     let last = [&["run", "--out", "killed"], &LONG[..]].concat();

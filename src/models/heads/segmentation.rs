@@ -54,6 +54,14 @@ fn shape(backbone: Backbone) -> Shape {
     }
 }
 
+/// Channels of what [`embedding`] gives.
+pub fn embedding_channels(backbone: Backbone) -> usize {
+    match shape(backbone) {
+        Shape::Two { hidden, .. } => hidden,
+        Shape::One { .. } => backbone.channels()[2],
+    }
+}
+
 /// Declares the head for `classes`, background included.
 pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize) {
     let input = backbone.channels()[2];

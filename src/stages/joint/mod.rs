@@ -16,7 +16,7 @@ use self::mining::{Crops, Mined, Miner};
 use super::affinity::sample;
 use super::inference::resize;
 use super::{Context, Stage, classify};
-use crate::data::{Batch, Labels};
+use crate::data::{Batch, Labels, Order};
 use crate::device::download;
 use crate::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use crate::losses::cross_entropy::balanced_cross_entropy;
@@ -83,6 +83,7 @@ pub fn train(context: &Context) -> Result<()> {
         split,
         classes,
         labels: Some(inside),
+        order: Order::Epochs,
         seed: context.seed.wrapping_add(4),
         device: &context.device,
     }
