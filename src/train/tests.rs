@@ -54,6 +54,7 @@ fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f3
         split: &data.train,
         classes,
         labels: None,
+        order: Order::Epochs,
         seed: 1,
         device: &device,
     };

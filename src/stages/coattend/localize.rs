@@ -102,12 +102,13 @@ struct Features {
 }
 
 impl Features {
-    fn take(&mut self, image: usize) -> Option<Tensor<4>> {
-        let left = self.uses.get_mut(&image)?;
-        *left = left.saturating_sub(1);
-        match left {
-            0 => self.kept.remove(&image),
-            _ => self.kept.get(&image).cloned(),
+    /// One image has attended to this one; after the last, its features go.
+    fn release(&mut self, image: usize) {
+        if let Some(left) = self.uses.get_mut(&image) {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.kept.remove(&image);
+            }
         }
     }
 }
@@ -141,6 +142,7 @@ pub fn write(context: &Context) -> Result<()> {
         &jobs,
         settings.batch,
         passes(&settings.scales, settings.flip),
+        &context.device,
         |job| split.image(job.image()),
         |batch| {
             let is_reference = |(job, _): &&(Job, RgbImage)| matches!(job, Job::Reference(_));
@@ -155,13 +157,20 @@ pub fn write(context: &Context) -> Result<()> {
                 }
             }
             for (job, image) in batch {
-                if let Job::Query(i) = *job {
-                    let related: Vec<_> = plan.references[i]
+                // A batch that the device had no memory for comes again in parts.
+                if let Job::Query(i) = *job
+                    && is_missing(i)
+                {
+                    let references = &plan.references[i];
+                    let related: Vec<_> = references
                         .iter()
-                        .filter_map(|(r, tags)| Some((*r, features.take(*r)?, tags.as_slice())))
+                        .filter_map(|(r, tags)| {
+                            Some((*r, features.kept.get(r)?.clone(), tags.as_slice()))
+                        })
                         .collect();
                     let maps = maps(context, &network, &parameters, (i, image), &related)?;
                     save(context, i, image, maps.view())?;
+                    references.keys().for_each(|r| features.release(*r));
                     bar.inc(1);
                 }
             }
