@@ -56,10 +56,12 @@ fn left_by(stage: Stage) -> (&'static str, &'static [(&'static str, usize)]) {
     const TRAINED: &[(&str, usize)] = &[("safetensors", 1), ("csv", 1)];
     match stage {
         Stage::Classify => ("classify", TRAINED),
+        Stage::Coattend => ("coattend", TRAINED),
         Stage::Cam => ("cam", &[("npz", 6)]),
         Stage::Affinity => ("affinity", TRAINED),
         Stage::Propagate => ("propagate", &[("npz", 6)]),
         Stage::Joint => ("joint", TRAINED),
+        Stage::Cross => ("cross", TRAINED),
         Stage::Label => ("labels", &[("png", 6)]),
         Stage::Segment => ("segment", TRAINED),
         Stage::Predict => ("predictions", &[("png", 2)]),
