@@ -9,6 +9,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use super::checkpointing::Sections;
 use super::params::{Parameters, Role, Value, entry};
 
 /// Epsilon of every normalisation: PyTorch's default, and what the networks published for MXNet set.
@@ -39,12 +40,14 @@ pub struct Work {
 
 /// One forward pass over a network's parameters.
 pub struct Forward<'a> {
-    parameters: &'a Parameters,
-    mode: Mode,
+    pub(super) parameters: &'a Parameters,
+    pub(super) mode: Mode,
     /// New running statistics by name, for [`Forward::statistics`].
-    statistics: RefCell<Vec<(String, Tensor<1>)>>,
-    dropout: RefCell<Option<ChaCha8Rng>>,
-    work: RefCell<Work>,
+    pub(super) statistics: RefCell<Vec<(String, Tensor<1>)>>,
+    pub(super) dropout: RefCell<Option<ChaCha8Rng>>,
+    pub(super) work: RefCell<Work>,
+    /// `None` where the pass does not checkpoint.
+    pub(super) sections: Option<Sections>,
 }
 
 impl<'a> Forward<'a> {
@@ -60,7 +63,15 @@ impl<'a> Forward<'a> {
             statistics: RefCell::default(),
             dropout: RefCell::new(seed.map(ChaCha8Rng::seed_from_u64)),
             work: RefCell::default(),
+            sections: None,
         }
+    }
+
+    /// The same pass, with gradient checkpointing where `wanted`: [`Self::finish_backward`] has to follow the backward
+    /// pass then. Only on a device with autodiff.
+    pub fn checkpointing(mut self, wanted: bool) -> Forward<'a> {
+        self.sections = wanted.then(Sections::default);
+        self
     }
 
     /// The parameters without autodiff, for a pass that nothing is learnt from. Only on a device with autodiff.

@@ -2,6 +2,7 @@
 
 pub mod backbones;
 pub mod catalogue;
+mod checkpointing;
 pub mod forward;
 pub mod heads;
 pub mod params;

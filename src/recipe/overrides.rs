@@ -67,6 +67,7 @@ const OPTIONAL: [&str; 8] = [
 fn with_options(recipe: &Recipe) -> Recipe {
     let fill = |training: &mut Training| {
         training.augment.long_side.get_or_insert([1, 1]);
+        training.checkpointing = true;
     };
     let mut full = recipe.clone();
     full.backbone

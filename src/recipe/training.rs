@@ -13,6 +13,10 @@ pub struct Training {
     pub batch: usize,
     /// Steps between two checkpoints.
     pub checkpoint_every: usize,
+    /// Gradient checkpointing: computes the backbone's feature maps again in the backward pass instead of keeping them,
+    /// which takes less memory and more time. Off where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub checkpointing: bool,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
     /// Random changes of each image.

@@ -191,7 +191,7 @@ impl Fit<'_> {
             } else {
                 Mode::Frozen(dropout)
             };
-            let forward = Forward::new(&tracked, mode);
+            let forward = Forward::new(&tracked, mode).checkpointing(self.training.checkpointing);
             let images = images(&batch, &autodiff);
             let losses = loss(&self.network, &forward, images, &batch)?;
             let Some((_, objective)) = losses.first() else {
@@ -201,6 +201,7 @@ impl Fit<'_> {
                 );
             };
             let mut grads = objective.backward();
+            forward.finish_backward(&mut grads);
             forward.statistics(&mut parameters);
             optimizer.update(&mut parameters, &tracked, &mut grads, rate, |name, role| {
                 group(&self.network, &self.training.optimizer, name, role)
@@ -256,7 +257,7 @@ pub fn images(batch: &Batch, device: &Device) -> Tensor<4> {
 }
 
 /// A recipe's augmentation.
-fn augment(training: &Training, input: NetworkInput) -> Augment {
+pub(crate) fn augment(training: &Training, input: NetworkInput) -> Augment {
     let settings = &training.augment;
     Augment {
         long_side: settings.long_side.map(|[low, high]| (low, high)),

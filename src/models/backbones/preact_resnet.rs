@@ -55,13 +55,15 @@ impl PreactResNet {
 
     /// Images `[B, 3, H, W]` → the activated outputs of stages 2, 3 and 4 at an eighth of the size.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
-        let x = f.conv("conv0_", f.unscaled_norm("bn_data_", images), 2, 1, false);
-        let x = f.max_pool(f.norm_relu("bn0_", x), 3, 2);
-        let (x, _) = self.level(f, 0, x);
-        let (x, _) = self.level(f, 1, x);
-        let (x, low) = self.level(f, 2, x);
-        let (x, middle) = self.level(f, 3, x);
-        let high = f.norm_relu("bn1_", x);
+        let [x] = f.section(images, move |f, x| {
+            let x = f.conv("conv0_", f.unscaled_norm("bn_data_", x), 2, 1, false);
+            let x = f.max_pool(f.norm_relu("bn0_", x), 3, 2);
+            [self.level(f, 0, x).0]
+        });
+        let [x] = f.section(x, move |f, x| [self.level(f, 1, x).0]);
+        let [x, low] = f.section(x, move |f, x| self.level(f, 2, x).into());
+        let [x, middle] = f.section(x, move |f, x| self.level(f, 3, x).into());
+        let [high] = f.section(x, |f, x| [f.norm_relu("bn1_", x)]);
         Levels { low, middle, high }
     }
 

@@ -80,11 +80,14 @@ impl ResNet {
 
     /// Images `[B, 3, H, W]` → layer2, layer3 and layer4 at an eighth of the size.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
-        let x = f.norm_relu("bn1", f.conv("conv1", images, 2, 1, false));
-        let x = self.level(f, 0, f.max_pool(x, 3, 2));
-        let low = self.level(f, 1, x);
-        let middle = self.level(f, 2, low.clone());
-        let high = self.level(f, 3, middle.clone());
+        let [x] = f.section(images, move |f, x| {
+            let x = f.norm_relu("bn1", f.conv("conv1", x, 2, 1, false));
+            [self.level(f, 0, f.max_pool(x, 3, 2))]
+        });
+        let level = |index, x| f.section(x, move |f, x| [self.level(f, index, x)]);
+        let [low] = level(1, x);
+        let [middle] = level(2, low.clone());
+        let [high] = level(3, middle.clone());
         Levels { low, middle, high }
     }
 

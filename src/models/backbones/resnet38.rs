@@ -45,22 +45,31 @@ const fn dilated(
     }
 }
 
-const BLOCKS: [Block; 15] = [
-    block("b2", [64, 128, 128], 2),
-    block("b2_1", [128, 128, 128], 1),
-    block("b2_2", [128, 128, 128], 1),
-    block("b3", [128, 256, 256], 2),
-    block("b3_1", [256, 256, 256], 1),
-    block("b3_2", [256, 256, 256], 1),
-    block("b4", [256, 512, 512], 2),
-    block("b4_1", [512, 512, 512], 1),
-    block("b4_2", [512, 512, 512], 1),
-    block("b4_3", [512, 512, 512], 1),
-    block("b4_4", [512, 512, 512], 1),
-    block("b4_5", [512, 512, 512], 1),
-    dilated("b5", [512, 512, 1024], 1, 1, 2),
-    dilated("b5_1", [1024, 512, 1024], 1, 2, 2),
-    dilated("b5_2", [1024, 512, 1024], 1, 2, 2),
+/// The four levels of blocks.
+const LEVELS: [&[Block]; 4] = [
+    &[
+        block("b2", [64, 128, 128], 2),
+        block("b2_1", [128, 128, 128], 1),
+        block("b2_2", [128, 128, 128], 1),
+    ],
+    &[
+        block("b3", [128, 256, 256], 2),
+        block("b3_1", [256, 256, 256], 1),
+        block("b3_2", [256, 256, 256], 1),
+    ],
+    &[
+        block("b4", [256, 512, 512], 2),
+        block("b4_1", [512, 512, 512], 1),
+        block("b4_2", [512, 512, 512], 1),
+        block("b4_3", [512, 512, 512], 1),
+        block("b4_4", [512, 512, 512], 1),
+        block("b4_5", [512, 512, 512], 1),
+    ],
+    &[
+        dilated("b5", [512, 512, 1024], 1, 1, 2),
+        dilated("b5_1", [1024, 512, 1024], 1, 2, 2),
+        dilated("b5_2", [1024, 512, 1024], 1, 2, 2),
+    ],
 ];
 
 const BOTTLENECKS: [Bottleneck; 2] = [
@@ -100,7 +109,7 @@ impl ResNet38 {
     pub fn declare(self, to: &mut Declarations) {
         let c = |channels: usize| channels / self.divisor;
         to.conv("conv1a", 3, c(64), 3);
-        for b in &BLOCKS {
+        for b in LEVELS.into_iter().flatten() {
             let [input, mid, output] = b.channels.map(c);
             let name = |layer: &str| format!("{}.{layer}", b.name);
             to.batch_norm(&name("bn_branch2a"), input);
@@ -127,24 +136,30 @@ impl ResNet38 {
 
     /// Images `[B, 3, H, W]` → conv4, conv5 and conv6 at an eighth of the size.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
-        let mut x = f.conv("conv1a", images, 1, 1, false);
-        let mut conv4 = None;
-        for b in &BLOCKS {
-            let (out, activated) = b.forward(f, x);
-            if b.name == "b5" {
-                conv4 = Some(activated);
-            }
-            x = out;
-        }
-        let (x, conv5) = BOTTLENECKS[0].forward(f, x);
-        let (x, _) = BOTTLENECKS[1].forward(f, x);
-        let conv6 = f.norm_relu("bn7", x);
-        Levels {
-            low: conv4.unwrap_or_else(|| conv5.clone()),
-            middle: conv5,
-            high: conv6,
-        }
+        let [x] = f.section(images, |f, x| {
+            let x = f.conv("conv1a", x, 1, 1, false);
+            [level(f, 0, x).0]
+        });
+        let [x] = f.section(x, |f, x| [level(f, 1, x).0]);
+        let [x] = f.section(x, |f, x| [level(f, 2, x).0]);
+        let [x, low] = f.section(x, |f, x| level(f, 3, x).into());
+        let [x, middle] = f.section(x, |f, x| BOTTLENECKS[0].forward(f, x).into());
+        let [high] = f.section(x, |f, x| {
+            let (x, _) = BOTTLENECKS[1].forward(f, x);
+            [f.norm_relu("bn7", x)]
+        });
+        Levels { low, middle, high }
     }
+}
+
+/// A level's output and its activated input.
+fn level(f: &Forward, index: usize, x: Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    let [first, rest @ ..] = LEVELS[index] else {
+        return (x.clone(), x);
+    };
+    let (x, activated) = first.forward(f, x);
+    let x = rest.iter().fold(x, |x, block| block.forward(f, x).0);
+    (x, activated)
 }
 
 impl Block {

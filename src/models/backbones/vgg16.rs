@@ -81,26 +81,34 @@ impl Vgg16 {
             Tail::LargeFov { .. } => 3,
             Tail::ExtraConvs => 2,
         };
-        let level = |index: usize, mut x: Tensor<4>, dilation| {
-            for i in 0..LEVELS[index].0 {
-                x = f.conv_relu(&self.layer(index, i), x, dilation);
-            }
-            x
+        let [x] = f.section(images, move |f, x| [self.level(f, 0, x, 1)]);
+        let next = |index, x| {
+            f.section(x, move |f, x| {
+                [self.level(f, index, f.max_pool(x, pool, 2), 1)]
+            })
         };
-        let mut x = images;
-        for index in 0..3 {
-            x = f.max_pool(level(index, x, 1), pool, 2);
-        }
-        let low = level(3, x, 1);
-        let middle = level(4, f.max_pool(low.clone(), 3, 1), 2);
-        let high = match self.tail {
+        let [x] = next(1, x);
+        let [x] = next(2, x);
+        let [low] = next(3, x);
+        let [middle] = f.section(low.clone(), move |f, x| {
+            [self.level(f, 4, f.max_pool(x, 3, 1), 2)]
+        });
+        let [high] = f.section(middle.clone(), move |f, x| [self.end(f, x)]);
+        Levels { low, middle, high }
+    }
+
+    fn level(self, f: &Forward, index: usize, x: Tensor<4>, dilation: usize) -> Tensor<4> {
+        (0..LEVELS[index].0).fold(x, |x, i| f.conv_relu(&self.layer(index, i), x, dilation))
+    }
+
+    fn end(self, f: &Forward, x: Tensor<4>) -> Tensor<4> {
+        match self.tail {
             Tail::LargeFov { dilation } => {
-                let x = f.dropout(f.conv_relu("fc6", middle.clone(), dilation), DROPOUT);
+                let x = f.dropout(f.conv_relu("fc6", x, dilation), DROPOUT);
                 f.conv_relu("fc7", x, 1)
             }
-            Tail::ExtraConvs => (0..3).fold(middle.clone(), |x, i| f.conv_relu(&extra(i), x, 1)),
-        };
-        Levels { low, middle, high }
+            Tail::ExtraConvs => (0..3).fold(x, |x, i| f.conv_relu(&extra(i), x, 1)),
+        }
     }
 
     /// The name of convolution `i` of a level, both from 0.
