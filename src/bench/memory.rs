@@ -43,6 +43,15 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// Bytes that tensors on `device` take now: allocations of this process on the CPU backend, what the memory pools have
+/// handed out on a GPU.
+pub fn in_use(device: &Device) -> u64 {
+    match device.memory_pool_usage() {
+        Some(usage) => usage.bytes_in_use,
+        None => NOW.load(Relaxed) as u64,
+    }
+}
+
 /// Peak bytes that `work` takes on `device` beyond what was taken before: allocations of this process on the CPU
 /// backend, bytes reserved by the memory pools on a GPU (where pools round up).
 pub fn peak(device: &Device, work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<u64> {

@@ -3,10 +3,12 @@
 mod crf;
 mod crf_scene;
 mod cross_attention;
+mod inference;
 pub mod memory;
 pub mod models;
 mod pair_affinity;
 mod random_walk;
+mod train_step;
 
 use std::time::Instant;
 
@@ -42,11 +44,13 @@ pub struct Outcome {
 
 /// The benchmarks by name.
 type Bench = fn(&Chosen) -> Result<Vec<Outcome>>;
-const ALL: [(&str, Bench); 4] = [
+const ALL: [(&str, Bench); 6] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
     ("crf", crf::run),
     ("cross-attention", cross_attention::run),
+    ("inference", inference::run),
+    ("train-step", train_step::run),
 ];
 
 /// Runs the benchmark called `name`, or all.

@@ -1,0 +1,213 @@
+//! Inference of ResNet38 at full width, the papers' largest network: the CPU device against PyTorch on the same cores,
+//! and the GPU, or software Vulkan where there is none.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::tensor::{Device, Tensor};
+use serde::Deserialize;
+
+use super::{Outcome, PAIRS, median, memory, seconds};
+use crate::device::{Choice, Chosen, choose};
+use crate::models::Network;
+use crate::models::forward::{Forward, Mode};
+use crate::models::params::Parameters;
+use crate::progress;
+
+/// AffinityNet's classifier, whose class activation maps are computed.
+const NETWORK: &str = "resnet38_cls";
+/// Those of VOC.
+const CLASSES: usize = 20;
+/// A photograph of VOC.
+const HEIGHT: usize = 375;
+const WIDTH: usize = 500;
+/// What resnet38.py exits with where Python does not have the module.
+const NOT_INSTALLED: i32 = 3;
+
+/// One image, the passes of either side in turn.
+pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
+    let mut outcomes = vec![against_pytorch()?];
+    // The one that was asked for, else what the kernels run on without a GPU.
+    let other = match &chosen.adapter {
+        Some(_) => Some(chosen.clone()),
+        None => choose(Choice::Vulkan).ok(),
+    };
+    if let Some(other) = other {
+        outcomes.push(alone(&other)?);
+    }
+    Ok(outcomes)
+}
+
+struct Ours {
+    network: Network,
+    parameters: Parameters,
+    image: Tensor<4>,
+}
+
+impl Ours {
+    fn new(device: &Device) -> Result<Ours> {
+        let network = Network::named(NETWORK, 1, CLASSES)?;
+        Ok(Ours {
+            network,
+            parameters: network.init(0, device)?,
+            image: Tensor::zeros([1, 3, HEIGHT, WIDTH], device),
+        })
+    }
+
+    fn pass(&self) -> Result<()> {
+        let f = Forward::new(&self.parameters, Mode::Inference);
+        self.network.infer(&f, self.image.clone())
+    }
+}
+
+fn against_pytorch() -> Result<Outcome> {
+    let device = Device::flex();
+    let name = format!("inference {NETWORK} {WIDTH} x {HEIGHT}, CPU");
+    let bar = progress::bar(2 + 2 * PAIRS as u64, "run", &name);
+    let ours = Ours::new(&device)?;
+    let ours_bytes = memory::peak(&device, &|| ours.pass())?;
+    bar.inc(1);
+    let mut python = PyTorch::start(ours.network.declare().count())?;
+    bar.inc(1);
+    let (mut times, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        times.push(seconds(&|| ours.pass())?);
+        bar.inc(1);
+        if let Some(python) = &mut python {
+            theirs.push(python.pass()?);
+        }
+        bar.inc(1);
+    }
+    bar.finish();
+    let ours_seconds = median(times).unwrap_or(f64::NAN);
+    let plain_seconds = median(theirs);
+    Ok(Outcome {
+        name,
+        ours_seconds,
+        plain_seconds,
+        ratio: plain_seconds.map(|plain| plain / ours_seconds),
+        ours_bytes,
+        plain_bytes: None,
+        note: match python {
+            Some(python) => format!("plain: PyTorch {}, {} threads", python.version, threads()),
+            None => "plain: none; Python has no PyTorch (pip install torch; WEAKSEG_PYTHON names another Python)".into(),
+        },
+    })
+}
+
+/// One pass to compile and tune the kernels, one that counts: software takes long.
+fn alone(chosen: &Chosen) -> Result<Outcome> {
+    let what = chosen.adapter.as_ref().map_or("", |adapter| &adapter.name);
+    let name = format!("inference {NETWORK} {WIDTH} x {HEIGHT}");
+    let runs = if chosen.adapter.as_ref().is_some_and(|a| a.is_gpu()) {
+        PAIRS
+    } else {
+        1
+    };
+    let bar = progress::bar(2 + runs as u64, "run", &format!("{name}, {what}"));
+    let ours = Ours::new(&chosen.device)?;
+    ours.pass()?;
+    bar.inc(1);
+    let ours_bytes = memory::peak(&chosen.device, &|| ours.pass())?;
+    bar.inc(1);
+    let mut times = Vec::new();
+    for _ in 0..runs {
+        times.push(seconds(&|| ours.pass())?);
+        bar.inc(1);
+    }
+    bar.finish();
+    Ok(Outcome {
+        name,
+        ours_seconds: median(times).unwrap_or(f64::NAN),
+        plain_seconds: None,
+        ratio: None,
+        ours_bytes,
+        plain_bytes: None,
+        note: format!("on {what}"),
+    })
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get())
+}
+
+/// The same network in a Python that waits for its turns.
+struct PyTorch {
+    child: Child,
+    turns: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    version: String,
+}
+
+impl PyTorch {
+    /// `None` where there is no Python or it has no PyTorch. `parameters`: how many trainable values it has to have.
+    fn start(parameters: usize) -> Result<Option<PyTorch>> {
+        #[derive(Deserialize)]
+        struct Ready {
+            torch: String,
+            parameters: usize,
+        }
+        let python = std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into());
+        let started = Command::new(&python)
+            .args(["-c", include_str!("resnet38.py")])
+            .args([HEIGHT, WIDTH, CLASSES, threads()].map(|n| n.to_string()))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
+        let Ok(mut child) = started else {
+            return Ok(None);
+        };
+        let (Some(turns), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
+            bail!("{}: its input and output are not there", python.display());
+        };
+        let mut answers = BufReader::new(answers);
+        let mut line = String::new();
+        answers
+            .read_line(&mut line)
+            .context("waiting for resnet38.py")?;
+        if line.is_empty() {
+            let status = child.wait().context("waiting for resnet38.py")?;
+            if status.code() == Some(NOT_INSTALLED) {
+                return Ok(None);
+            }
+            bail!("{}: resnet38.py failed: {status}", python.display());
+        }
+        let ready: Ready =
+            serde_json::from_str(&line).context("reading what resnet38.py prints")?;
+        ensure!(
+            ready.parameters == parameters,
+            "resnet38.py has {} parameters, {NETWORK} {parameters}: they are not the same network",
+            ready.parameters
+        );
+        Ok(Some(PyTorch {
+            child,
+            turns,
+            answers,
+            version: ready.torch,
+        }))
+    }
+
+    /// Seconds of one pass.
+    fn pass(&mut self) -> Result<f64> {
+        self.turns
+            .write_all(b"\n")
+            .context("giving resnet38.py its turn")?;
+        let mut line = String::new();
+        self.answers
+            .read_line(&mut line)
+            .context("waiting for resnet38.py")?;
+        line.trim()
+            .parse()
+            .with_context(|| format!("resnet38.py answered {line:?}"))
+    }
+}
+
+impl Drop for PyTorch {
+    fn drop(&mut self) {
+        // It may be in the middle of a pass that nobody waits for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
