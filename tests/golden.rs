@@ -13,6 +13,8 @@ mod file;
 mod formula;
 #[path = "golden_harness/networks.rs"]
 mod networks;
+#[path = "golden_harness/photographs.rs"]
+mod photographs;
 #[path = "golden_harness/training.rs"]
 mod training;
 
@@ -98,4 +100,10 @@ fn full_width_networks_agree_on_the_cpu() {
 #[ignore = "full width: minutes; cargo xtask parity --full"]
 fn full_width_networks_agree_on_vulkan() {
     agree(&On::vulkan(), is_full_width);
+}
+
+#[test]
+#[ignore = "full width: minutes; cargo xtask parity --full"]
+fn photographs_go_through_every_network_on_the_cpu() {
+    photographs::through_all(&On::cpu());
 }

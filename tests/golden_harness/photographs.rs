@@ -1,0 +1,103 @@
+//! Photographs of PASCAL VOC through every network and head at full width, as large and as they come.
+
+use std::path::Path;
+
+use burn::tensor::{Tensor, TensorData};
+use weakseg::data::{decode, normalize};
+use weakseg::models::catalogue::{Entry, NETWORKS};
+use weakseg::models::forward::{Forward, Mode};
+use weakseg::models::params::Parameters;
+use weakseg::models::{Head, Network};
+use weakseg::recipe::Recipe;
+
+use super::check::{On, download};
+use super::formula;
+
+const PHOTOGRAPHS: [&str; 3] = ["2011_000003", "2011_000006", "2011_000025"];
+const CLASSES: usize = 20;
+
+/// One network, weights by the formula; what it gives is of the right size, finite, and another for every photograph.
+fn through(entry: &Entry, on: &On) {
+    let network = Network::named(entry.name, 1, CLASSES).unwrap();
+    let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
+    let backbone = format!("backbone.name={}", entry.backbone);
+    let input = Recipe::load("resnet38", &[backbone]).unwrap();
+    let scaling = input.network_input().unwrap().scaling;
+    let images = PHOTOGRAPHS.map(|name| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/photos");
+        let image = decode::read_rgb(folder.join(format!("{name}.jpg"))).unwrap();
+        let shape = [1, 3, image.height() as usize, image.width() as usize];
+        Tensor::<4>::from_data(
+            TensorData::new(normalize(&image, &scaling), shape),
+            &on.device,
+        )
+    });
+    let mut sums = Vec::new();
+    for (i, image) in images.iter().enumerate() {
+        let partner = &images[(i + 1) % images.len()];
+        let f = Forward::new(&parameters, Mode::Inference);
+        let [_, _, height, width] = image.dims();
+        for (what, output, channels) in outputs(&network, &f, image.clone(), partner.clone()) {
+            let eighth = |side: usize| match entry.backbone {
+                "vgg16_extra" => side / 8,
+                _ => side.div_ceil(8),
+            };
+            let size = [1, channels, eighth(height), eighth(width)];
+            assert_eq!(output.dims(), size, "{} {what}", entry.name);
+            let values = download(output);
+            let (least, most) = values
+                .iter()
+                .fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
+            println!(
+                "{} {}: {what} from {least} to {most}",
+                entry.name, PHOTOGRAPHS[i]
+            );
+            assert!(
+                values.iter().all(|v| v.is_finite()),
+                "{} {what}",
+                entry.name
+            );
+            assert!(least < most, "{} {what}: {least} everywhere", entry.name);
+            sums.push((what, values.iter().map(|v| f64::from(*v)).sum::<f64>()));
+        }
+    }
+    for (i, sum) in sums.iter().enumerate() {
+        assert!(!sums[..i].contains(sum), "{}: {sum:?} twice", entry.name);
+    }
+}
+
+/// Every map that the network's head makes, with its channels.
+fn outputs(
+    network: &Network,
+    f: &Forward,
+    image: Tensor<4>,
+    partner: Tensor<4>,
+) -> Vec<(&'static str, Tensor<4>, usize)> {
+    match network.head {
+        Head::Cam { .. } => vec![("maps", network.maps(f, image), CLASSES)],
+        Head::Affinity { channels } => {
+            let features = network.affinity_features(f, image);
+            vec![("features", features, channels.iter().sum())]
+        }
+        Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
+            vec![("scores", network.scores(f, image), CLASSES + 1)]
+        }
+        Head::Joint { .. } => vec![
+            ("maps", network.maps(f, image.clone()), CLASSES),
+            ("scores", network.joint(f, image).scores, CLASSES + 1),
+        ],
+        Head::CoAttention { .. } => {
+            let [m, _] = network.co_attend(f, image, partner);
+            vec![
+                ("maps", m.map, CLASSES),
+                ("common maps", m.common_map, CLASSES),
+                ("exclusive maps", m.exclusive_map, CLASSES),
+            ]
+        }
+    }
+}
+
+/// [`through`] for every network.
+pub fn through_all(on: &On) {
+    NETWORKS.iter().for_each(|entry| through(entry, on));
+}
