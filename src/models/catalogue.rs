@@ -44,7 +44,7 @@ const fn entry(
 }
 
 /// All networks of the papers.
-pub const NETWORKS: [Entry; 15] = [
+pub const NETWORKS: [Entry; 17] = [
     entry(
         "resnet38_cls",
         "resnet38",
@@ -65,6 +65,12 @@ pub const NETWORKS: [Entry; 15] = [
     ),
     entry("resnet38_rrm", "resnet38", Kind::Joint, "RRM, AALR"),
     entry(
+        "resnet38_coattention",
+        "resnet38",
+        Kind::CoAttention,
+        "MCIS-LID: classifier",
+    ),
+    entry(
         "vgg16_largefov_cls",
         "vgg16",
         Kind::Cam,
@@ -82,6 +88,12 @@ pub const NETWORKS: [Entry; 15] = [
         "vgg16_extra",
         Kind::CoAttention,
         "MCIS",
+    ),
+    entry(
+        "preact_resnet50_largefov",
+        "preact_resnet50",
+        Kind::Segmentation,
+        "CIAN: baseline",
     ),
     entry(
         "preact_resnet101_largefov",
@@ -113,8 +125,13 @@ pub const NETWORKS: [Entry; 15] = [
         Kind::Segmentation,
         "two-step methods",
     ),
-    entry("deeplabv3_resnet50", "resnet50", Kind::Aspp, "MCIS-LID"),
-    entry("deeplabv3_resnet101", "resnet101", Kind::Aspp, "MCIS-LID"),
+    entry("deeplabv3_resnet50", "resnet50", Kind::Aspp, "DeepLab-v3"),
+    entry(
+        "deeplabv3_resnet101",
+        "resnet101",
+        Kind::Aspp,
+        "MCIS-LID: segmentation",
+    ),
 ];
 
 impl Network {
