@@ -248,8 +248,8 @@ Feed arbitrary bytes and damaged files to every reader of weight files: no panic
 
 Usage: cargo xtask fuzz [FILTER]
 
-Two minutes per reader, a minute of arbitrary bytes and half a minute of each damaged golden file; the ordinary tests
-take a few seconds for the same. WEAKSEG_FUZZ_SECONDS sets another time. FILTER is a part of a test's name.
+Two minutes per reader, one of arbitrary bytes and one of damaged golden files; the ordinary tests take 30 seconds for
+all of them. WEAKSEG_FUZZ_SECONDS sets another time. FILTER is a part of a test's name.
 ";
 
 const FUZZ_SECONDS: (&str, &str) = ("WEAKSEG_FUZZ_SECONDS", "120");
