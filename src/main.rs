@@ -9,5 +9,6 @@ fn main() -> std::process::ExitCode {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
+    weakseg::bench::memory::keep_freed();
     weakseg::cli::main()
 }
