@@ -12,7 +12,9 @@ use ndarray::Array3;
 
 use super::{Outcome, median, memory};
 use crate::crf::DenseCrf;
-use crate::data::{self, Batch, Data, DataOptions, Kind, Loader, LoaderOptions, ShapesOptions};
+use crate::data::{
+    self, Batch, Data, DataOptions, Kind, Loader, LoaderOptions, Order, ShapesOptions,
+};
 use crate::device::{Chosen, download};
 use crate::losses::cross_entropy::balanced_cross_entropy;
 use crate::losses::dense_energy::{dense_energy, every_second, half};
@@ -194,6 +196,7 @@ impl Bench {
                 steps,
                 start: 0,
                 seed: 0,
+                order: Order::Epochs,
                 workers: std::thread::available_parallelism().map_or(2, |n| n.get()),
             },
         )
