@@ -419,7 +419,7 @@ mod tests {
         let nano = EMBEDDED[0].1;
         assert_eq!(load(nano).unwrap(), Recipe::load("nano", &[]).unwrap());
         for (text, part) in [
-            (nano.replace("epochs = 12.0", "epochs = true"), "line 14: "),
+            (nano.replace("epochs = 14.0", "epochs = true"), "line 14: "),
             (nano.replace("beta1 = ", "beta9 = "), "beta9"),
             (
                 nano.replace("name = \"nano\"", "name = nano"),

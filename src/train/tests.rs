@@ -18,7 +18,7 @@ fn data() -> Data {
         val_list: None,
         val: None,
         shapes: ShapesOptions {
-            size: 32,
+            size: 48,
             train: 4,
             val: 1,
             ..ShapesOptions::default()
