@@ -141,8 +141,13 @@ mod tests {
         let adapters = instance.enumerate_adapters(wgpu::Backends::PRIMARY);
         let adapter = pollster::block_on(adapters).remove(0);
         let descriptor = wgpu::DeviceDescriptor {
-            required_features: adapter.features(),
+            // As cubecl asks for one: it counts on what the adapter has.
+            required_features: adapter
+                .features()
+                .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS),
             required_limits: adapter.limits(),
+            // SAFETY: nothing experimental is used; they are among the adapter's features.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         };
         let (device, queue) = pollster::block_on(adapter.request_device(&descriptor)).unwrap();

@@ -195,7 +195,7 @@ mod tests {
             data.try_to_vec::<f32>().unwrap()
         };
         let whole = bits(launch_forward(features(), 5, 0.5));
-        // 34 · 420 pairs are 56 workgroups: eight rows of seven, and none in full.
+        // 34 · 420 pairs are 56 workgroups: in whole rows, and with one that is cut short.
         for most in [7, 9, 55] {
             let folded = forward_by(Folded(PairAffinity, most), most, features(), 5, 0.5);
             assert_eq!(bits(folded), whole, "at most {most} workgroups");

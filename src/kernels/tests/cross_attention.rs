@@ -186,8 +186,7 @@ fn more_images_than_workgroups_along_one_dimension_are_parted() {
     let values: Vec<f32> = (0..70_000).map(|i| i as f32).collect();
     let value = upload(&values, [70_000, 1, 1], &vulkan());
     let ones = value.ones_like();
-    assert_eq!(
-        download(cross_attention(ones.clone(), ones.ones_like(), value)),
-        values
-    );
+    let attended = download(cross_attention(ones.clone(), ones.ones_like(), value));
+    let expected: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
+    close(&attended, &expected, 1e-6).unwrap();
 }
