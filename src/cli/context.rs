@@ -293,7 +293,7 @@ fn config(
             Some(format!("{:?}", extra.kind).to_lowercase()),
         );
         // By way of the shortest decimal, as in the recipe.
-        let noise = extra.noise.to_string().parse().unwrap_or_default();
+        let noise = extra.noise.to_string().parse::<f64>().unwrap_or_default();
         table.insert("extra_noise".into(), Value::Float(noise));
     }
     table.insert("seed".into(), Value::Integer(seed as i64));
