@@ -26,12 +26,13 @@ const FULL: [&str; 7] = [
     "couldn't find resource for that handle",
     "no allocation for that handle",
 ];
-const LOST: [&str; 5] = [
+const LOST: [&str; 6] = [
     "device is poisoned",
     "device was poisoned",
     "device is lost",
     "device was lost",
     "device runner channel disconnected",
+    "staging buffer could not be mapped",
 ];
 
 impl Fault {

@@ -35,13 +35,12 @@ fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f3
         "classify.batch=2",
         "classify.checkpoint_every=2",
         "classify.augment.crop=32",
-        "backbone.width_divisor=4",
     ];
     let recipe = Recipe::load("smoke", &sets.map(String::from))?;
     let (data, device) = (data(), Device::flex());
     let classes = data.classes.len();
     let network = Network {
-        backbone: Backbone::named("nano", 4)?,
+        backbone: Backbone::named("nano", 1)?,
         head: Head::Cam { classes },
     };
     let fit = Fit {
