@@ -2,7 +2,7 @@
 // come. One invocation for each entry.
 @group(0) @binding(0) var<storage, read_write> entries: array<u32>;        // [D + 1, N], slots in, points out
 @group(0) @binding(1) var<storage, read_write> slot_points: array<u32>;    // [capacity]
-@group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>; // [M, 3], zero before; entries of each point, ..
+@group(0) @binding(2) var<storage, read_write> ranges: array<atomic<u32>>; // [M, 3], zero before: entries, and two of no account
 @group(0) @binding(3) var<storage, read_write> numbers: array<u32>;        // [D + 1, N]
 @group(0) @binding(4) var<storage, read_write> info: array<u32>;           // invocations
 

@@ -1,7 +1,7 @@
 //! The dense CRF against pydensecrf on the same image and machine, and how its cost grows.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::Device;
@@ -9,7 +9,7 @@ use image::RgbImage;
 use ndarray::Array3;
 use serde::Deserialize;
 
-use super::{Outcome, PAIRS, crf_scene, median, memory, seconds};
+use super::{NOT_INSTALLED, Outcome, PAIRS, crf_scene, median, memory, python, seconds};
 use crate::crf::unary::unary_from_probabilities;
 use crate::crf::{DenseCrf, Preset};
 use crate::device::Chosen;
@@ -23,8 +23,6 @@ const SIZES: [(usize, usize); 4] = [(250, 188), (354, 265), SIZE, (707, 530)];
 const LABEL_COUNTS: [usize; 4] = [2, 4, 8, 16];
 /// Runs of each size, of which the median counts.
 const RUNS: usize = 3;
-/// What pydensecrf.py exits with where Python does not have the module.
-const NOT_INSTALLED: i32 = 3;
 
 /// Both kernels of the default preset, 10 iterations, lattices included.
 pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
@@ -47,19 +45,14 @@ pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
             told.push(format!("{what} {:.0} ms", 1e3 * time));
         }
         bar.finish();
-        Ok(Outcome {
-            name: format!("crf, cost by {name}"),
-            ours_seconds: points.last().map_or(f64::NAN, |p| p.1),
-            plain_seconds: None,
-            ratio: None,
-            ours_bytes: 0,
-            plain_bytes: None,
-            note: format!(
-                "cost ~ {name}^{:.2}: {}",
-                exponent(&points),
-                told.join(", ")
-            ),
-        })
+        let note = format!(
+            "cost ~ {name}^{:.2}: {}",
+            exponent(&points),
+            told.join(", ")
+        );
+        let last = points.last().map(|p| p.1).into_iter().collect();
+        let name = format!("crf, cost by {name}");
+        Ok(Outcome::of(name, last, Vec::new(), 0, note))
     };
     let sizes = SIZES.map(|(w, h)| {
         (
@@ -120,17 +113,7 @@ fn against_pydensecrf(device: &Device) -> Result<Outcome> {
         bar.inc(1);
     }
     bar.finish();
-    let ours_seconds = median(ours).unwrap_or(f64::NAN);
-    let plain_seconds = median(theirs);
-    Ok(Outcome {
-        name,
-        ours_seconds,
-        plain_seconds,
-        ratio: plain_seconds.map(|plain| plain / ours_seconds),
-        ours_bytes,
-        plain_bytes: None,
-        note,
-    })
+    Ok(Outcome::of(name, ours, theirs, ours_bytes, note))
 }
 
 /// Seconds that pydensecrf takes for the same; `None` where there is no Python or it has no pydensecrf.
@@ -139,9 +122,8 @@ fn pydensecrf() -> Result<Option<f64>> {
     struct Answer {
         seconds: Vec<f64>,
     }
-    let python = std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into());
     let (w, h) = SIZE;
-    let started = Command::new(&python)
+    let started = python()
         .arg("-")
         .args([w, h, LABELS, 10, 1].map(|n| n.to_string()))
         .stdin(Stdio::piped())
@@ -164,11 +146,7 @@ fn pydensecrf() -> Result<Option<f64>> {
             Ok(median(answer.seconds))
         }
         Some(NOT_INSTALLED) => Ok(None),
-        _ => bail!(
-            "{}: pydensecrf.py failed: {}",
-            python.display(),
-            output.status
-        ),
+        _ => bail!("Python: pydensecrf.py failed: {}", output.status),
     }
 }
 

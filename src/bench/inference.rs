@@ -2,13 +2,13 @@
 //! and the GPU, or software Vulkan where there is none.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{Outcome, PAIRS, median, memory, seconds};
+use super::{NOT_INSTALLED, Outcome, PAIRS, memory, python, seconds};
 use crate::device::{Choice, Chosen, choose};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -22,8 +22,6 @@ const CLASSES: usize = 20;
 /// A photograph of VOC.
 const HEIGHT: usize = 375;
 const WIDTH: usize = 500;
-/// What resnet38.py exits with where Python does not have the module.
-const NOT_INSTALLED: i32 = 3;
 
 /// One image, the passes of either side in turn.
 pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
@@ -80,20 +78,11 @@ fn against_pytorch() -> Result<Outcome> {
         bar.inc(1);
     }
     bar.finish();
-    let ours_seconds = median(times).unwrap_or(f64::NAN);
-    let plain_seconds = median(theirs);
-    Ok(Outcome {
-        name,
-        ours_seconds,
-        plain_seconds,
-        ratio: plain_seconds.map(|plain| plain / ours_seconds),
-        ours_bytes,
-        plain_bytes: None,
-        note: match python {
-            Some(python) => format!("plain: PyTorch {}, {} threads", python.version, threads()),
-            None => "plain: none; Python has no PyTorch (pip install torch; WEAKSEG_PYTHON names another Python)".into(),
-        },
-    })
+    let note = match python {
+        Some(python) => format!("plain: PyTorch {}, {} threads", python.version, threads()),
+        None => "plain: none; Python has no PyTorch (pip install torch; WEAKSEG_PYTHON names another Python)".into(),
+    };
+    Ok(Outcome::of(name, times, theirs, ours_bytes, note))
 }
 
 /// One pass to compile and tune the kernels, one that counts: software takes long.
@@ -117,15 +106,8 @@ fn alone(chosen: &Chosen) -> Result<Outcome> {
         bar.inc(1);
     }
     bar.finish();
-    Ok(Outcome {
-        name,
-        ours_seconds: median(times).unwrap_or(f64::NAN),
-        plain_seconds: None,
-        ratio: None,
-        ours_bytes,
-        plain_bytes: None,
-        note: format!("on {what}"),
-    })
+    let note = format!("on {what}");
+    Ok(Outcome::of(name, times, Vec::new(), ours_bytes, note))
 }
 
 fn threads() -> usize {
@@ -148,8 +130,7 @@ impl PyTorch {
             torch: String,
             parameters: usize,
         }
-        let python = std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into());
-        let started = Command::new(&python)
+        let started = python()
             .args(["-c", include_str!("resnet38.py")])
             .args([HEIGHT, WIDTH, CLASSES, threads()].map(|n| n.to_string()))
             .stdin(Stdio::piped())
@@ -160,7 +141,7 @@ impl PyTorch {
             return Ok(None);
         };
         let (Some(turns), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("{}: its input and output are not there", python.display());
+            bail!("Python: its input and output are not there");
         };
         let mut answers = BufReader::new(answers);
         let mut line = String::new();
@@ -172,7 +153,7 @@ impl PyTorch {
             if status.code() == Some(NOT_INSTALLED) {
                 return Ok(None);
             }
-            bail!("{}: resnet38.py failed: {status}", python.display());
+            bail!("Python: resnet38.py failed: {status}");
         }
         let ready: Ready =
             serde_json::from_str(&line).context("reading what resnet38.py prints")?;

@@ -10,6 +10,7 @@ mod pair_affinity;
 mod random_walk;
 mod train_step;
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -97,17 +98,35 @@ fn compare(
         bar.inc(1);
     }
     bar.finish();
-    let ours_seconds = median(times.0).unwrap_or(f64::NAN);
-    let plain_seconds = median(times.1);
     Ok(Outcome {
-        name,
-        ours_seconds,
-        plain_seconds,
-        ratio: plain_seconds.map(|plain| plain / ours_seconds),
-        ours_bytes,
         plain_bytes,
-        note,
+        ..Outcome::of(name, times.0, times.1, ours_bytes, note)
     })
+}
+
+impl Outcome {
+    /// The medians of the seconds of ours and, where there are any, of the plain form.
+    fn of(name: String, ours: Vec<f64>, plain: Vec<f64>, ours_bytes: u64, note: String) -> Outcome {
+        let ours_seconds = median(ours).unwrap_or(f64::NAN);
+        let plain_seconds = median(plain);
+        Outcome {
+            name,
+            ours_seconds,
+            plain_seconds,
+            ratio: plain_seconds.map(|plain| plain / ours_seconds),
+            ours_bytes,
+            plain_bytes: None,
+            note,
+        }
+    }
+}
+
+/// What the scripts beside the benchmarks exit with where Python does not have the module that they time.
+const NOT_INSTALLED: i32 = 3;
+
+/// The Python that they run in: the one that `WEAKSEG_PYTHON` names, or `python3`.
+fn python() -> Command {
+    Command::new(std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into()))
 }
 
 fn seconds(work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<f64> {

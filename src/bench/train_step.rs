@@ -5,30 +5,27 @@ use std::cell::{Cell, RefCell};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::activation::{sigmoid, softmax};
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::Array3;
 
 use super::{Outcome, median, memory};
 use crate::crf::DenseCrf;
-use crate::data::{
-    self, Batch, Data, DataOptions, Kind, Loader, LoaderOptions, Order, ShapesOptions,
-};
+use crate::data::{self, Batch, Data, DataOptions, Loader, LoaderOptions, Order, ShapesOptions};
 use crate::device::{Chosen, download};
 use crate::losses::cross_entropy::balanced_cross_entropy;
-use crate::losses::dense_energy::{dense_energy, every_second, half};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
-use crate::models::backbones::Backbone;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
 use crate::models::resize::resize;
 use crate::models::{Head, Network};
 use crate::progress;
 use crate::recipe::Recipe;
-use crate::stages::joint::dense::lattices;
+use crate::stages::joint::dense;
 use crate::stages::joint::mining::{self, Crops, Miner};
 use crate::stages::refine::{self, Refine};
+use crate::stages::{self};
 use crate::train::{self, Optimizer};
 
 const RECIPE: &str = "rrm-resnet38";
@@ -114,25 +111,14 @@ struct Bench {
 
 impl Bench {
     fn new(recipe: Recipe, batch: usize, device: &Device) -> Result<Bench> {
-        let data = data::open(&DataOptions {
-            data: "shapes".into(),
-            kind: Some(Kind::Shapes),
-            seed: 0,
-            train_list: None,
-            val_list: None,
-            val: None,
-            shapes: ShapesOptions {
-                train: 4 * batch,
-                val: 1,
-                ..recipe.shapes.clone()
-            },
-        })?;
-        let network = Network {
-            backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
-            head: Head::Joint {
-                classes: data.classes.len(),
-            },
+        let shapes = ShapesOptions {
+            train: 4 * batch,
+            val: 1,
+            ..recipe.shapes.clone()
         };
+        let data = data::open(&DataOptions::built_in(0, shapes))?;
+        let classes = data.classes.len();
+        let network = stages::network(&recipe, Head::Joint { classes })?;
         Ok(Bench {
             recipe,
             data,
@@ -247,14 +233,7 @@ impl Bench {
         let tags = TensorData::new(batch.tags.clone(), [batch.indices.len(), classes]);
         let tags = Tensor::from_data(tags, &out.logits.device());
         let scores = resize(out.scores, [batch.size; 2]);
-        let small: Vec<RgbImage> = crops.images.iter().map(every_second_pixel).collect();
-        let sigmas = [settings.energy.sigma_rgb, settings.energy.sigma_xy / 2.0];
-        let energy = dense_energy(
-            resize(softmax(scores.clone(), 1), half([batch.size; 2])),
-            &every_second(&mined.labels, [batch.size; 2]),
-            &every_second(&crops.inside, [batch.size; 2]),
-            lattices(&small, sigmas, &self.device)?,
-        );
+        let energy = dense::energy(&settings.energy, scores.clone(), &mined, &crops)?;
         let total = multilabel_soft_margin(out.logits, tags)
             + balanced_cross_entropy(scores, &mined.labels).total
             + energy * settings.energy.weight;
@@ -283,13 +262,6 @@ impl Bench {
         })?;
         Ok(())
     }
-}
-
-fn every_second_pixel(image: &RgbImage) -> RgbImage {
-    let [height, width] = half([image.height() as usize, image.width() as usize]);
-    RgbImage::from_fn(width as u32, height as u32, |x, y| {
-        *image.get_pixel(2 * x, 2 * y)
-    })
 }
 
 /// What a step takes: time since the last lap, on whichever part it is booked, and memory.

@@ -15,16 +15,14 @@ use crate::data::decode::{collect_images, read_rgb};
 use crate::data::{VocList, is_voc, voc_list};
 use crate::device::{self, Choice};
 use crate::methods;
-use crate::models::backbones::Backbone;
-use crate::models::{Head, Network};
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::report;
-use crate::run::RunDir;
 use crate::run::files::replace;
-use crate::stages::Stage;
+use crate::run::{RunDir, StageRecord};
 use crate::stages::inference::{batches, passes};
 use crate::stages::predict::Predictor;
+use crate::stages::{self, Stage};
 use crate::train;
 
 /// Arguments of `weakseg predict`.
@@ -98,29 +96,12 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let outputs = outputs(&images, &to, args.overlay)?;
     let method = source.config().get("method").and_then(|m| m.as_str());
     let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
-    let segments = [Stage::Segment, Stage::Cross, Stage::Joint];
-    let stage = segments.into_iter().find(|s| pipeline.contains(s));
-    let stage = stage.unwrap_or(Stage::Segment);
+    let (stage, head) = Stage::segmenter(pipeline, classes.len());
     let segment = stage.name();
-    ensure!(
-        source
-            .stages()
-            .iter()
-            .any(|s| s.name == segment && s.finished),
-        "the run {0} has not finished its stage {segment}: run `weakseg run --out {0}` first",
-        args.out.display()
-    );
+    need(&source, stage, "")?;
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    let count = classes.len();
-    let network = Network {
-        backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
-        head: match stage {
-            Stage::Joint => Head::Joint { classes: count },
-            Stage::Cross => Head::CrossAffinity { classes: count },
-            _ => Head::Segmentation { classes: count },
-        },
-    };
+    let network = stages::network(&recipe, head)?;
     let checkpoint = source.folder(segment).join(train::CHECKPOINT);
     let predictor = Predictor {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
@@ -270,6 +251,18 @@ fn outputs(images: &[PathBuf], to: &Path, overlays: bool) -> Result<Vec<PathBuf>
 fn overlay(mask: &Path) -> PathBuf {
     let stem = mask.file_stem().unwrap_or_default().to_string_lossy();
     mask.with_file_name(format!("{stem}_overlay.png"))
+}
+
+/// Errors where a run has not finished a stage; `method` is what the run would be made with, as `--method cian `.
+pub fn need(run: &RunDir, stage: Stage, method: &str) -> Result<()> {
+    let is_finished = |s: &StageRecord| s.name == stage.name() && s.finished;
+    ensure!(
+        run.stages().iter().any(is_finished),
+        "the run {0} has not finished its stage {1}: run `weakseg run {method}--out {0}` first",
+        run.path().display(),
+        stage.name()
+    );
+    Ok(())
 }
 
 /// The recipe and the classes that a run was made with.

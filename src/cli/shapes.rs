@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::context::Common;
 use super::{print, print_json};
 use crate::data::shapes::write_voc;
-use crate::data::{self, DataOptions, Kind, ShapesOptions};
+use crate::data::{self, DataOptions, ShapesOptions};
 use crate::device::Choice;
 use crate::methods;
 use crate::metrics::StageScore;
@@ -52,19 +52,12 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         return check(args, json);
     }
     let defaults = ShapesOptions::default();
-    let options = DataOptions {
-        data: "shapes".into(),
-        kind: Some(Kind::Shapes),
-        seed: args.seed,
-        train_list: None,
-        val_list: None,
-        val: None,
-        shapes: ShapesOptions {
-            train: args.train.unwrap_or(defaults.train),
-            val: args.val.unwrap_or(defaults.val),
-            ..defaults
-        },
+    let shapes = ShapesOptions {
+        train: args.train.unwrap_or(defaults.train),
+        val: args.val.unwrap_or(defaults.val),
+        ..defaults
     };
+    let options = DataOptions::built_in(args.seed, shapes);
     let out = args
         .out
         .unwrap_or_else(|| format!("shapes-{}", args.seed).into());

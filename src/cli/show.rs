@@ -8,11 +8,10 @@ use image::{Rgb, RgbImage};
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::predict::configuration;
+use super::predict::{configuration, need};
 use super::{print, print_json};
 use crate::data::decode::read_rgb;
 use crate::device::{self, Choice, download};
-use crate::models::backbones::Backbone;
 use crate::models::forward::{Forward, Mode};
 use crate::models::heads::cross_affinity::affinity;
 use crate::models::params::Parameters;
@@ -21,8 +20,8 @@ use crate::recipe::NetworkInput;
 use crate::report;
 use crate::run::RunDir;
 use crate::run::files::replace;
-use crate::stages::Stage;
 use crate::stages::inference::upload;
+use crate::stages::{self, Stage};
 use crate::train;
 
 /// Height that pictures are scaled to, in pixels.
@@ -87,15 +86,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
 fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     let source = RunDir::read(&args.run)?;
     let (recipe, classes) = configuration(&source)?;
-    let stage = Stage::Cross.name();
-    ensure!(
-        source
-            .stages()
-            .iter()
-            .any(|s| s.name == stage && s.finished),
-        "the run {0} has not finished a stage {stage}: run `weakseg run --method cian --out {0}` first",
-        args.run.display()
-    );
+    need(&source, Stage::Cross, "--method cian ")?;
     let [image, reference] = [&args.image, &args.reference].map(read_rgb);
     let (image, reference) = (image?, reference?);
     let [x, y] = args.at;
@@ -108,13 +99,9 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     );
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    let network = Network {
-        backbone: Backbone::named(&recipe.backbone.name, recipe.backbone.width_divisor)?,
-        head: Head::CrossAffinity {
-            classes: classes.len(),
-        },
-    };
-    let checkpoint = source.folder(stage).join(train::CHECKPOINT);
+    let classes = classes.len();
+    let network = stages::network(&recipe, Head::CrossAffinity { classes })?;
+    let checkpoint = source.folder(Stage::Cross.name()).join(train::CHECKPOINT);
     let attention = Attention {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
         network,

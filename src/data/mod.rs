@@ -63,6 +63,21 @@ pub struct DataOptions {
     pub shapes: ShapesOptions,
 }
 
+impl DataOptions {
+    /// The built-in data set.
+    pub fn built_in(seed: u64, shapes: ShapesOptions) -> DataOptions {
+        DataOptions {
+            data: "shapes".into(),
+            kind: Some(Kind::Shapes),
+            seed,
+            train_list: None,
+            val_list: None,
+            val: None,
+            shapes,
+        }
+    }
+}
+
 /// An open data set.
 #[derive(Clone, Debug)]
 pub struct Data {

@@ -7,9 +7,14 @@ use burn::tensor::{Tensor, TensorData};
 ///
 /// `logits` and `targets` (0 or 1) are `[B, C]`; the result is `[1]`.
 pub fn multilabel_soft_margin(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<1> {
+    log_likelihood(logits, targets).mean().neg()
+}
+
+/// y log σ(x) + (1 - y) log(1 - σ(x)) of every entry.
+fn log_likelihood(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
     let present = targets.clone() * log_sigmoid(logits.clone());
     let absent = (targets.neg() + 1.0) * log_sigmoid(logits.neg());
-    (present + absent).mean().neg()
+    present + absent
 }
 
 /// As [`multilabel_soft_margin`] with `targets` in host memory, where an image without any class adds nothing to the
@@ -23,9 +28,7 @@ pub fn multilabel_soft_margin_where_any(logits: Tensor<2>, targets: &[f32]) -> T
     let device = logits.device();
     let any = Tensor::<2>::from_data(TensorData::new(any, [b, 1]), &device);
     let targets = Tensor::<2>::from_data(TensorData::new(targets.to_vec(), [b, c]), &device);
-    let present = targets.clone() * log_sigmoid(logits.clone());
-    let absent = (targets.neg() + 1.0) * log_sigmoid(logits.neg());
-    ((present + absent) * any).mean().neg()
+    (log_likelihood(logits, targets) * any).mean().neg()
 }
 
 #[cfg(test)]

@@ -81,6 +81,17 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// The stage of a pipeline that trains the network which predicts, and that network's head for `classes`.
+    pub fn segmenter(pipeline: &[Stage], classes: usize) -> (Stage, Head) {
+        if pipeline.contains(&Stage::Segment) {
+            (Stage::Segment, Head::Segmentation { classes })
+        } else if pipeline.contains(&Stage::Cross) {
+            (Stage::Cross, Head::CrossAffinity { classes })
+        } else {
+            (Stage::Joint, Head::Joint { classes })
+        }
+    }
+
     /// The stage's name in commands and `run.json`.
     pub fn name(self) -> &'static str {
         match self {
@@ -223,17 +234,25 @@ impl Context {
 
     /// The recipe's backbone under `head`.
     pub fn network(&self, head: Head) -> Result<Network> {
-        let backbone = &self.recipe.backbone;
-        Ok(Network {
-            backbone: Backbone::named(&backbone.name, backbone.width_divisor)?,
-            head,
-        })
+        network(&self.recipe, head)
     }
 
     /// Number of classes, without background.
     pub fn classes(&self) -> usize {
         self.data.classes.len()
     }
+}
+
+/// The recipe's backbone with `head`.
+///
+/// # Errors
+/// Where there is no such backbone, or not of this width.
+pub fn network(recipe: &Recipe, head: Head) -> Result<Network> {
+    let backbone = &recipe.backbone;
+    Ok(Network {
+        backbone: Backbone::named(&backbone.name, backbone.width_divisor)?,
+        head,
+    })
 }
 
 /// What to do about a stage that a fault of the device has ended.

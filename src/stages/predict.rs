@@ -11,7 +11,7 @@ use ndarray::{Array4, Axis};
 use super::background::winners;
 use super::inference::{batches, download_maps, enlarge, multi_scale, passes, upload};
 use super::refine::{Refine, map};
-use super::{Context, Stage, cross, joint, segment};
+use super::{Context, Stage, joint};
 use crate::data::Split;
 use crate::data::decode::write_mask;
 use crate::models::Network;
@@ -38,13 +38,8 @@ pub struct Predictor<'a> {
 impl<'a> Predictor<'a> {
     /// The network that the run's `segment` stage trained, or, where there is none, its `cross` or `joint` stage.
     pub fn load(context: &'a Context) -> Result<Predictor<'a>> {
-        if context.pipeline.contains(&Stage::Segment) {
-            Predictor::of(context, Stage::Segment, segment::network(context)?)
-        } else if context.pipeline.contains(&Stage::Cross) {
-            Predictor::of(context, Stage::Cross, cross::network(context)?)
-        } else {
-            Predictor::joint(context)
-        }
+        let (stage, head) = Stage::segmenter(context.pipeline, context.classes());
+        Predictor::of(context, stage, context.network(head)?)
     }
 
     /// The network that the run's `joint` stage trained.

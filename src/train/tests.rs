@@ -10,21 +10,13 @@ use crate::models::backbones::Backbone;
 use crate::recipe::Recipe;
 
 fn data() -> Data {
-    let options = DataOptions {
-        data: "shapes".into(),
-        kind: None,
-        seed: 0,
-        train_list: None,
-        val_list: None,
-        val: None,
-        shapes: ShapesOptions {
-            size: 48,
-            train: 4,
-            val: 1,
-            ..ShapesOptions::default()
-        },
+    let shapes = ShapesOptions {
+        size: 48,
+        train: 4,
+        val: 1,
+        ..ShapesOptions::default()
     };
-    open(&options).unwrap()
+    open(&DataOptions::built_in(0, shapes)).unwrap()
 }
 
 /// Trains a classifier for six steps in `folder`, with a checkpoint at every second; `before` each step comes what may

@@ -112,7 +112,7 @@ fn killed_runs_of_both_end_with_the_same_bits() {
         "show", "affinity", "one.png", "one.png", "--at", "1,1", "--out", "no.png",
     ];
     weakseg(dir.path(), &[&args[..], &["--run", "mcis-whole"]].concat())
-        .fails(&["mcis-whole has not finished a stage cross"]);
+        .fails(&["mcis-whole has not finished its stage cross"]);
     let predict = [
         "predict",
         "one.png",

@@ -9,21 +9,13 @@ use super::harness::*;
 #[test]
 fn joint_methods_go_end_to_end_and_keep_to_the_tags() {
     let dir = tempfile::tempdir().unwrap();
-    let data = open(&DataOptions {
-        data: "shapes".into(),
-        kind: None,
-        seed: 0,
-        train_list: None,
-        val_list: None,
-        val: None,
-        shapes: ShapesOptions {
-            size: 48,
-            train: 6,
-            val: 2,
-            ..ShapesOptions::default()
-        },
-    })
-    .unwrap();
+    let shapes = ShapesOptions {
+        size: 48,
+        train: 6,
+        val: 2,
+        ..ShapesOptions::default()
+    };
+    let data = open(&DataOptions::built_in(0, shapes)).unwrap();
     for method in ["aalr", "rrm-two-step"] {
         let args = ["run", "--method", method, "--out", method, "--use-tags"];
         let crop = ["--set", "joint.training.augment.crop=48"];

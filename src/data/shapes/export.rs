@@ -132,24 +132,18 @@ mod tests {
     #[test]
     fn the_folder_reads_back_to_the_same_bits() {
         let dir = tempfile::tempdir().unwrap();
-        let mut options = DataOptions {
-            data: "shapes".into(),
-            kind: None,
-            seed: 3,
-            train_list: None,
-            val_list: None,
-            val: None,
-            shapes: ShapesOptions {
-                size: 48,
-                train: 4,
-                val: 2,
-                ..Default::default()
-            },
+        let shapes = ShapesOptions {
+            size: 48,
+            train: 4,
+            val: 2,
+            ..Default::default()
         };
+        let mut options = DataOptions::built_in(3, shapes);
         let data = open(&options).unwrap();
         write_voc(&data, dir.path(), &|_, total| assert_eq!(total, 6)).unwrap();
         let again = write_voc(&data, dir.path(), &|_, _| {}).unwrap_err();
         assert!(again.to_string().contains("is not empty"), "{again}");
+        options.kind = None;
         options.data = dir.path().display().to_string();
         let mut again = open(&options).unwrap();
         again.verify(&|_, _| {}).unwrap();

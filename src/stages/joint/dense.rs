@@ -1,11 +1,16 @@
-//! The Gaussian filter of the dense energy loss.
+//! The dense energy loss of a batch's crops, and its Gaussian filter.
 
 use anyhow::Result;
+use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor};
 use image::RgbImage;
 
+use super::mining::{Crops, Mined};
 use crate::crf::Pairwise;
 use crate::kernels::Lattice;
+use crate::losses::dense_energy::{dense_energy, every_second, half};
+use crate::models::resize::resize;
+use crate::recipe::Energy;
 use crate::stages::refine;
 
 /// Values `[B, C, h, w]` on the device without autodiff → their sums over all pixels under a Gaussian of position and
@@ -32,4 +37,36 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
         });
         Tensor::cat(filtered.collect(), 0)
     }))
+}
+
+/// The dense energy loss of scores `[B, C + 1, S, S]` with autodiff, at half of the crops' resolution, as in the released
+/// code (RRM Eq. 10–14).
+///
+/// # Errors
+/// As [`lattices`].
+pub fn energy(
+    settings: &Energy,
+    scores: Tensor<4>,
+    mined: &Mined,
+    crops: &Crops,
+) -> Result<Tensor<1>> {
+    let [_, _, h, w] = scores.dims();
+    let [small_h, small_w] = half([h, w]);
+    let small: Vec<RgbImage> = crops
+        .images
+        .iter()
+        .map(|crop| {
+            RgbImage::from_fn(small_w as u32, small_h as u32, |x, y| {
+                *crop.get_pixel(2 * x, 2 * y)
+            })
+        })
+        .collect();
+    let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
+    let filter = lattices(&small, sigmas, &scores.device().inner())?;
+    Ok(dense_energy(
+        resize(softmax(scores, 1), [small_h, small_w]),
+        &every_second(&mined.labels, [h, w]),
+        &every_second(&crops.inside, [h, w]),
+        filter,
+    ))
 }

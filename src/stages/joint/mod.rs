@@ -9,9 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, bail};
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Tensor, TensorData};
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 
-use self::dense::lattices;
+use self::dense::energy;
 use self::mining::{Crops, Mined, Miner};
 use super::affinity::sample;
 use super::inference::resize;
@@ -20,7 +20,6 @@ use crate::data::{Batch, Labels, Order};
 use crate::device::download;
 use crate::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use crate::losses::cross_entropy::balanced_cross_entropy;
-use crate::losses::dense_energy::{dense_energy, every_second, half};
 use crate::losses::label_reassign::{LabelReassign, label_reassign};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::{self, Head, Network};
@@ -143,7 +142,7 @@ impl Step<'_> {
         ];
         let objective = self.context.objective;
         if objective == Objective::Energy && self.settings.energy.weight > 0.0 {
-            let energy = self.energy(scores, &mined, &crops)?;
+            let energy = energy(&self.settings.energy, scores, &mined, &crops)?;
             total = total + energy.clone() * self.settings.energy.weight;
             parts.push(("dense_energy", energy));
         }
@@ -167,28 +166,6 @@ impl Step<'_> {
         let share = labelled as f32 / mined.labels.len().max(1) as f32;
         parts.push(("labelled_share", Tensor::from_data([share], &device)));
         Ok(parts)
-    }
-
-    /// The dense energy loss at half of the crop's resolution, as in the released code.
-    fn energy(&self, scores: Tensor<4>, mined: &Mined, crops: &Crops) -> Result<Tensor<1>> {
-        let [_, _, h, w] = scores.dims();
-        let settings = &self.settings.energy;
-        let small: Vec<RgbImage> = crops
-            .images
-            .iter()
-            .map(|crop| {
-                let [h2, w2] = half([h, w]).map(|side| side as u32);
-                RgbImage::from_fn(w2, h2, |x, y| *crop.get_pixel(2 * x, 2 * y))
-            })
-            .collect();
-        let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
-        let filter = lattices(&small, sigmas, &self.context.device)?;
-        Ok(dense_energy(
-            resize(softmax(scores, 1), half([h, w])),
-            &every_second(&mined.labels, [h, w]),
-            &every_second(&crops.inside, [h, w]),
-            filter,
-        ))
     }
 
     fn affinity(&self, scores: Tensor<4>, mined: &Mined, size: usize) -> Tensor<1> {
