@@ -10,7 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::checkpointing::Sections;
-use super::params::{Parameters, Role, Value, entry};
+use super::params::{Parameters, Role, entry};
 
 /// Epsilon of every normalisation: PyTorch's default, and what the networks published for MXNet set.
 const EPSILON: f64 = 1e-5;
@@ -42,7 +42,7 @@ pub struct Work {
 pub struct Forward<'a> {
     pub(super) parameters: &'a Parameters,
     pub(super) mode: Mode,
-    /// New running statistics by name, for [`Forward::statistics`].
+    /// New running statistics by name, for [`Forward::into_statistics`].
     pub(super) statistics: RefCell<Vec<(String, Tensor<1>)>>,
     pub(super) dropout: RefCell<Option<ChaCha8Rng>>,
     pub(super) work: RefCell<Work>,
@@ -217,13 +217,9 @@ impl<'a> Forward<'a> {
         self.work.borrow().clone()
     }
 
-    /// Writes the running statistics that this pass has gathered into `parameters`.
-    pub fn statistics(self, parameters: &mut Parameters) {
-        for (name, value) in self.statistics.into_inner() {
-            if let Some(p) = parameters.0.get_mut(&name) {
-                p.value = Value::Vector(value);
-            }
-        }
+    /// The running statistics that this pass has gathered, by parameter name.
+    pub fn into_statistics(self) -> Vec<(String, Tensor<1>)> {
+        self.statistics.into_inner()
     }
 }
 

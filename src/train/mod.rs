@@ -9,13 +9,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
 pub use optimizer::{Group, Optimizer, Rule};
 pub use schedule::Schedule;
 
 use crate::data::{Augment, Batch, Labels, Loader, LoaderOptions, Order, Split};
 use crate::device::download;
+use crate::device::fault::{self, Fault};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::{Parameters, Role, Value};
@@ -178,36 +179,28 @@ impl Fit<'_> {
         let bar = progress::bar(total as u64, "step", self.label);
         bar.set(start as u64);
         let mut log: Option<MetricsLog> = None;
-        let autodiff = self.device.clone().autodiff();
+        let mut checkpointing = self.training.checkpointing;
         for batch in loader {
             let batch = batch?;
             let clock = Instant::now();
             let rate = peak * schedule.factor(batch.step, total);
-            let tracked = parameters.track(|name, role| trains(&self.network, name, role));
-            let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
-            let mode = if self.network.backbone.from_scratch() {
-                // A network trained from scratch for minutes underfits: dropout would only cost it.
-                Mode::Train(None)
-            } else {
-                Mode::Frozen(dropout)
+            let attempt = |checkpointing| {
+                fault::caught(|| self.pass(&parameters, &batch, checkpointing, &loss))
             };
-            let forward = Forward::new(&tracked, mode).checkpointing(self.training.checkpointing);
-            let images = images(&batch, &autodiff);
-            let losses = loss(&self.network, &forward, images, &batch)?;
-            let Some((_, objective)) = losses.first() else {
-                bail!(
-                    "{}: no loss to train on: this is a bug in weakseg, please report it",
-                    self.label
-                );
+            let pass = match attempt(checkpointing) {
+                Err(error) if !checkpointing && Fault::in_error(&error) == Some(Fault::Full) => {
+                    log::warn!(
+                        "{}: the device has no memory for step {}: going on with gradient checkpointing, which takes less memory and more time",
+                        self.label,
+                        batch.step
+                    );
+                    checkpointing = true;
+                    self.device.memory_cleanup();
+                    attempt(true)?
+                }
+                done => done?,
             };
-            let mut grads = objective.backward();
-            forward.finish_backward(&mut grads);
-            forward.statistics(&mut parameters);
-            optimizer.update(&mut parameters, &tracked, &mut grads, rate, |name, role| {
-                group(&self.network, &self.training.optimizer, name, role)
-            });
-            let values = read_losses(&losses)?;
-            for ((name, _), value) in losses.iter().zip(&values) {
+            for (name, value) in &pass.losses {
                 ensure!(
                     value.is_finite(),
                     "{}: the loss {name:?} became {value} at step {}: start over with a lower learning rate (--set, another --out); {}",
@@ -220,6 +213,20 @@ impl Fit<'_> {
                     }
                 );
             }
+            let Pass {
+                tracked,
+                mut grads,
+                statistics,
+                losses,
+            } = pass;
+            for (name, value) in statistics {
+                if let Some(p) = parameters.0.get_mut(&name) {
+                    p.value = Value::Vector(value);
+                }
+            }
+            optimizer.update(&mut parameters, &tracked, &mut grads, rate, |name, role| {
+                group(&self.network, &self.training.optimizer, name, role)
+            });
             let log = match &mut log {
                 Some(log) => log,
                 None => {
@@ -236,9 +243,10 @@ impl Fit<'_> {
                 }
             };
             let speed = self.training.batch as f32 / clock.elapsed().as_secs_f32();
-            let row: Vec<f32> = values.iter().copied().chain([rate, speed]).collect();
+            let values = losses.iter().map(|(_, value)| *value);
+            let row: Vec<f32> = values.chain([rate, speed]).collect();
             log.append(batch.step as u64, &row)?;
-            bar.message(&format!("loss {:.4}", values[0]));
+            bar.message(&format!("loss {:.4}", row[0]));
             bar.inc(1);
             let done = batch.step + 1;
             if done == total || done % self.training.checkpoint_every.max(1) == 0 {
@@ -248,6 +256,57 @@ impl Fit<'_> {
         bar.finish();
         Ok(parameters)
     }
+
+    /// A step up to its gradients. Nothing has changed where it fails.
+    fn pass(
+        &self,
+        parameters: &Parameters,
+        batch: &Batch,
+        checkpointing: bool,
+        loss: &impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
+    ) -> Result<Pass> {
+        let tracked = parameters.track(|name, role| trains(&self.network, name, role));
+        let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mode = if self.network.backbone.from_scratch() {
+            // A network trained from scratch for minutes underfits: dropout would only cost it.
+            Mode::Train(None)
+        } else {
+            Mode::Frozen(dropout)
+        };
+        let forward = Forward::new(&tracked, mode).checkpointing(checkpointing);
+        let images = images(batch, &self.device.clone().autodiff());
+        let losses = loss(&self.network, &forward, images, batch)?;
+        let Some((_, objective)) = losses.first() else {
+            bail!(
+                "{}: no loss to train on: this is a bug in weakseg, please report it",
+                self.label
+            );
+        };
+        let mut grads = objective.backward();
+        forward.finish_backward(&mut grads);
+        let statistics = forward.into_statistics();
+        let losses = read_losses(&losses)?;
+        // What a device had no memory for may come to light here only.
+        self.device
+            .sync()
+            .context("waiting for the device to finish")?;
+        Ok(Pass {
+            tracked,
+            grads,
+            statistics,
+            losses,
+        })
+    }
+}
+
+/// What a step has computed before it changes anything.
+struct Pass {
+    /// The parameters that [`Self::grads`] belong to.
+    tracked: Parameters,
+    grads: Gradients,
+    /// New running statistics by parameter name.
+    statistics: Vec<(String, Tensor<1>)>,
+    losses: Vec<(&'static str, f32)>,
 }
 
 /// The batch's images `[B, 3, S, S]` on `device`.
@@ -270,9 +329,10 @@ pub(crate) fn augment(training: &Training, input: NetworkInput) -> Augment {
     }
 }
 
-fn read_losses(losses: &Losses) -> Result<Vec<f32>> {
+fn read_losses(losses: &Losses) -> Result<Vec<(&'static str, f32)>> {
     let parts = losses.iter().map(|(_, t)| t.clone().inner()).collect();
-    download(Tensor::cat(parts, 0))
+    let values = download(Tensor::cat(parts, 0))?;
+    Ok(losses.iter().map(|(name, _)| *name).zip(values).collect())
 }
 
 fn save(

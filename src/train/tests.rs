@@ -1,10 +1,15 @@
 //! Trainings that a device does not let finish.
 
+use std::cell::Cell;
+
 use anyhow::anyhow;
+use burn::backend::Dispatch;
 
 use super::*;
 use crate::data::{Data, DataOptions, ShapesOptions, open};
-use crate::device::fault::{Fault, caught};
+use crate::device::fault::caught;
+use crate::device::{Choice, choose};
+use crate::kernels::Kernels;
 use crate::models::Head;
 use crate::models::backbones::Backbone;
 use crate::recipe::Recipe;
@@ -76,4 +81,34 @@ fn what_a_fault_of_the_device_cut_short_goes_on_to_the_same_bits() {
         assert_eq!(checkpoint_step(&checkpoint, &cut).unwrap(), at - 1);
     }
     assert_eq!(trained(&cut, |_| Ok(())).unwrap(), expected);
+}
+
+#[test]
+fn a_full_device_goes_on_with_gradient_checkpointing_to_the_same_result() {
+    let device = choose(Choice::Vulkan).unwrap().device;
+    let small = Tensor::<1>::ones([1], &device);
+    let room = Dispatch::largest_buffer(small.into_dispatch());
+    let dir = tempfile::tempdir().unwrap();
+    let [roomy, full] = ["roomy", "full"].map(|name| dir.path().join(name));
+    for folder in [&roomy, &full] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    let attempts = Cell::new(0);
+    let ours = trained(&full, |step| {
+        attempts.set(attempts.get() + 1);
+        if step == 3 && attempts.get() == 4 {
+            download(Tensor::<1>::ones([room / 2], &device))?;
+        }
+        Ok(())
+    });
+    let ours = ours.unwrap();
+    assert_eq!(attempts.get(), 6 + 1);
+    assert_eq!(ours, trained(&roomy, |_| Ok(())).unwrap());
+    let steps = |folder: &Path| {
+        std::fs::read_to_string(folder.join(METRICS))
+            .unwrap()
+            .lines()
+            .count()
+    };
+    assert_eq!(steps(&full), steps(&roomy));
 }

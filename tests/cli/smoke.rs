@@ -18,10 +18,22 @@ use super::harness::*;
 /// Arguments of the smallest run of `method` on `device`.
 fn smallest<'a>(method: &'a str, device: &'a str, out: &'a str) -> Vec<&'a str> {
     let run = ["run", "--method", method, "--out", out];
-    let crop = ["--set", "joint.training.augment.crop=48"];
+    let crops = [
+        ["--set", "joint.training.augment.crop=48"],
+        ["--set", "cian.training.augment.crop=48"],
+        ["--set", "mcis.training.augment.crop=48"],
+    ]
+    .concat();
     // All of the small recipe but its device.
     let small = SMALL.strip_prefix(&["--device", "cpu"]).unwrap();
-    [&run[..], &["--device", device], &crop, small, &SMALL_SHAPES].concat()
+    [
+        &run[..],
+        &["--device", device],
+        &crops,
+        small,
+        &SMALL_SHAPES,
+    ]
+    .concat()
 }
 
 /// Reads a result file of any kind, and fails where it is damaged or of no known kind.
@@ -174,14 +186,21 @@ fn killed(folder: &Path, args: &[&str], run: &Path, stage: &str, after: f64) -> 
 fn runs_killed_at_twenty_random_moments_end_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(20);
-    for (method, kills) in [("affinitynet", 14), ("rrm-two-step", 6)] {
+    // Every stage that there is, the longest pipeline at least once over.
+    let kills = [
+        ("affinitynet", 7),
+        ("rrm-two-step", 5),
+        ("cian", 4),
+        ("mcis", 4),
+    ];
+    for (method, kills) in kills {
         let whole = format!("{method}-whole");
         weakseg(dir.path(), &smallest(method, "cpu", &whole)).succeeds();
         let whole = dir.path().join(whole);
         let stages = durations(&whole);
         for kill in 0..kills {
-            // Every stage in turn, at a moment within it.
-            let (stage, seconds) = &stages[kill % stages.len()];
+            // From the last stage on: the first ones are every method's.
+            let (stage, seconds) = &stages[stages.len() - 1 - kill % stages.len()];
             let after = seconds * random.random_range(0.0..0.95);
             let out = format!("{method}-{kill}");
             let args = smallest(method, "cpu", &out);

@@ -1,5 +1,7 @@
 //! A backbone small enough to be trained from scratch on a CPU in minutes: seven convolutions, output stride 4.
 
+use std::ops::Range;
+
 use burn::tensor::Tensor;
 
 use super::Levels;
@@ -39,25 +41,23 @@ impl Nano {
 
     /// Images `[B, 3, H, W]` → the levels after conv4, conv6 and conv7 at a quarter of the size.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
-        let mut x = images;
-        let mut levels = Vec::new();
-        for (name, input, output, stride, dilation) in LAYERS {
-            let y = f.conv(name, x.clone(), stride, dilation, false);
-            let y = f.norm_relu(&format!("{name}.bn"), y);
-            // Shortcuts where they cost nothing: training from scratch has few steps.
-            x = if input == output && stride == 1 {
-                x + y
-            } else {
-                y
-            };
-            if matches!(name, "conv4" | "conv6") {
-                levels.push(x.clone());
-            }
-        }
-        Levels {
-            low: levels[0].clone(),
-            middle: levels[1].clone(),
-            high: x,
-        }
+        let [low] = f.section(images, |f, x| [pass(f, x, 0..4)]);
+        let [middle] = f.section(low.clone(), |f, x| [pass(f, x, 4..6)]);
+        let [high] = f.section(middle.clone(), |f, x| [pass(f, x, 6..7)]);
+        Levels { low, middle, high }
     }
+}
+
+fn pass(f: &Forward, mut x: Tensor<4>, layers: Range<usize>) -> Tensor<4> {
+    for (name, input, output, stride, dilation) in &LAYERS[layers] {
+        let y = f.conv(name, x.clone(), *stride, *dilation, false);
+        let y = f.norm_relu(&format!("{name}.bn"), y);
+        // Shortcuts where they cost nothing: training from scratch has few steps.
+        x = if input == output && *stride == 1 {
+            x + y
+        } else {
+            y
+        };
+    }
+    x
 }
