@@ -1,6 +1,7 @@
 //! What the program says while it works: progress on stderr, log lines on stderr and in a run's `log.txt`.
 
 mod logging;
+mod whole;
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 pub use logging::{attach_log, init_logging, timestamp, warning_count};
+pub use whole::{Whole, part, part_done, whole};
 
 /// All bars, so that log lines can be printed between them.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -34,8 +36,7 @@ pub struct Bar {
 /// On a terminal it is a bar with rate and time left; elsewhere, and with `--json`, lines on stderr at most every
 /// ten seconds, and none for work of less than two. With `-q` it is not mentioned at all.
 pub fn bar(total: u64, unit: &str, label: &str) -> Bar {
-    let hidden = JSON.load(Ordering::Relaxed) || SILENT.load(Ordering::Relaxed);
-    let drawn = (std::io::stderr().is_terminal() && !hidden).then(|| {
+    let drawn = is_drawn().then(|| {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
         BARS.add(
@@ -50,6 +51,12 @@ pub fn bar(total: u64, unit: &str, label: &str) -> Bar {
     bar
 }
 
+/// Whether there is a terminal to draw bars on.
+fn is_drawn() -> bool {
+    let hidden = JSON.load(Ordering::Relaxed) || SILENT.load(Ordering::Relaxed);
+    std::io::stderr().is_terminal() && !hidden
+}
+
 impl Bar {
     /// `n` more items are done.
     pub fn inc(&self, n: u64) {
@@ -58,6 +65,10 @@ impl Bar {
 
     /// `done` items are done already, by an earlier run: they do not count for the rate.
     pub fn set(&self, done: u64) {
+        {
+            let state = guard(&self.state);
+            whole::skip(&state.label, state.share(done));
+        }
         self.update(|state, now| state.start_from(done, now));
     }
 
@@ -79,12 +90,14 @@ impl Bar {
         let now = Instant::now();
         let mut state = guard(&self.state);
         change(&mut state, now);
+        let share = state.share(state.done);
+        let of_whole = whole::advance(&state.label, share).unwrap_or_default();
         match &self.drawn {
             Some(drawn) => {
                 drawn.set_position(state.done);
                 drawn.set_message(state.numbers(now));
             }
-            None => say(state.due(now)),
+            None => say(state.due(now).map(|line| line + &of_whole)),
         }
     }
 }
@@ -123,6 +136,10 @@ impl State {
             marks: [(now, 0); 2],
             printed: None,
         }
+    }
+
+    fn share(&self, done: u64) -> f64 {
+        done as f64 / self.total.max(1) as f64
     }
 
     fn start_from(&mut self, done: u64, now: Instant) {

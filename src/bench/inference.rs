@@ -157,17 +157,19 @@ impl PyTorch {
         }
         let ready: Ready =
             serde_json::from_str(&line).context("reading what resnet38.py prints")?;
+        // From here on it ends with us, whatever happens.
+        let python = PyTorch {
+            child,
+            turns,
+            answers,
+            version: ready.torch,
+        };
         ensure!(
             ready.parameters == parameters,
             "resnet38.py has {} parameters, {NETWORK} {parameters}: they are not the same network",
             ready.parameters
         );
-        Ok(Some(PyTorch {
-            child,
-            turns,
-            answers,
-            version: ready.torch,
-        }))
+        Ok(Some(python))
     }
 
     /// Seconds of one pass.

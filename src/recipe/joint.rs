@@ -51,6 +51,8 @@ pub enum Rule {
 pub struct Energy {
     /// Factor on the loss, whose kernel is not normalised; 0 = off.
     pub weight: f32,
+    /// Share of the steps before it joins, in [0, 1].
+    pub after: f32,
     /// Standard deviation of the kernel over colours, of 255.
     pub sigma_rgb: f32,
     /// Standard deviation of the kernel over positions, pixels of the crop.
@@ -120,6 +122,7 @@ impl Joint {
             ("reassign.weight", self.reassign.weight, 0.0, f32::MAX),
             ("reassign.margin", self.reassign.margin, 0.0, f32::MAX),
             ("reassign.gamma", self.reassign.gamma, 0.0, 100.0),
+            ("energy.after", self.energy.after, 0.0, 1.0),
             ("reassign.epochs", self.reassign.epochs, 0.0, f32::MAX),
         ] {
             ensure!(

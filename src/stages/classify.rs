@@ -1,6 +1,8 @@
 //! Training the classifier that class activation maps are read from.
 
+use std::cell::RefCell;
 use std::path::Path;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
@@ -10,8 +12,12 @@ use crate::data::Order;
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::params::{Parameters, Value};
 use crate::models::{Head, Network};
+use crate::recipe::Training;
 use crate::train::{self, Fit};
 use crate::weights;
+
+/// Steps of [`trial`].
+const TRIAL: usize = 4;
 
 /// The classifier for this data set.
 pub fn network(context: &Context) -> Result<Network> {
@@ -75,14 +81,54 @@ fn pretrained(
 
 /// Trains it on the tags.
 pub fn train(context: &Context) -> Result<()> {
+    let folder = context.folder(Stage::Classify);
+    fit(
+        context,
+        "classify",
+        &folder,
+        &context.recipe.classify,
+        || (),
+    )
+}
+
+/// Seconds that a training of it takes per image, from a few steps whose result is thrown away.
+///
+/// # Errors
+/// As [`train`].
+pub fn trial(context: &Context) -> Result<f64> {
+    let folder = tempfile::tempdir().context("no place for temporary files")?;
+    let mut training = context.recipe.classify.clone();
+    let images = context.data.train.len().max(1);
+    training.epochs = TRIAL as f32 * training.batch as f32 / images as f32;
+    let starts = RefCell::new(Vec::new());
+    fit(context, "trial", folder.path(), &training, || {
+        starts.borrow_mut().push(Instant::now());
+    })?;
+    // The first step compiles and tunes the kernels.
+    let starts = starts.into_inner();
+    let seconds = match starts[..] {
+        [_, second, .., last] => last.duration_since(second).as_secs_f64(),
+        _ => 0.0,
+    };
+    let steps = starts.len().saturating_sub(2).max(1);
+    Ok(seconds / (steps * training.batch.max(1)) as f64)
+}
+
+fn fit(
+    context: &Context,
+    label: &str,
+    folder: &Path,
+    training: &Training,
+    step: impl Fn(),
+) -> Result<()> {
     let network = network(context)?;
     let classes = context.classes();
     Fit {
-        label: "classify",
-        folder: &context.folder(Stage::Classify),
+        label,
+        folder,
         network,
         initial: initial(context, &network, 1)?,
-        training: &context.recipe.classify,
+        training,
         input: context.recipe.network_input()?,
         split: &context.data.train,
         classes,
@@ -92,6 +138,7 @@ pub fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
+        step();
         let device = images.device();
         let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), classes]);
         let targets = Tensor::from_data(targets, &device);

@@ -6,6 +6,7 @@ pub mod affinity_labels;
 pub mod background;
 pub mod classify;
 pub mod coattend;
+pub mod cost;
 pub mod cross;
 pub mod evaluate;
 pub mod inference;
@@ -30,6 +31,7 @@ use crate::data::Data;
 use crate::device::fault::{self, Fault};
 use crate::models::backbones::Backbone;
 use crate::models::{Head, Network};
+use crate::progress;
 use crate::recipe::Recipe;
 use crate::run::RunDir;
 
@@ -56,7 +58,7 @@ pub struct Context {
 }
 
 /// A stage by name, in the pipeline's order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
     /// Train the classifier on the tags.
     Classify,
@@ -178,9 +180,12 @@ impl Context {
         log::info!("{}", stage.name());
         let clock = Instant::now();
         self.run.begin_stage(stage.name(), print)?;
+        let images = self.data.train.len();
+        progress::part(stage.name(), cost::of(stage, &self.recipe, images));
         fault::caught(|| stage.work(self))
             .with_context(|| format!("stage {}", stage.name()))
             .map_err(|error| advise(error, self.run.path()))?;
+        progress::part_done();
         self.run
             .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
     }

@@ -60,6 +60,7 @@ pub fn train(context: &Context) -> Result<()> {
         Ok(GrayImage::new(w, h))
     });
     let total = train::steps(&settings.training, split.len());
+    let energy_from = (settings.energy.after * total as f32).round() as usize;
     let reassigned = settings.reassign.epochs / settings.training.epochs * total as f32;
     let step = Step {
         settings,
@@ -69,6 +70,7 @@ pub fn train(context: &Context) -> Result<()> {
             device: context.device.clone(),
             classes,
         },
+        energy_from,
         reassign_from: total.saturating_sub(reassigned.ceil() as usize),
         context,
     };
@@ -98,6 +100,8 @@ pub fn train(context: &Context) -> Result<()> {
 struct Step<'a> {
     settings: &'a Joint,
     miner: Miner<'a>,
+    /// First step with the dense energy loss.
+    energy_from: usize,
     /// First step with the label reassign loss.
     reassign_from: usize,
     context: &'a Context,
@@ -142,7 +146,12 @@ impl Step<'_> {
         ];
         let objective = self.context.objective;
         if objective == Objective::Energy && self.settings.energy.weight > 0.0 {
-            let energy = energy(&self.settings.energy, scores, &mined, &crops)?;
+            // The column is there from the first step.
+            let energy = if batch.step < self.energy_from {
+                Tensor::zeros([1], &device)
+            } else {
+                energy(&self.settings.energy, scores, &mined, &crops)?
+            };
             total = total + energy.clone() * self.settings.energy.weight;
             parts.push(("dense_energy", energy));
         }
@@ -152,7 +161,6 @@ impl Step<'_> {
             parts.push(("adaptive_affinity", affinity));
         }
         if objective == Objective::Affinity && self.settings.reassign.weight > 0.0 {
-            // The column is there from the first step.
             let reassign = if batch.step < self.reassign_from {
                 Tensor::zeros([1], &device)
             } else {

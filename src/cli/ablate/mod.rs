@@ -1,0 +1,183 @@
+//! `weakseg ablate`: the rows of a paper's tables, trained and printed beside the paper's numbers.
+
+mod estimate;
+mod outcome;
+mod rows;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::context::{Common, Opened};
+use super::{print, print_json};
+use crate::data::ExtraKind;
+use crate::device::Choice;
+use crate::methods;
+use crate::run::RunDir;
+use crate::stages::{Stage, evaluate};
+use outcome::{Outcome, table};
+use rows::{Row, known, rows};
+
+/// The built-in data set, whose extra images are generated too.
+const BUILT_IN: &str = "shapes";
+/// Share of wrong tags among generated web images.
+const NOISE: f32 = 0.2;
+
+/// Arguments of `weakseg ablate`.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// rrm, aalr, cian or mcis
+    method: String,
+    /// Rows by name, such as cam-ce,reliable-joint, or tables by name, such as 2 [default: the main tables: 2 of rrm, 1
+    /// of aalr, 2 of cian, 2 and 4 of mcis]
+    #[arg(long, value_delimiter = ',')]
+    rows: Vec<String>,
+    /// Last stage of every row, such as cam where only maps are compared [default: all stages]
+    #[arg(long, value_name = "STAGE", value_parser = stage)]
+    until: Option<Stage>,
+    /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Hyper-parameters, which the rows change
+    #[arg(long, default_value = "nano")]
+    recipe: String,
+    /// Override one hyper-parameter in every row; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Data set, as in `weakseg run`; it needs masks
+    #[arg(long, default_value = BUILT_IN)]
+    data: String,
+    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
+    #[arg(long, value_name = "DATA")]
+    extra_single: Option<String>,
+    /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]
+    #[arg(long, value_name = "DATA")]
+    extra_web: Option<String>,
+    /// Decides everything that is random, the built-in data set included
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
+    #[arg(long, default_value = "auto")]
+    device: Choice,
+}
+
+fn stage(text: &str) -> Result<Stage, String> {
+    Stage::named(text).ok_or_else(|| "there is no such stage".into())
+}
+
+/// Trains the rows that are not finished, and prints the table.
+pub fn run(args: Args, json: bool) -> Result<()> {
+    let (ablation, rows) = rows(&args.method, &args.rows)?;
+    let shared = known(&ablation.shared)?;
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("runs").join(format!("ablate-{}-{}", args.method, args.seed)));
+    let base = open(
+        &args,
+        &out.join("classifier"),
+        &ablation.row[0].method,
+        &[],
+        None,
+    )?;
+    let _whole = estimate::begin(&args, &out, &base, shared, &rows, &ablation.row)?;
+    methods::run_until(&base.context, &base.method, Some(shared))?;
+    let mut outcomes = Vec::new();
+    for (i, row) in rows.iter().enumerate() {
+        log::info!("row {} of {}: {}", i + 1, rows.len(), row.title);
+        if let Some(from) = &row.from {
+            let other = ablation.row.iter().find(|other| other.name == from.row);
+            let other = other.with_context(|| format!("no row {}", from.row))?;
+            prepare(&args, &out, &base, shared, other, Some(known(&from.until)?))?;
+        }
+        let opened = prepare(&args, &out, &base, shared, row, args.until)?;
+        let scores = evaluate::scores(&opened.context)?;
+        let mean = |name: &str| {
+            let found = scores.iter().find(|(n, _)| n == name);
+            found.map(|(_, score)| score.mean_iou)
+        };
+        outcomes.push(Outcome {
+            table: row.table.clone(),
+            row: row.name.clone(),
+            title: row.title.clone(),
+            paper: row.paper,
+            mean_iou_maps: mean("cam"),
+            mean_iou: mean("segment"),
+            mean_iou_crf: mean("segment_crf"),
+            run: opened.context.run.path().to_path_buf(),
+        });
+    }
+    if json {
+        return print_json(&outcomes);
+    }
+    print(table(&outcomes))
+}
+
+/// A row's run with its stages finished up to `until`: the first ones are those of the base, or of another row.
+fn prepare(
+    args: &Args,
+    out: &Path,
+    base: &Opened,
+    shared: Stage,
+    row: &Row,
+    until: Option<Stage>,
+) -> Result<Opened> {
+    let opened = open(
+        args,
+        &out.join(&row.name),
+        &row.method,
+        &row.set,
+        row.extra.as_deref(),
+    )?;
+    // Extra images change the classifier.
+    if row.extra.is_none() {
+        let from = (&base.context.run, base.method.as_str());
+        methods::share(from, (&opened.context, &opened.method), Some(shared))?;
+    }
+    if let Some(from) = &row.from {
+        let other = RunDir::read(&out.join(&from.row))?;
+        let until = known(&from.until)?;
+        methods::share(
+            (&other, &row.method),
+            (&opened.context, &opened.method),
+            Some(until),
+        )?;
+    }
+    methods::run_until(&opened.context, &opened.method, until)?;
+    Ok(opened)
+}
+
+fn open(
+    args: &Args,
+    out: &Path,
+    method: &str,
+    set: &[String],
+    extra: Option<&str>,
+) -> Result<Opened> {
+    let mut common = Common {
+        out: Some(out.to_path_buf()),
+        data: Some(args.data.clone()),
+        seed: Some(args.seed),
+        recipe: Some(args.recipe.clone()),
+        set: args.set.iter().chain(set).cloned().collect(),
+        device: args.device,
+        ..Common::default()
+    };
+    if let Some(name) = extra {
+        let (kind, data) = match name {
+            "single" => (ExtraKind::Single, &args.extra_single),
+            _ => (ExtraKind::Web, &args.extra_web),
+        };
+        let is_generated = data.is_none() && args.data == BUILT_IN;
+        ensure!(
+            is_generated || data.is_some(),
+            "this row takes extra images: name their data set with --extra-{name}"
+        );
+        common.extra = Some(data.clone().unwrap_or_else(|| BUILT_IN.into()));
+        common.extra_kind = Some(kind);
+        if is_generated && kind == ExtraKind::Web {
+            common.extra_noise = Some(NOISE);
+        }
+    }
+    common.open(Some(method), "nano")
+}

@@ -1,0 +1,150 @@
+//! What an ablation trains: the rows of a paper's tables, from `assets/ablations/`.
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+
+use crate::stages::Stage;
+
+/// Embedded ablations by method, with the tables that are trained unless others are asked for.
+const EMBEDDED: [(&str, &str, &[&str]); 4] = [
+    (
+        "rrm",
+        include_str!("../../../assets/ablations/rrm.toml"),
+        &["2"],
+    ),
+    (
+        "aalr",
+        include_str!("../../../assets/ablations/aalr.toml"),
+        &["1"],
+    ),
+    (
+        "cian",
+        include_str!("../../../assets/ablations/cian.toml"),
+        &["2"],
+    ),
+    (
+        "mcis",
+        include_str!("../../../assets/ablations/mcis.toml"),
+        &["2", "4"],
+    ),
+];
+
+/// The tables of a paper.
+#[derive(Deserialize)]
+pub struct Ablation {
+    /// The last of the stages that all rows share.
+    pub shared: String,
+    /// All rows of all tables.
+    pub row: Vec<Row>,
+}
+
+/// A row of a table.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Row {
+    /// Numbers of the tables in the paper that have it, or the name of one that the paper only speaks of; separated by
+    /// commas.
+    pub table: String,
+    /// Name of its run.
+    pub name: String,
+    /// What the paper calls it.
+    pub title: String,
+    /// Method that is run.
+    pub method: String,
+    /// Overrides of the recipe.
+    pub set: Vec<String>,
+    /// mIoU in the paper, percent; none where it has no such row.
+    pub paper: Option<f64>,
+    /// Another row, whose training is this one's too.
+    pub from: Option<Source>,
+    /// Extra images: single or web.
+    pub extra: Option<String>,
+}
+
+/// A row whose stages another one takes over.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Source {
+    /// Its name.
+    pub row: String,
+    /// The last of these stages.
+    pub until: String,
+}
+
+impl Row {
+    fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.table.split(',').any(|table| table == name)
+    }
+}
+
+/// The stage that an ablation names.
+pub fn known(stage: &str) -> Result<Stage> {
+    Stage::named(stage).with_context(|| format!("assets/ablations: there is no stage {stage}"))
+}
+
+/// The ablation, and the rows of it that are asked for.
+pub fn rows(method: &str, wanted: &[String]) -> Result<(Ablation, Vec<Row>)> {
+    let Some((_, text, main)) = EMBEDDED.iter().find(|(name, ..)| *name == method) else {
+        let known = EMBEDDED.map(|(name, ..)| name).join(", ");
+        bail!("no ablation of {method:?}: use one of {known}");
+    };
+    let ablation: Ablation = toml::from_str(text).context("assets/ablations")?;
+    let wanted: Vec<&str> = match wanted.is_empty() {
+        true => main.to_vec(),
+        false => wanted.iter().map(String::as_str).collect(),
+    };
+    for name in &wanted {
+        if !ablation.row.iter().any(|row| row.is_called(name)) {
+            let known: Vec<&str> = ablation.row.iter().map(|row| row.name.as_str()).collect();
+            bail!(
+                "--rows {name}: there is no such row: use {}",
+                known.join(", ")
+            );
+        }
+    }
+    let rows = ablation.row.iter();
+    let rows = rows.filter(|row| wanted.iter().any(|name| row.is_called(name)));
+    let rows = rows.cloned().collect();
+    Ok((ablation, rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::methods;
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn every_row_changes_the_recipe_as_it_says() {
+        for (name, text, main) in EMBEDDED {
+            let ablation: Ablation = toml::from_str(text).unwrap();
+            known(&ablation.shared).unwrap();
+            for table in main {
+                assert!(
+                    ablation.row.iter().any(|row| row.is_called(table)),
+                    "{name}"
+                );
+            }
+            let mut names: Vec<_> = ablation.row.iter().map(|row| row.name.clone()).collect();
+            for row in &ablation.row {
+                Recipe::load("nano", &row.set).unwrap();
+                methods::pipeline(&row.method).unwrap();
+                let paper = row.paper.unwrap_or(50.0);
+                assert!((30.0..80.0).contains(&paper), "{name} {}", row.name);
+                if let Some(from) = &row.from {
+                    known(&from.until).unwrap();
+                    let other = ablation.row.iter().find(|other| other.name == from.row);
+                    // What is taken over must not be what the row changes.
+                    let other = other.unwrap();
+                    assert!(other.from.is_none() && other.method == row.method);
+                }
+                assert!(
+                    ["single", "web"].map(Some).contains(&row.extra.as_deref())
+                        || row.extra.is_none()
+                );
+            }
+            names.sort();
+            names.dedup();
+            assert_eq!(names.len(), ablation.row.len(), "{name}");
+        }
+    }
+}
