@@ -47,7 +47,7 @@ fn read(path: &Path) {
             assert!(!tensors.is_empty(), "{name}");
         }
         Some("npz") => assert!(!read_maps(path).unwrap().classes.is_empty(), "{name}"),
-        Some("png") => assert!(image::open(path).unwrap().as_luma8().is_some(), "{name}"),
+        Some("png") => assert!(image::open(path).unwrap().width() > 0, "{name}"),
         Some("json") => assert!(json(path).is_object(), "{name}"),
         Some("toml") => assert!(!text().parse::<toml::Table>().unwrap().is_empty(), "{name}"),
         Some("html") => assert!(text().trim_end().ends_with("</html>"), "{name}"),
