@@ -36,25 +36,23 @@ pub struct Bar {
 /// On a terminal it is a bar with rate and time left; elsewhere, and with `--json`, lines on stderr at most every
 /// ten seconds, and none for work of less than two. With `-q` it is not mentioned at all.
 pub fn bar(total: u64, unit: &str, label: &str) -> Bar {
-    let drawn = is_drawn().then(|| {
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        BARS.add(
-            ProgressBar::new(total)
-                .with_style(style)
-                .with_prefix(label.to_owned()),
-        )
-    });
+    let drawn = drawn(total, label).map(|drawn| BARS.add(drawn));
     let state = Mutex::new(State::new(total, unit, label, Instant::now()));
     let bar = Bar { state, drawn };
     bar.update(|_, _| ());
     bar
 }
 
-/// Whether there is a terminal to draw bars on.
-fn is_drawn() -> bool {
+/// A bar to draw, where there is a terminal for it.
+fn drawn(total: u64, label: &str) -> Option<ProgressBar> {
     let hidden = JSON.load(Ordering::Relaxed) || SILENT.load(Ordering::Relaxed);
-    std::io::stderr().is_terminal() && !hidden
+    (std::io::stderr().is_terminal() && !hidden).then(|| {
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
+            .unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(total)
+            .with_style(style)
+            .with_prefix(label.to_owned())
+    })
 }
 
 impl Bar {

@@ -22,10 +22,10 @@ use crate::models::resize::resize;
 use crate::models::{Head, Network};
 use crate::progress;
 use crate::recipe::Recipe;
+use crate::stages;
 use crate::stages::joint::dense;
 use crate::stages::joint::mining::{self, Crops, Miner};
 use crate::stages::refine::{self, Refine};
-use crate::stages::{self};
 use crate::train::{self, Optimizer};
 
 const RECIPE: &str = "rrm-resnet38";

@@ -4,9 +4,9 @@
 use std::sync::Mutex;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 
-use super::{BARS, clock, guard, is_drawn};
+use super::{BARS, clock, drawn, guard};
 
 static WHOLE: Mutex<Option<Drawn>> = Mutex::new(None);
 /// Steps of its bar.
@@ -25,12 +25,7 @@ struct Drawn {
 
 /// Starts the progress of work of a total `cost`, in any unit, which is expected to take some `seconds`.
 pub fn whole(label: &str, cost: f64, seconds: f64) -> Whole {
-    let bar = is_drawn().then(|| {
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
-            .unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = ProgressBar::new(STEPS as u64).with_style(style);
-        BARS.insert(0, bar.with_prefix(label.to_owned()))
-    });
+    let bar = drawn(STEPS as u64, label).map(|bar| BARS.insert(0, bar));
     let state = State::new(label, cost, seconds, Instant::now());
     *guard(&WHOLE) = Some(Drawn { state, bar });
     Whole(())

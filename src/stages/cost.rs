@@ -15,7 +15,8 @@ pub fn of(stage: Stage, recipe: &Recipe, images: usize) -> f64 {
     let pass = 1.0 / 3.0;
     let squares = |scales: &[f32]| scales.iter().map(|s| f64::from(s * s)).sum::<f64>();
     let passes = squares(&recipe.cam.scales) * if recipe.cam.flip { 2.0 } else { 1.0 };
-    // The factors are nano's, measured on the CPU.
+    // Nano's on the CPU: those of the classifier, affinity, segmentation, joint network and maps are measured, the others
+    // are guesses.
     match stage {
         Stage::Classify => training(&recipe.classify),
         Stage::Affinity => 1.6 * training(&recipe.affinity.training),
