@@ -23,6 +23,8 @@ use crate::progress;
 
 /// Timed pairs of a benchmark.
 const PAIRS: usize = 5;
+/// Least seconds of either side of a pair.
+const TURN: f64 = 1.0;
 
 /// One benchmark's outcome.
 #[derive(Clone, Debug, Serialize)]
@@ -129,10 +131,18 @@ fn python() -> Command {
     Command::new(std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into()))
 }
 
+/// Seconds of one run, on average over as many as fit into [`TURN`]: a single short one says little.
 fn seconds(work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<f64> {
     let clock = Instant::now();
-    work()?;
-    Ok(clock.elapsed().as_secs_f64())
+    let mut runs = 0;
+    loop {
+        work()?;
+        runs += 1;
+        let elapsed = clock.elapsed().as_secs_f64();
+        if elapsed >= TURN {
+            return Ok(elapsed / f64::from(runs));
+        }
+    }
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {

@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use super::context::{Common, Opened};
+use super::several::{Left, Several, finished};
 use super::{print, print_json};
 use crate::data::Split;
 use crate::data::decode::read_mask;
-use crate::device::Choice;
 use crate::methods;
 use crate::metrics::StageScore;
+use crate::progress::Whole;
 use crate::report::{self, PictureRow, Report};
 use crate::run::RunDir;
 use crate::run::files::write_json;
@@ -23,6 +24,7 @@ const ROWS: usize = 16;
 /// Height that pictures are scaled to, in pixels.
 const HEIGHT: u32 = 192;
 const SUPERVISED: &str = "supervised";
+const NO_METHOD: &str = "no method to compare: name some with --methods";
 
 /// Arguments of `weakseg compare`.
 #[derive(clap::Args, Debug)]
@@ -33,24 +35,11 @@ pub struct Args {
     /// Folder with a run for every method, compare.json and compare.html [default: runs/compare-DATA-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Hyper-parameters of all methods
-    #[arg(long, default_value = "nano")]
-    recipe: String,
-    /// Override one hyper-parameter in every method; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Data set, as in `weakseg run`
-    #[arg(long, default_value = "shapes")]
-    data: String,
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     val: Option<PathBuf>,
-    /// Decides everything that is random, the built-in data set included
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
-    #[arg(long, default_value = "auto")]
-    device: Choice,
+    #[command(flatten)]
+    runs: Several,
 }
 
 /// What a method came to.
@@ -72,35 +61,39 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     for method in &args.methods {
         methods::pipeline(method)?;
     }
-    let name = Path::new(&args.data).file_name().unwrap_or_default();
-    let default = format!("compare-{}-{}", name.to_string_lossy(), args.seed);
+    let name = Path::new(&args.runs.data).file_name().unwrap_or_default();
+    let default = format!("compare-{}-{}", name.to_string_lossy(), args.runs.seed);
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| Path::new("runs").join(default));
-    let names: Vec<&str> = match args.methods.is_empty() {
+    let mut names: Vec<&str> = match args.methods.is_empty() {
         true => methods::NAMES.to_vec(),
         false => args.methods.iter().map(String::as_str).collect(),
     };
-    let mut finished: Vec<(RunDir, &str)> = Vec::new();
+    let first = names.first().context(NO_METHOD)?;
+    let first = open(&args, &out, first)?;
+    let train = &first.context.data.train;
+    if args.methods.is_empty() && !train.indices().any(|i| train.has_mask(i)) {
+        log::info!("{SUPERVISED} is left out: the training images have no masks");
+        names.retain(|name| *name != SUPERVISED);
+    }
+    let _whole = begin(&args, &out, &first, &names)?;
+    let mut done: Vec<(RunDir, &str)> = Vec::new();
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let mut last = None;
+    let mut last = Some(first);
     for (i, method) in names.iter().enumerate() {
-        // One data set in memory at a time.
-        drop(last.take());
         log::info!("method {} of {}: {method}", i + 1, names.len());
-        let opened = open(&args, &out, method)?;
-        let context = &opened.context;
-        let train = &context.data.train;
-        if args.methods.is_empty()
-            && *method == SUPERVISED
-            && !train.indices().any(|i| train.has_mask(i))
-        {
-            log::info!("left out: the training images have no masks");
-            last = Some(opened);
-            continue;
+        if i > 0 {
+            // One data set in memory at a time.
+            drop(last.take());
         }
-        for (run, other) in &finished {
+        let opened = match last.take() {
+            Some(first) => first,
+            None => open(&args, &out, method)?,
+        };
+        let context = &opened.context;
+        for (run, other) in &done {
             methods::share((run, other), (context, method), None)?;
         }
         methods::run(context, method)?;
@@ -116,10 +109,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             run: context.run.path().to_path_buf(),
             last: summary.ordered.last().map(|(_, score)| score.clone()),
         });
-        finished.push((RunDir::read(context.run.path())?, method));
+        done.push((RunDir::read(context.run.path())?, method));
         last = Some(opened);
     }
-    let last = last.context("no method to compare: name some with --methods")?;
+    let last = last.context(NO_METHOD)?;
     write_json(&out.join("compare.json"), &outcomes)?;
     let path = out.join("compare.html");
     report::write(&page(&args, &last, &outcomes)?, &path)?;
@@ -131,16 +124,24 @@ pub fn run(args: Args, json: bool) -> Result<()> {
 
 fn open(args: &Args, out: &Path, method: &str) -> Result<Opened> {
     Common {
-        out: Some(out.join(method)),
-        data: Some(args.data.clone()),
         val: args.val.clone(),
-        seed: Some(args.seed),
-        recipe: Some(args.recipe.clone()),
-        set: args.set.clone(),
-        device: args.device,
-        ..Common::default()
+        ..args.runs.run(out.join(method), &[])
     }
     .open(Some(method), "nano")
+}
+
+/// Says how long all that is left to do will take, and starts its progress.
+fn begin(args: &Args, out: &Path, first: &Opened, names: &[&str]) -> Result<Whole> {
+    let mut left = Left::new(first.context.data.train.len());
+    let recipe = args.runs.recipe(&[])?;
+    for (i, method) in names.iter().enumerate() {
+        let mut kept = finished(&out.join(method));
+        for other in &names[..i] {
+            kept.extend(methods::common(other, method)?);
+        }
+        left.add((method, &kept), method, &recipe, None)?;
+    }
+    left.begin(&format!("{} methods", names.len()), "compare", first)
 }
 
 /// The stages that are scored, with the heads of their columns.
@@ -182,13 +183,13 @@ fn page(args: &Args, last: &Opened, outcomes: &[Outcome]) -> Result<Report> {
         .take(ROWS)
         .map(|i| row(context.classes(), &context.data.classes, split, i, outcomes));
     Ok(Report {
-        title: format!("Methods on {}", args.data),
+        title: format!("Methods on {}", args.runs.data),
         summary: vec![
             fact("Training images", context.data.train.len().to_string()),
             fact("Validation images", context.data.val.len().to_string()),
-            fact("Recipe", args.recipe.clone()),
+            fact("Recipe", args.runs.recipe.clone()),
             fact("Backbone", context.recipe.backbone.name.clone()),
-            fact("Seed", args.seed.to_string()),
+            fact("Seed", args.runs.seed.to_string()),
         ],
         stages: outcomes
             .iter()

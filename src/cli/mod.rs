@@ -12,6 +12,7 @@ mod eval;
 mod models;
 mod predict;
 mod run;
+mod several;
 mod shapes;
 mod show;
 mod weights;

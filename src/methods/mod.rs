@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use crate::stages::joint::Objective;
 use crate::stages::{Context, Stage};
 
-pub use share::share;
+pub use share::{common, share};
 
 /// AffinityNet (Ahn and Kwak, CVPR 2018): classifier, maps, AffinityNet, random walk, labels, segmentation network.
 pub const AFFINITYNET: [Stage; 7] = [

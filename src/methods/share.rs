@@ -35,7 +35,10 @@ pub fn share(
 }
 
 /// The first stages of two methods that do the same in both.
-fn common(a: &str, b: &str) -> Result<Vec<Stage>> {
+///
+/// # Errors
+/// Where there is no such method.
+pub fn common(a: &str, b: &str) -> Result<Vec<Stage>> {
     let is_same = |stage: Stage| match stage {
         Stage::Joint => objective(a) == objective(b),
         // What methods change in a recipe begins with how maps are made.

@@ -8,18 +8,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::context::{Common, Opened};
+use super::context::Opened;
+use super::several::{BUILT_IN, Several};
 use super::{print, print_json};
 use crate::data::ExtraKind;
-use crate::device::Choice;
 use crate::methods;
 use crate::run::RunDir;
 use crate::stages::{Stage, evaluate};
 use outcome::{Outcome, table};
 use rows::{Row, known, rows};
 
-/// The built-in data set, whose extra images are generated too.
-const BUILT_IN: &str = "shapes";
 /// Share of wrong tags among generated web images.
 const NOISE: f32 = 0.2;
 
@@ -38,27 +36,14 @@ pub struct Args {
     /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Hyper-parameters, which the rows change
-    #[arg(long, default_value = "nano")]
-    recipe: String,
-    /// Override one hyper-parameter in every row; may be repeated
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Data set, as in `weakseg run`; it needs masks
-    #[arg(long, default_value = BUILT_IN)]
-    data: String,
     /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
     #[arg(long, value_name = "DATA")]
     extra_single: Option<String>,
     /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]
     #[arg(long, value_name = "DATA")]
     extra_web: Option<String>,
-    /// Decides everything that is random, the built-in data set included
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
-    #[arg(long, default_value = "auto")]
-    device: Choice,
+    #[command(flatten)]
+    runs: Several,
 }
 
 fn stage(text: &str) -> Result<Stage, String> {
@@ -69,10 +54,9 @@ fn stage(text: &str) -> Result<Stage, String> {
 pub fn run(args: Args, json: bool) -> Result<()> {
     let (ablation, rows) = rows(&args.method, &args.rows)?;
     let shared = known(&ablation.shared)?;
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("runs").join(format!("ablate-{}-{}", args.method, args.seed)));
+    let out = args.out.clone().unwrap_or_else(|| {
+        Path::new("runs").join(format!("ablate-{}-{}", args.method, args.runs.seed))
+    });
     let base = open(
         &args,
         &out.join("classifier"),
@@ -154,21 +138,13 @@ fn open(
     set: &[String],
     extra: Option<&str>,
 ) -> Result<Opened> {
-    let mut common = Common {
-        out: Some(out.to_path_buf()),
-        data: Some(args.data.clone()),
-        seed: Some(args.seed),
-        recipe: Some(args.recipe.clone()),
-        set: args.set.iter().chain(set).cloned().collect(),
-        device: args.device,
-        ..Common::default()
-    };
+    let mut common = args.runs.run(out.to_path_buf(), set);
     if let Some(name) = extra {
         let (kind, data) = match name {
             "single" => (ExtraKind::Single, &args.extra_single),
             _ => (ExtraKind::Web, &args.extra_web),
         };
-        let is_generated = data.is_none() && args.data == BUILT_IN;
+        let is_generated = data.is_none() && args.runs.data == BUILT_IN;
         ensure!(
             is_generated || data.is_some(),
             "this row takes extra images: name their data set with --extra-{name}"

@@ -1,10 +1,10 @@
 //! CPU twin of the shaders `cross_attention*.wgsl`.
 
-use ndarray::linalg::general_mat_mul;
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
 use super::mean_field::exp;
+use super::product::product;
 
 /// Queries and keys of one tile of the forward pass.
 const TILE: (usize, usize) = (256, 512);
@@ -85,7 +85,7 @@ fn attend(
     let parts = key.axis_chunks_iter(Axis(1), TILE.1);
     for (key, value) in parts.zip(value.axis_chunks_iter(Axis(1), TILE.1)) {
         let tile = &mut slab[..n * key.ncols()];
-        general_mat_mul(1.0, &key.t(), &query, 0.0, &mut matrix(tile, n));
+        product(key.t(), query, 0.0, matrix(tile, n));
         let mut scale = largest.clone();
         for row in tile.chunks_exact(n) {
             for (largest, logit) in largest.iter_mut().zip(row) {
@@ -105,13 +105,8 @@ fn attend(
                 *sum += *x;
             }
         }
-        general_mat_mul(
-            1.0,
-            &value,
-            &matrix(tile, n),
-            1.0,
-            &mut matrix(&mut attended, n),
-        );
+        let weights = matrix(tile, n);
+        product(value, weights.view(), 1.0, matrix(&mut attended, n));
     }
     for (mut out, row) in out.rows_mut().into_iter().zip(attended.chunks_exact(n)) {
         for ((out, x), sum) in out.iter_mut().zip(row).zip(&sums) {
@@ -188,10 +183,10 @@ pub fn backward(from: &Backward, sizes: Sizes) -> [Vec<f32>; 3] {
                 let slab = matrix(slab, n1 - n0);
                 let strips = split(d_query.slice_mut(s![i, .., n0..n1]), Axis(0), STRIP);
                 let strips = strips.into_par_iter().enumerate();
-                strips.for_each(|(strip, mut d_query)| {
+                strips.for_each(|(strip, d_query)| {
                     let first = strip * STRIP;
                     let key = key.slice(s![first..first + d_query.nrows(), ..]);
-                    general_mat_mul(1.0, &key, &slab, 1.0, &mut d_query);
+                    product(key, slab.view(), 1.0, d_query);
                 });
             }
         }
@@ -238,31 +233,25 @@ impl<'a> Block<'a> {
         key: ArrayView2<f32>,
         value: ArrayView2<f32>,
         tile: &mut [f32],
-        mut d_key: ArrayViewMut2<f32>,
-        mut d_value: ArrayViewMut2<f32>,
+        d_key: ArrayViewMut2<f32>,
+        d_value: ArrayViewMut2<f32>,
     ) {
         let n = self.query.ncols();
-        general_mat_mul(1.0, &key.t(), &self.query, 0.0, &mut matrix(tile, n));
+        product(key.t(), self.query, 0.0, matrix(tile, n));
         for row in tile.chunks_exact_mut(n) {
             for ((x, largest), factor) in row.iter_mut().zip(&self.largest).zip(&self.normaliser) {
                 *x = exp(*x - largest) * factor;
             }
         }
-        general_mat_mul(1.0, &self.gradient, &matrix(tile, n).t(), 1.0, &mut d_value);
+        product(self.gradient, matrix(tile, n).t(), 1.0, d_value);
         let mut slope = vec![0.0; tile.len()];
-        general_mat_mul(
-            1.0,
-            &value.t(),
-            &self.gradient,
-            0.0,
-            &mut matrix(&mut slope, n),
-        );
+        product(value.t(), self.gradient, 0.0, matrix(&mut slope, n));
         for (row, slope) in tile.chunks_exact_mut(n).zip(slope.chunks_exact(n)) {
             for ((x, slope), delta) in row.iter_mut().zip(slope).zip(&self.delta) {
                 *x *= slope - delta;
             }
         }
-        general_mat_mul(1.0, &self.query, &matrix(tile, n).t(), 1.0, &mut d_key);
+        product(self.query, matrix(tile, n).t(), 1.0, d_key);
     }
 }
 

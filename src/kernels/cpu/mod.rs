@@ -4,6 +4,7 @@ pub mod cross_attention;
 pub mod lattice;
 pub mod mean_field;
 pub mod pair_affinity;
+mod product;
 pub mod random_walk;
 
 /// The overlap of a `[H, W]` image with itself shifted by (dy, dx), dy ≥ 0: for every row y of the overlap, the flat

@@ -1,5 +1,6 @@
 //! Localization maps of the training images from the co-attention with related images (MCIS Sec. 3.2).
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 
 use anyhow::Result;
@@ -102,12 +103,25 @@ struct Features {
 }
 
 impl Features {
-    /// One image has attended to this one; after the last, its features go.
-    fn release(&mut self, image: usize) {
-        if let Some(left) = self.uses.get_mut(&image) {
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                self.kept.remove(&image);
+    /// An image's references that could be read, with their features and the tags that they are references for.
+    fn of<'a>(
+        &self,
+        references: &'a BTreeMap<usize, Vec<usize>>,
+    ) -> Vec<(usize, Tensor<4>, &'a [usize])> {
+        let kept = |(image, tags): (&usize, &'a Vec<usize>)| {
+            Some((*image, self.kept.get(image)?.clone(), tags.as_slice()))
+        };
+        references.iter().filter_map(kept).collect()
+    }
+
+    /// One image needs its references no more; what no other image needs goes.
+    fn release(&mut self, references: &BTreeMap<usize, Vec<usize>>) {
+        for image in references.keys() {
+            if let Some(left) = self.uses.get_mut(image) {
+                *left = left.saturating_sub(1);
+                if *left == 0 {
+                    self.kept.remove(image);
+                }
             }
         }
     }
@@ -138,6 +152,7 @@ pub fn write(context: &Context) -> Result<()> {
     for reference in queries.flat_map(|i| plan.references[i].keys()) {
         *features.uses.entry(*reference).or_insert(0) += 1;
     }
+    let features = RefCell::new(features);
     batches(
         &jobs,
         settings.batch,
@@ -153,7 +168,7 @@ pub fn write(context: &Context) -> Result<()> {
                 let levels = network.levels(&forward, images).high;
                 for (place, (job, _)) in read.iter().enumerate() {
                     let one = levels.clone().narrow(0, place, 1);
-                    features.kept.insert(job.image(), one);
+                    features.borrow_mut().kept.insert(job.image(), one);
                 }
             }
             for (job, image) in batch {
@@ -162,15 +177,10 @@ pub fn write(context: &Context) -> Result<()> {
                     && is_missing(i)
                 {
                     let references = &plan.references[i];
-                    let related: Vec<_> = references
-                        .iter()
-                        .filter_map(|(r, tags)| {
-                            Some((*r, features.kept.get(r)?.clone(), tags.as_slice()))
-                        })
-                        .collect();
+                    let related = features.borrow().of(references);
                     let maps = maps(context, &network, &parameters, (i, image), &related)?;
                     save(context, i, image, maps.view())?;
-                    references.keys().for_each(|r| features.release(*r));
+                    features.borrow_mut().release(references);
                     bar.inc(1);
                 }
             }
@@ -178,6 +188,7 @@ pub fn write(context: &Context) -> Result<()> {
         },
         |job, error| {
             if let Job::Query(i) = job {
+                features.borrow_mut().release(&plan.references[i]);
                 log::warn!("{}: skipped: {error:#}", split.source(i));
             }
         },
