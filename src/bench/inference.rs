@@ -1,6 +1,7 @@
 //! Inference of ResNet38 at full width, the papers' largest network: the CPU device against PyTorch on the same cores,
 //! and the GPU, or software Vulkan where there is none.
 
+use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
@@ -85,7 +86,7 @@ fn against_pytorch() -> Result<Outcome> {
     Ok(Outcome::of(name, times, theirs, ours_bytes, note))
 }
 
-/// One pass to compile and tune the kernels, one that counts: software takes long.
+/// One pass to compile and tune the kernels, then those that count, one in software, where a pass takes minutes.
 fn alone(chosen: &Chosen) -> Result<Outcome> {
     let what = chosen.adapter.as_ref().map_or("", |adapter| &adapter.name);
     let name = format!("inference {NETWORK} {WIDTH} x {HEIGHT}");
@@ -94,20 +95,21 @@ fn alone(chosen: &Chosen) -> Result<Outcome> {
     } else {
         1
     };
-    let bar = progress::bar(2 + runs as u64, "run", &format!("{name}, {what}"));
+    let bar = progress::bar(1 + runs as u64, "run", &format!("{name}, {what}"));
     let ours = Ours::new(&chosen.device)?;
     ours.pass()?;
     bar.inc(1);
-    let ours_bytes = memory::peak(&chosen.device, &|| ours.pass())?;
-    bar.inc(1);
-    let mut times = Vec::new();
-    for _ in 0..runs {
-        times.push(seconds(&|| ours.pass())?);
-        bar.inc(1);
-    }
+    let times = RefCell::new(Vec::new());
+    let ours_bytes = memory::peak(&chosen.device, &|| {
+        for _ in 0..runs {
+            times.borrow_mut().push(seconds(&|| ours.pass())?);
+            bar.inc(1);
+        }
+        Ok(())
+    })?;
     bar.finish();
     let note = format!("on {what}");
-    Ok(Outcome::of(name, times, Vec::new(), ours_bytes, note))
+    Ok(Outcome::of(name, times.into_inner(), Vec::new(), ours_bytes, note))
 }
 
 fn threads() -> usize {

@@ -65,6 +65,8 @@ pub struct Energy {
 pub struct PairLoss {
     /// Factor on the loss; 0 = off.
     pub weight: f32,
+    /// Share of the steps before it joins, in [0, 1].
+    pub after: f32,
     /// How the confidence of two pixels becomes their pair's.
     pub pair: PairWeight,
     /// Dilations of the 3x3 kernels, feature pixels.
@@ -123,6 +125,7 @@ impl Joint {
             ("reassign.margin", self.reassign.margin, 0.0, f32::MAX),
             ("reassign.gamma", self.reassign.gamma, 0.0, 100.0),
             ("energy.after", self.energy.after, 0.0, 1.0),
+            ("affinity.after", self.affinity.after, 0.0, 1.0),
             ("reassign.epochs", self.reassign.epochs, 0.0, f32::MAX),
         ] {
             ensure!(

@@ -60,7 +60,7 @@ pub fn train(context: &Context) -> Result<()> {
         Ok(GrayImage::new(w, h))
     });
     let total = train::steps(&settings.training, split.len());
-    let energy_from = (settings.energy.after * total as f32).round() as usize;
+    let after = |share: f32| (share * total as f32).round() as usize;
     let reassigned = settings.reassign.epochs / settings.training.epochs * total as f32;
     let step = Step {
         settings,
@@ -70,7 +70,8 @@ pub fn train(context: &Context) -> Result<()> {
             device: context.device.clone(),
             classes,
         },
-        energy_from,
+        energy_from: after(settings.energy.after),
+        affinity_from: after(settings.affinity.after),
         reassign_from: total.saturating_sub(reassigned.ceil() as usize),
         context,
     };
@@ -102,6 +103,8 @@ struct Step<'a> {
     miner: Miner<'a>,
     /// First step with the dense energy loss.
     energy_from: usize,
+    /// First step with the affinity loss.
+    affinity_from: usize,
     /// First step with the label reassign loss.
     reassign_from: usize,
     context: &'a Context,
@@ -156,7 +159,11 @@ impl Step<'_> {
             parts.push(("dense_energy", energy));
         }
         if objective == Objective::Affinity && self.settings.affinity.weight > 0.0 {
-            let affinity = self.affinity(out.scores.clone(), &mined, batch.size);
+            let affinity = if batch.step < self.affinity_from {
+                Tensor::zeros([1], &device)
+            } else {
+                self.affinity(out.scores.clone(), &mined, batch.size)
+            };
             total = total + affinity.clone() * self.settings.affinity.weight;
             parts.push(("adaptive_affinity", affinity));
         }
