@@ -109,7 +109,13 @@ fn alone(chosen: &Chosen) -> Result<Outcome> {
     })?;
     bar.finish();
     let note = format!("on {what}");
-    Ok(Outcome::of(name, times.into_inner(), Vec::new(), ours_bytes, note))
+    Ok(Outcome::of(
+        name,
+        times.into_inner(),
+        Vec::new(),
+        ours_bytes,
+        note,
+    ))
 }
 
 fn threads() -> usize {

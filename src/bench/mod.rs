@@ -77,7 +77,7 @@ pub fn run(name: Option<&str>, chosen: &Chosen) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
-/// Times `ours` against `plain`, one warm-up each, then at least five pairs in turn.
+/// Times `ours` against `plain`, one warm-up each, then five pairs in turn; `ours` alone once.
 fn compare(
     name: String,
     device: &Device,
@@ -85,13 +85,14 @@ fn compare(
     plain: Option<&dyn Fn() -> Result<()>>,
     note: String,
 ) -> Result<Outcome> {
-    let bar = progress::bar(2 + 2 * PAIRS as u64, "run", &name);
+    let pairs = if plain.is_some() { PAIRS } else { 1 };
+    let bar = progress::bar(2 + 2 * pairs as u64, "run", &name);
     let ours_bytes = memory::peak(device, &ours)?;
     bar.inc(1);
     let plain_bytes = plain.map(|plain| memory::peak(device, plain)).transpose()?;
     bar.inc(1);
     let mut times = (Vec::new(), Vec::new());
-    for _ in 0..PAIRS {
+    for _ in 0..pairs {
         times.0.push(seconds(&ours)?);
         bar.inc(1);
         if let Some(plain) = plain {

@@ -208,39 +208,51 @@ fn bench(args: &[String]) -> Result<(), Failure> {
 const PARITY: &str = "\
 Compare operators, networks and training steps with the golden reference results.
 
-Usage: cargo xtask parity [--full] [FILTER]
+Usage: cargo xtask parity [--full] [--no-autotune] [FILTER]
 
---full also runs the ignored tests, of networks at full width. FILTER is a part of a test's name.
-WEAKSEG_GOLDEN names a folder of golden files other than tests/golden. Needs Vulkan, as the tests do.
+--full also runs the ignored tests, of networks at full width, then all of them once more without autotune.
+--no-autotune runs them without alone. burn decides that when it is compiled: the first time takes a build of burn.
+FILTER is a part of a test's name. WEAKSEG_GOLDEN names a folder of golden files other than tests/golden. Needs Vulkan,
+as the tests do.
 ";
 
 fn parity(args: &[String]) -> Result<(), Failure> {
     vulkan::ensure(Need::Required)?;
-    let mut command = cargo(parity_args(args));
-    crate::cargo::run(with_env(&mut command, &FEW_AUTOTUNE_TRIALS))
+    for args in parity_runs(args) {
+        let mut command = cargo(args);
+        crate::cargo::run(with_env(&mut command, &FEW_AUTOTUNE_TRIALS))?;
+    }
+    Ok(())
 }
 
-fn parity_args(args: &[String]) -> Vec<String> {
-    let mut full = prepend(
-        &[
-            "test",
-            "--release",
-            "--package=weakseg",
-            "--locked",
-            "--test",
-            "golden",
-            "--",
-        ],
-        &[],
-    );
-    full.extend(args.iter().map(|arg| {
-        if arg == "--full" {
-            "--include-ignored".to_string()
-        } else {
-            arg.clone()
+/// The arguments of cargo, for every run.
+fn parity_runs(args: &[String]) -> Vec<Vec<String>> {
+    let has = |flag: &str| args.iter().any(|arg| arg == flag);
+    let (full, without) = (has("--full"), has("--no-autotune"));
+    let run = |features: &[&str]| {
+        let base = ["test", "--release", "--package=weakseg", "--locked"];
+        let base = base.iter().chain(features);
+        let mut run: Vec<String> = base
+            .chain(&["--test", "golden", "--"])
+            .map(|arg| arg.to_string())
+            .collect();
+        for arg in args {
+            match arg.as_str() {
+                "--full" => run.push("--include-ignored".into()),
+                "--no-autotune" => {}
+                _ => run.push(arg.clone()),
+            }
         }
-    }));
-    full
+        run
+    };
+    let mut runs = Vec::new();
+    if !without {
+        runs.push(run(&[]));
+    }
+    if without || full {
+        runs.push(run(&["--no-default-features"]));
+    }
+    runs
 }
 
 const FUZZ: &str = "\
@@ -405,12 +417,18 @@ mod tests {
     }
 
     #[test]
-    fn parity_full_includes_ignored_tests() {
-        let base = "test --release --package=weakseg --locked --test golden --";
-        assert_eq!(parity_args(&[]), words(base));
+    fn parity_is_with_autotune_without_it_or_both() {
+        let with = "test --release --package=weakseg --locked --test golden --";
+        let without =
+            "test --release --package=weakseg --locked --no-default-features --test golden --";
+        assert_eq!(parity_runs(&[]), [words(with)]);
         assert_eq!(
-            parity_args(&words("--full walk")),
-            words(&format!("{base} --include-ignored walk"))
+            parity_runs(&words("--no-autotune walk")),
+            [words(&format!("{without} walk"))]
+        );
+        assert_eq!(
+            parity_runs(&words("--full walk")),
+            [with, without].map(|base| words(&format!("{base} --include-ignored walk")))
         );
     }
 }
