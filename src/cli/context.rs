@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::{Table, Value};
 
@@ -68,7 +69,7 @@ pub struct Common {
     #[arg(long, value_name = "SHARE")]
     pub extra_noise: Option<f32>,
     /// Decides everything that is random, the built-in data set included [default: 0]
-    #[arg(long, value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    #[arg(long, value_parser = seed())]
     pub seed: Option<u64>,
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
@@ -76,6 +77,11 @@ pub struct Common {
     /// Remove what an earlier run wrote into --out, and start over
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// Seeds that a run's files can hold.
+pub fn seed() -> RangedU64ValueParser<u64> {
+    clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
 fn kind(text: &str) -> Result<Kind, String> {

@@ -19,7 +19,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Decides everything that is random
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = super::context::seed())]
     seed: u64,
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]

@@ -78,7 +78,7 @@ enum Command {
     Eval(eval::Args),
     /// Refine scores that anyone made, for any images, with a dense CRF.
     Crf(crf::Args),
-    /// Train the rows of a paper's tables on one data set, and print them beside the paper's numbers.
+    /// Train the rows of a paper's tables on one data set with masks, and print them beside the paper's numbers.
     Ablate(ablate::Args),
     /// Run every method on one data set and seed, and write one table and one page of pictures.
     Compare(compare::Args),

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::context::{Common, Opened};
+use super::context::{Common, Opened, seed};
 use crate::device::Choice;
 use crate::methods;
 use crate::progress::{self, Whole};
@@ -29,7 +29,7 @@ pub struct Several {
     #[arg(long, default_value = BUILT_IN)]
     pub data: String,
     /// Decides everything that is random, the built-in data set included
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = seed())]
     pub seed: u64,
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]

@@ -2,6 +2,14 @@
 
 use super::*;
 
+/// A user's own recipe.
+fn load(text: &str) -> Result<Recipe> {
+    let dir = tempfile::tempdir()?;
+    let path = dir.path().join("mine.toml");
+    std::fs::write(&path, text)?;
+    Recipe::load(&path.to_string_lossy(), &[])
+}
+
 #[test]
 fn every_embedded_recipe_is_good_and_survives_its_table() {
     for (name, text) in EMBEDDED {
@@ -27,12 +35,6 @@ fn every_embedded_recipe_is_good_and_survives_its_table() {
 
 #[test]
 fn own_files_and_their_errors() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("mine.toml");
-    let load = |text: &str| {
-        std::fs::write(&path, text).unwrap();
-        Recipe::load(path.to_str().unwrap(), &[])
-    };
     let nano = EMBEDDED[0].1;
     assert_eq!(load(nano).unwrap(), Recipe::load("nano", &[]).unwrap());
     for (text, part) in [
@@ -58,12 +60,6 @@ fn own_files_and_their_errors() {
 
 #[test]
 fn a_file_may_hold_only_what_differs_from_another_recipe() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("mine.toml");
-    let load = |text: &str| {
-        std::fs::write(&path, text).unwrap();
-        Recipe::load(path.to_str().unwrap(), &[])
-    };
     let mine = load("base = \"affinitynet-nano\"\n[classify]\nbatch = 3\n").unwrap();
     let mut expected = Recipe::load("nano", &[]).unwrap();
     expected.classify.batch = 3;

@@ -166,8 +166,8 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     let group = settings.references + 1;
     let mut training = settings.training.clone();
     training.batch -= training.batch % group;
-    let total = train::steps(&training, split.len()) as f32;
-    let completion_from = (settings.completion_after * total).round() as usize;
+    let total = train::steps(&training, split.len());
+    let completion_from = train::step_after(settings.completion_after, total);
     let pairs = coattend::pairs(context, &split, settings.pairs, seed)?;
     Fit {
         label: "cross",

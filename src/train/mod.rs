@@ -128,6 +128,11 @@ pub fn steps(training: &Training, images: usize) -> usize {
     (samples / training.batch.max(1) as f64).round().max(1.0) as usize
 }
 
+/// The first step after `share` of all `steps`, in [0, 1]: where a loss joins that needs a head that knows something.
+pub fn step_after(share: f32, steps: usize) -> usize {
+    (share * steps as f32).round() as usize
+}
+
 impl Fit<'_> {
     /// Trains until the last step, going on from the folder's checkpoint if there is one, and returns the trained
     /// parameters. `loss` gets one forward pass, the images `[B, 3, S, S]` and their batch.

@@ -294,6 +294,7 @@ fn methods_are_compared_on_one_page() {
         "{}",
         ran.out
     );
+    assert!(ran.err.contains("3 methods: about "), "{}", ran.err);
     let outcomes = json(&dir.path().join("all/compare.json"));
     assert_eq!(outcomes.as_array().unwrap().len(), 3);
     assert_eq!(outcomes[2]["method"], "supervised");

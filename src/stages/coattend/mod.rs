@@ -66,8 +66,8 @@ pub fn train(context: &Context) -> Result<()> {
     train::warm_start(&mut initial, &classifier);
     let mut training = settings.training.clone();
     training.batch -= training.batch % 2;
-    let total = train::steps(&training, split.len()) as f32;
-    let contrastive_from = (settings.contrastive_after * total).round() as usize;
+    let total = train::steps(&training, split.len());
+    let contrastive_from = train::step_after(settings.contrastive_after, total);
     let form = form(context);
     let backbone = network.backbone;
     Fit {

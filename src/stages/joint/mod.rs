@@ -60,7 +60,6 @@ pub fn train(context: &Context) -> Result<()> {
         Ok(GrayImage::new(w, h))
     });
     let total = train::steps(&settings.training, split.len());
-    let after = |share: f32| (share * total as f32).round() as usize;
     let reassigned = settings.reassign.epochs / settings.training.epochs * total as f32;
     let step = Step {
         settings,
@@ -70,8 +69,8 @@ pub fn train(context: &Context) -> Result<()> {
             device: context.device.clone(),
             classes,
         },
-        energy_from: after(settings.energy.after),
-        affinity_from: after(settings.affinity.after),
+        energy_from: train::step_after(settings.energy.after, total),
+        affinity_from: train::step_after(settings.affinity.after, total),
         reassign_from: total.saturating_sub(reassigned.ceil() as usize),
         context,
     };
