@@ -3,13 +3,15 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use image::RgbImage;
 use ndarray::Array3;
 use serde::Deserialize;
 
-use super::{NOT_INSTALLED, Outcome, PAIRS, crf_scene, median, memory, python, seconds};
+use super::{
+    NOT_INSTALLED, Outcome, PAIRS, Say, crf_scene, failed, median, memory, python, seconds,
+};
 use crate::crf::unary::unary_from_probabilities;
 use crate::crf::{DenseCrf, Preset};
 use crate::device::Chosen;
@@ -25,9 +27,9 @@ const LABEL_COUNTS: [usize; 4] = [2, 4, 8, 16];
 const RUNS: usize = 3;
 
 /// Both kernels of the default preset, 10 iterations, lattices included.
-pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
+pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
     let device = &chosen.device;
-    let mut outcomes = vec![against_pydensecrf(device)?];
+    say(against_pydensecrf(device)?)?;
     let grown = |name: &str, of: Vec<(f64, String, Scene)>| -> Result<Outcome> {
         let bar = progress::bar((of.len() * (RUNS + 1)) as u64, "run", name);
         let mut points = Vec::new();
@@ -61,10 +63,9 @@ pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
             Scene::new((w, h), LABELS),
         )
     });
-    outcomes.push(grown("pixels", sizes.into())?);
+    say(grown("pixels", sizes.into())?)?;
     let labels = LABEL_COUNTS.map(|c| (c as f64, c.to_string(), Scene::new(SIZE, c)));
-    outcomes.push(grown("labels", labels.into())?);
-    Ok(outcomes)
+    say(grown("labels", labels.into())?)
 }
 
 struct Scene {
@@ -146,7 +147,7 @@ fn pydensecrf() -> Result<Option<f64>> {
             Ok(median(answer.seconds))
         }
         Some(NOT_INSTALLED) => Ok(None),
-        _ => bail!("Python: pydensecrf.py failed: {}", output.status),
+        _ => Err(failed("pydensecrf.py", output.status)),
     }
 }
 

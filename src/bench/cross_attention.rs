@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::{Outcome, compare};
+use super::{Outcome, Say, compare};
 use crate::device::{Chosen, download};
 use crate::kernels::cross_attention;
 
@@ -16,16 +16,16 @@ const PIXELS: [usize; 3] = [1024, 4096, 16_384];
 const CPU_LIMIT: u64 = 512 << 20;
 
 /// Forward and backward at all sizes.
-pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
+pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
     let limit = crate::device::buffer_limit(chosen).unwrap_or(CPU_LIMIT);
     let device = chosen.device.clone().autodiff();
-    let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut smaller: Option<u64> = None;
     for pixels in PIXELS {
         let bytes = (pixels * pixels * size_of::<f32>()) as u64;
         let mut outcome = one(&device, pixels, bytes <= limit)?;
         let mut notes = Vec::new();
-        if let Some(smaller) = outcomes.last() {
-            let factor = outcome.ours_bytes as f64 / smaller.ours_bytes.max(1) as f64;
+        if let Some(smaller) = smaller {
+            let factor = outcome.ours_bytes as f64 / smaller.max(1) as f64;
             notes.push(format!("4 times the pixels, {factor:.2} times the memory"));
         }
         if bytes > limit {
@@ -36,9 +36,10 @@ pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
             ));
         }
         outcome.note = notes.join("; ");
-        outcomes.push(outcome);
+        smaller = Some(outcome.ours_bytes);
+        say(outcome)?;
     }
-    Ok(outcomes)
+    Ok(())
 }
 
 fn one(device: &Device, pixels: usize, with_plain: bool) -> Result<Outcome> {

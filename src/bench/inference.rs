@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
-use super::{NOT_INSTALLED, Outcome, PAIRS, memory, python, seconds};
+use super::{NOT_INSTALLED, Outcome, PAIRS, Say, failed, memory, python, seconds};
 use crate::device::{Choice, Chosen, choose};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -25,17 +25,17 @@ const HEIGHT: usize = 375;
 const WIDTH: usize = 500;
 
 /// One image, the passes of either side in turn.
-pub fn run(chosen: &Chosen) -> Result<Vec<Outcome>> {
-    let mut outcomes = vec![against_pytorch()?];
+pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+    say(against_pytorch()?)?;
     // The one that was asked for, else what the kernels run on without a GPU.
     let other = match &chosen.adapter {
         Some(_) => Some(chosen.clone()),
         None => choose(Choice::Vulkan).ok(),
     };
-    if let Some(other) = other {
-        outcomes.push(alone(&other)?);
+    match other {
+        Some(other) => say(alone(&other)?),
+        None => Ok(()),
     }
-    Ok(outcomes)
 }
 
 struct Ours {
@@ -161,7 +161,7 @@ impl PyTorch {
             if status.code() == Some(NOT_INSTALLED) {
                 return Ok(None);
             }
-            bail!("Python: resnet38.py failed: {status}");
+            return Err(failed("resnet38.py", status));
         }
         let ready: Ready =
             serde_json::from_str(&line).context("reading what resnet38.py prints")?;

@@ -10,10 +10,10 @@ mod pair_affinity;
 mod random_walk;
 mod train_step;
 
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 use burn::tensor::Device;
 use serde::Serialize;
 
@@ -25,6 +25,9 @@ use crate::progress;
 const PAIRS: usize = 5;
 /// Least seconds of either side of a pair.
 const TURN: f64 = 1.0;
+
+/// Seconds of a run that is not made twice.
+const LONG: f64 = 60.0;
 
 /// One benchmark's outcome.
 #[derive(Clone, Debug, Serialize)]
@@ -45,8 +48,11 @@ pub struct Outcome {
     pub note: String,
 }
 
+/// Takes each outcome as soon as there is one.
+pub type Say<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
+
 /// The benchmarks by name.
-type Bench = fn(&Chosen) -> Result<Vec<Outcome>>;
+type Bench = fn(&Chosen, Say) -> Result<()>;
 const ALL: [(&str, Bench); 6] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
@@ -59,25 +65,24 @@ const ALL: [(&str, Bench); 6] = [
 /// Runs the benchmark called `name`, or all.
 ///
 /// # Errors
-/// On an unknown name.
-pub fn run(name: Option<&str>, chosen: &Chosen) -> Result<Vec<Outcome>> {
-    let mut outcomes = Vec::new();
+/// On an unknown name, where a device fails, and those of `say`.
+pub fn run(name: Option<&str>, chosen: &Chosen, say: Say) -> Result<()> {
+    if let Some(name) = name
+        && ALL.iter().all(|(known, _)| *known != name)
+    {
+        let known = ALL.map(|(name, _)| name).join(", ");
+        bail!("unknown benchmark {name:?}: use one of {known}");
+    }
     for (known, bench) in ALL {
         if name.is_none_or(|n| n == known) {
-            outcomes.extend(bench(chosen)?);
+            bench(chosen, say)?;
         }
     }
-    if outcomes.is_empty() {
-        let known = ALL.map(|(name, _)| name).join(", ");
-        bail!(
-            "unknown benchmark {:?}: use one of {known}",
-            name.unwrap_or_default()
-        );
-    }
-    Ok(outcomes)
+    Ok(())
 }
 
-/// Times `ours` against `plain`, one warm-up each, then five pairs in turn; `ours` alone once.
+/// Times `ours` against `plain`, one warm-up each, then five pairs in turn; `ours` alone once, and where its
+/// warm-up took longer than [`LONG`], that is it.
 fn compare(
     name: String,
     device: &Device,
@@ -87,11 +92,19 @@ fn compare(
 ) -> Result<Outcome> {
     let pairs = if plain.is_some() { PAIRS } else { 1 };
     let bar = progress::bar(2 + 2 * pairs as u64, "run", &name);
+    let clock = Instant::now();
     let ours_bytes = memory::peak(device, &ours)?;
+    let first = clock.elapsed().as_secs_f64();
     bar.inc(1);
     let plain_bytes = plain.map(|plain| memory::peak(device, plain)).transpose()?;
     bar.inc(1);
     let mut times = (Vec::new(), Vec::new());
+    let pairs = if plain.is_none() && first > LONG {
+        times.0.push(first);
+        0
+    } else {
+        pairs
+    };
     for _ in 0..pairs {
         times.0.push(seconds(&ours)?);
         bar.inc(1);
@@ -132,6 +145,12 @@ fn python() -> Command {
     Command::new(std::env::var_os("WEAKSEG_PYTHON").unwrap_or_else(|| "python3".into()))
 }
 
+/// What a script says that failed in [`python`].
+fn failed(script: &str, status: ExitStatus) -> Error {
+    let python = python().get_program().display().to_string();
+    anyhow!("{script} failed in {python}, {status}: WEAKSEG_PYTHON names another Python")
+}
+
 /// Seconds of one run, on average over as many as fit into [`TURN`]: a single short one says little.
 fn seconds(work: &(impl Fn() -> Result<()> + ?Sized)) -> Result<f64> {
     let clock = Instant::now();
@@ -151,10 +170,10 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     values.get(values.len() / 2).copied()
 }
 
-/// The outcomes as aligned text, versions, machine and device on top.
-pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
-    let mut text = format!(
-        "{}\n{}\n{}\n{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
+/// The columns of [`line()`], below versions, machine and device.
+pub fn head(chosen: &Chosen) -> String {
+    format!(
+        "{}\n{}\n{}\n{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}",
         doctor::versions_line(),
         machine(),
         chosen.reason,
@@ -164,22 +183,24 @@ pub fn table(outcomes: &[Outcome], chosen: &Chosen) -> String {
         "ratio",
         "ours MB",
         "plain MB"
-    );
+    )
+}
+
+/// An outcome as aligned text, and its note in a line below.
+pub fn line(o: &Outcome) -> String {
     let megabytes = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
     let or_dash = |value: Option<String>| value.unwrap_or_else(|| "-".into());
-    for o in outcomes {
-        text += &format!(
-            "{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}\n",
-            o.name,
-            time(o.ours_seconds),
-            or_dash(o.plain_seconds.map(time)),
-            or_dash(o.ratio.map(|r| format!("{r:.2} x"))),
-            megabytes(o.ours_bytes),
-            or_dash(o.plain_bytes.map(megabytes)),
-        );
-        if !o.note.is_empty() {
-            text += &format!("  {}\n", o.note);
-        }
+    let mut text = format!(
+        "{:<52} {:>10} {:>10} {:>9} {:>10} {:>10}",
+        o.name,
+        time(o.ours_seconds),
+        or_dash(o.plain_seconds.map(time)),
+        or_dash(o.ratio.map(|r| format!("{r:.2} x"))),
+        megabytes(o.ours_bytes),
+        or_dash(o.plain_bytes.map(megabytes)),
+    );
+    if !o.note.is_empty() {
+        text += &format!("\n  {}", o.note);
     }
     text
 }

@@ -18,9 +18,17 @@ pub struct Args {
 /// Runs the benchmarks.
 pub fn run(args: Args, json: bool) -> Result<()> {
     let chosen = device::choose(args.device)?;
-    let results = bench::run(args.name.as_deref(), &chosen)?;
+    let name = args.name.as_deref();
     if json {
-        return super::print_json(&results);
+        let mut outcomes = Vec::new();
+        bench::run(name, &chosen, &mut |outcome| {
+            outcomes.push(outcome);
+            Ok(())
+        })?;
+        return super::print_json(&outcomes);
     }
-    super::print(bench::table(&results, &chosen))
+    super::print(bench::head(&chosen))?;
+    bench::run(name, &chosen, &mut |outcome| {
+        super::print(bench::line(&outcome))
+    })
 }

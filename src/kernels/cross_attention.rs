@@ -7,27 +7,28 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::wgpu::{CubeTensor, KernelSource, into_contiguous};
+use burn::backend::wgpu::{CubeTensor, into_contiguous};
 use burn::tensor::{Shape, Tensor};
 use cubecl::server::Handle;
 use derive_new::new;
 
 use super::Kernels;
 use super::cpu::cross_attention::Sizes;
+use super::cross_attention_product::launch as launch_product;
 use super::launch::{self, shader};
 use super::sources::Source;
 
 shader!(
     Logits,
     LogitsSource,
-    "../../shaders/cross_attention_logits.wgsl"
+    "../../shaders/cross_attention_logits.wgsl" in blocks
 );
 shader!(
     Softmax,
     SoftmaxSource,
     "../../shaders/cross_attention_softmax.wgsl"
 );
-shader!(Attend, AttendSource, "../../shaders/cross_attention.wgsl");
+shader!(Attend, AttendSource, "../../shaders/cross_attention.wgsl" in blocks);
 shader!(
     Delta,
     DeltaSource,
@@ -36,23 +37,21 @@ shader!(
 shader!(
     BackwardLogits,
     BackwardLogitsSource,
-    "../../shaders/cross_attention_backward_logits.wgsl"
+    "../../shaders/cross_attention_backward_logits.wgsl" in blocks
 );
 shader!(
     BackwardQuery,
     BackwardQuerySource,
-    "../../shaders/cross_attention_backward_query.wgsl"
+    "../../shaders/cross_attention_backward_query.wgsl" in blocks
 );
 shader!(
     BackwardKey,
     BackwardKeySource,
-    "../../shaders/cross_attention_backward_key.wgsl"
+    "../../shaders/cross_attention_backward_key.wgsl" in blocks
 );
 
 /// Most queries, and most keys, of one part: enough to fill a large GPU, and 16 MiB of logits.
 const PART: usize = 2048;
-/// Entries of a product that one workgroup computes, along either side, and its invocations.
-const TILE: usize = 64;
 /// Queries of one workgroup of the softmax, and its invocations.
 const SOFTMAX: (usize, u32) = (32, 256);
 /// Bytes from one part's parameters to the next: the coarsest alignment of buffers that WebGPU allows.
@@ -186,18 +185,6 @@ impl Plan {
     }
 }
 
-/// Launches a product of `rows` and `columns` for all images of a part.
-fn product<K: KernelSource>(
-    like: &CubeTensor,
-    kernel: K,
-    [rows, columns]: [usize; 2],
-    part: Part,
-    buffers: Vec<Handle>,
-) {
-    let groups = [columns.div_ceil(TILE), rows.div_ceil(TILE), part.images];
-    launch::run_groups(like, kernel, TILE as u32, groups, buffers);
-}
-
 pub(super) fn launch_forward(
     query: CubeTensor,
     key: CubeTensor,
@@ -223,7 +210,13 @@ pub(super) fn launch_forward(
             plan.slab.clone(),
             plan.parameters(i, 0),
         ];
-        product(&query, Logits, [part.keys, part.queries], *part, buffers);
+        launch_product(
+            &query,
+            Logits,
+            [part.keys, part.queries],
+            part.images,
+            buffers,
+        );
         let groups = [part.queries.div_ceil(SOFTMAX.0), 1, part.images];
         let buffers = vec![
             plan.slab.clone(),
@@ -240,7 +233,7 @@ pub(super) fn launch_forward(
             attended.handle.clone(),
             plan.parameters(i, 1),
         ];
-        product(&query, Attend, [v, part.queries], *part, buffers);
+        launch_product(&query, Attend, [v, part.queries], part.images, buffers);
     }
     (attended, statistics)
 }
@@ -284,7 +277,7 @@ pub(super) fn launch_backward(
                 to.handle.clone(),
                 parameters.clone(),
             ];
-            product(&query, BackwardKey, [rows, part.keys], *part, buffers);
+            launch_product(&query, BackwardKey, [rows, part.keys], part.images, buffers);
         };
         let buffers = vec![
             key.handle.clone(),
@@ -293,7 +286,13 @@ pub(super) fn launch_backward(
             slab.clone(),
             by_depth.clone(),
         ];
-        product(&query, Logits, [part.keys, part.queries], *part, buffers);
+        launch_product(
+            &query,
+            Logits,
+            [part.keys, part.queries],
+            part.images,
+            buffers,
+        );
         // The weights are needed here for the last time: the gradient of the logits takes their place.
         sum(&gradient, &d_value, &by_channels, v);
         let buffers = vec![
@@ -304,7 +303,7 @@ pub(super) fn launch_backward(
             by_channels,
         ];
         let shape = [part.keys, part.queries];
-        product(&query, BackwardLogits, shape, *part, buffers);
+        launch_product(&query, BackwardLogits, shape, part.images, buffers);
         sum(&query, &d_key, &by_depth, d);
         let buffers = vec![
             key.handle.clone(),
@@ -312,7 +311,13 @@ pub(super) fn launch_backward(
             d_query.handle.clone(),
             by_depth,
         ];
-        product(&query, BackwardQuery, [d, part.queries], *part, buffers);
+        launch_product(
+            &query,
+            BackwardQuery,
+            [d, part.queries],
+            part.images,
+            buffers,
+        );
     }
     (d_query, d_key, d_value)
 }

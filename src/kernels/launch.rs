@@ -137,7 +137,8 @@ impl<K: KernelSource> KernelSource for Folded<K> {
 }
 
 /// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
-/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries. Its `sources` belong
+/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries; one `in blocks` is a
+/// product of matrices that computes blocks of some size. Its `sources` belong
 /// into those of its launcher, by which every source is proved to be portable.
 macro_rules! shader {
     ($kernel:ident, $source:ident, $path:literal) => {
@@ -196,6 +197,37 @@ macro_rules! shader {
             }
         }
     };
+    ($kernel:ident, $source:ident, $path:literal in blocks) => {
+        burn::backend::wgpu::kernel_source!($source, $path);
+
+        #[derive(Debug)]
+        struct $kernel($crate::kernels::cross_attention_product::Block);
+
+        impl $kernel {
+            fn sources() -> Vec<$crate::kernels::sources::Source> {
+                let blocks = $crate::kernels::cross_attention_product::Block::ALL;
+                let variant = |block| {
+                    $crate::kernels::sources::Source::of(&$kernel(block), $path, block.variant())
+                };
+                blocks.map(variant).into()
+            }
+        }
+
+        impl burn::backend::wgpu::KernelSource for $kernel {
+            fn source(&self) -> burn::backend::wgpu::SourceTemplate {
+                $crate::kernels::launch::fill($source::new().source())
+                    .register("product", self.0.source())
+            }
+
+            fn lang(&self) -> &'static str {
+                "wgsl"
+            }
+
+            fn id(&self) -> cubecl::prelude::KernelId {
+                cubecl::prelude::KernelId::new::<Self>().info(self.0)
+            }
+        }
+    };
 }
 pub(crate) use shader;
 
@@ -207,10 +239,6 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
         .register("block", BLOCK.to_string())
         .register("run", RUN.to_string())
         .register("fixed", format!("{FIXED:.1}"))
-        .register(
-            "product",
-            include_str!("../../shaders/cross_attention_product.wgsl"),
-        )
         .register("key", include_str!("../../shaders/lattice_key.wgsl"))
 }
 

@@ -5,6 +5,7 @@
 
 pub mod cpu;
 mod cross_attention;
+mod cross_attention_product;
 mod lattice;
 mod launch;
 mod mean_field;

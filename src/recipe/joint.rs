@@ -21,7 +21,8 @@ pub struct Joint {
     pub scales: Vec<f32>,
     /// Classes of lower probability by the classifier are not labelled in a crop, in [0, 1); 0 = all tags are.
     pub min_class_probability: f32,
-    /// Refines the scores that reliable labels come from.
+    /// Refines the scores that reliable labels come from and, in two steps, the predictions that the second network
+    /// learns from.
     pub crf: Crf,
     /// RRM's dense energy loss.
     pub energy: Energy,

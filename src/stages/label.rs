@@ -18,13 +18,14 @@ use crate::run::Maps;
 use crate::run::files::read_maps;
 
 /// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the maps after the walk; in a pipeline with a joint
-/// network, from what that predicts of the training images' own classes (RRM, two steps); and in one without a walk,
-/// from the localization maps (MCIS), or by thresholds on these and saliency maps where there are any.
+/// network, from what that predicts of the training images' own classes (RRM, two steps), after the CRF that it learnt
+/// with; and in one without a walk, from the localization maps (MCIS), or by thresholds on these and saliency maps where
+/// there are any.
 pub fn write(context: &Context) -> Result<()> {
     if context.pipeline.contains(&Stage::Joint) {
         let predictor = Predictor::joint(context)?;
         let file = |image: &str| context.file(Stage::Label, image, "png");
-        return predicted(context, &predictor, &context.recipe.label.crf, file);
+        return predicted(context, &predictor, &context.recipe.joint.crf, file);
     }
     let walks = context.pipeline.contains(&Stage::Propagate);
     let from = if walks { Stage::Propagate } else { Stage::Cam };
