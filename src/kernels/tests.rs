@@ -64,15 +64,23 @@ fn on_both_devices<S: Strategy>(
     property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>,
 ) {
     for device in [Device::flex(), vulkan()] {
-        let config = Config {
-            cases: CASES,
-            failure_persistence: None,
-            ..Config::default()
-        };
-        TestRunner::new(config)
-            .run(cases, |case| property(&case, &device))
-            .unwrap();
+        on_device(cases, &device, &property);
     }
+}
+
+fn on_device<S: Strategy>(
+    cases: &S,
+    device: &Device,
+    property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>,
+) {
+    let config = Config {
+        cases: CASES,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    TestRunner::new(config)
+        .run(cases, |case| property(&case, device))
+        .unwrap();
 }
 
 fn upload<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::kernels::cross_attention;
+use crate::kernels::cross_attention_product::{Block, forced};
 
 #[derive(Clone, Debug)]
 struct Pair {
@@ -122,6 +123,14 @@ fn equals_brute_force(p: &Pair, device: &Device) -> Result<(), TestCaseError> {
 #[test]
 fn cross_attention_and_its_gradients_equal_brute_force() {
     on_both_devices(&pairs(), equals_brute_force);
+}
+
+#[test]
+fn blocks_for_a_gpu_equal_brute_force() {
+    forced::BLOCK.set(Some((Block::GPU, 0)));
+    on_device(&pairs(), &vulkan(), equals_brute_force);
+    // Two products of a forward pass and five of a backward pass, and a forward pass over values of 1.
+    assert_eq!(forced::BLOCK.get(), Some((Block::GPU, 9 * CASES)));
 }
 
 #[test]
