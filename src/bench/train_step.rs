@@ -131,7 +131,8 @@ impl Bench {
         })
     }
 
-    /// Medians of the parts in `steps` steps after those of the warm-up, and the peak memory of a training from its first parameters to the end of a step.
+    /// Medians of the parts in `steps` steps after those of the warm-up, and the peak memory of a training from its first
+    /// parameters to the end of a step.
     fn measure(&self, checkpointing: bool, warm_up: usize, steps: usize) -> Result<Measured> {
         let settings = &self.recipe.joint.training;
         let times: RefCell<Vec<Seconds>> = RefCell::default();

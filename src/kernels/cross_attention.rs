@@ -183,6 +183,20 @@ impl Plan {
         let start = (2 * part + channels) * ALIGNMENT;
         self.parameters.clone().offset_start(start as u64)
     }
+
+    /// Fills the slab with the logits of a part or, in the backward pass, with its weights.
+    fn logits(&self, i: usize, query: &CubeTensor, key: &CubeTensor, statistics: &CubeTensor) {
+        let part = self.parts[i];
+        let buffers = vec![
+            key.handle.clone(),
+            query.handle.clone(),
+            statistics.handle.clone(),
+            self.slab.clone(),
+            self.parameters(i, 0),
+        ];
+        let shape = [part.keys, part.queries];
+        launch_product(query, Logits, shape, part.images, buffers);
+    }
 }
 
 pub(super) fn launch_forward(
@@ -203,20 +217,7 @@ pub(super) fn launch_forward(
     let scale = launch::empty_like(&query, [b, n]);
     let plan = Plan::new(&query, sizes, false);
     for (i, part) in plan.parts.iter().enumerate() {
-        let buffers = vec![
-            key.handle.clone(),
-            query.handle.clone(),
-            statistics.handle.clone(),
-            plan.slab.clone(),
-            plan.parameters(i, 0),
-        ];
-        launch_product(
-            &query,
-            Logits,
-            [part.keys, part.queries],
-            part.images,
-            buffers,
-        );
+        plan.logits(i, &query, &key, &statistics);
         let groups = [part.queries.div_ceil(SOFTMAX.0), 1, part.images];
         let buffers = vec![
             plan.slab.clone(),
@@ -279,20 +280,7 @@ pub(super) fn launch_backward(
             ];
             launch_product(&query, BackwardKey, [rows, part.keys], part.images, buffers);
         };
-        let buffers = vec![
-            key.handle.clone(),
-            query.handle.clone(),
-            statistics.handle.clone(),
-            slab.clone(),
-            by_depth.clone(),
-        ];
-        launch_product(
-            &query,
-            Logits,
-            [part.keys, part.queries],
-            part.images,
-            buffers,
-        );
+        plan.logits(i, &query, &key, &statistics);
         // The weights are needed here for the last time: the gradient of the logits takes their place.
         sum(&gradient, &d_value, &by_channels, v);
         let buffers = vec![

@@ -138,8 +138,8 @@ impl<K: KernelSource> KernelSource for Folded<K> {
 
 /// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
 /// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries; one `in blocks` is a
-/// product of matrices that computes blocks of some size. Its `sources` belong
-/// into those of its launcher, by which every source is proved to be portable.
+/// product of matrices that computes blocks of some size. Its `sources` belong into those of its launcher, by which every
+/// source is proved to be portable.
 macro_rules! shader {
     ($kernel:ident, $source:ident, $path:literal) => {
         burn::backend::wgpu::kernel_source!($source, $path);
