@@ -22,7 +22,7 @@ pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
-const EMBEDDED: [(&str, &str); 9] = [
+const EMBEDDED: [(&str, &str); 10] = [
     (
         "nano",
         include_str!("../assets/recipes/affinitynet-nano.toml"),
@@ -43,6 +43,7 @@ const EMBEDDED: [(&str, &str); 9] = [
         "vgg16",
         include_str!("../assets/recipes/affinitynet-vgg16.toml"),
     ),
+    ("rrm-nano", include_str!("../assets/recipes/rrm-nano.toml")),
     (
         "rrm-resnet38",
         include_str!("../assets/recipes/rrm-resnet38.toml"),

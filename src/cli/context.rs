@@ -38,8 +38,8 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
-    /// Hyper-parameters: nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, cian-resnet101, mcis-vgg16, or a
-    /// TOML file [default: nano]
+    /// Hyper-parameters: nano, rrm-nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, cian-resnet101,
+    /// mcis-vgg16, or a TOML file [default: nano]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
