@@ -31,7 +31,7 @@ use crate::train::{self, Optimizer};
 const RECIPE: &str = "rrm-resnet38";
 /// Timed steps on a GPU, after one that compiles and tunes the kernels. Elsewhere a step takes too long for more than one.
 const STEPS: usize = 3;
-/// Crop on software Vulkan, where the recipe's takes half an hour a step.
+/// Crop on software Vulkan, where this one takes the better part of a minute a step and the recipe's has 24 times its pixels.
 const SOFTWARE_CROP: u32 = 65;
 
 /// What a step spends its time on, in order.
