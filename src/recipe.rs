@@ -4,10 +4,11 @@ mod check;
 mod crf;
 mod cross_image;
 mod joint;
+mod networks;
 mod overrides;
 mod training;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
@@ -19,10 +20,13 @@ use crate::weights::keys::{self, Order};
 pub use crf::Crf;
 pub use cross_image::{Cian, Classifier, LocalizationMaps, Mcis, Seeds};
 pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
+pub use networks::{Backbone, Part};
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
-const EMBEDDED: [(&str, &str); 10] = [
+const EMBEDDED: [(&str, &str); 12] = [
+    ("photos", include_str!("../assets/recipes/photos.toml")),
+    ("resnet50", include_str!("../assets/recipes/resnet50.toml")),
     (
         "nano",
         include_str!("../assets/recipes/affinitynet-nano.toml"),
@@ -66,7 +70,10 @@ const EMBEDDED: [(&str, &str); 10] = [
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
-    /// The network that all stages share.
+    /// What it needs, one line for people: weights, memory, a device.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub needs: String,
+    /// The network of all stages whose section has none of its own.
     pub backbone: Backbone,
     /// Images on their way into it.
     pub input: Input,
@@ -88,25 +95,12 @@ pub struct Recipe {
     pub cian: Cian,
     /// The classifier of MCIS.
     pub mcis: Mcis,
-    /// Training of the segmentation network.
+    /// The segmentation network and its training.
     pub segment: Training,
     /// Inference of the segmentation network.
     pub predict: Predict,
     /// Size of the built-in data set.
     pub shapes: ShapesOptions,
-}
-
-/// A backbone and where its weights come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Backbone {
-    /// One of [`crate::models::backbones::NAMES`].
-    pub name: String,
-    /// Divides every channel count; 1 = full width.
-    pub width_divisor: usize,
-    /// Pretrained weights; `None` trains from scratch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<PathBuf>,
 }
 
 /// Images on their way into the network. What is absent belongs to the network, and is that of its weights
@@ -143,6 +137,9 @@ pub struct NetworkInput {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cam {
+    /// That of the classifier, whose maps these are, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// Image sizes whose maps are summed; 1 = the image's own.
     pub scales: Vec<f32>,
     /// Adds the mirrored image at each scale.
@@ -157,6 +154,9 @@ pub struct Cam {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AffinityTraining {
+    /// AffinityNet's, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// Background exponent (Eq. 2) under which a pixel of a class is confident foreground.
     pub alpha_low: f32,
     /// Background exponent under which a pixel of the background is confident background.
@@ -197,9 +197,20 @@ pub struct Propagate {
     pub steps: u32,
     /// Reach of one step, feature pixels.
     pub radius: u32,
+    /// Factor on the image's size for the features that it walks on: a finer grid. 1 where absent.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub scale: f32,
     /// Background's score in [0, 1] everywhere, in place of that by `alpha`: MCIS for the LID challenge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn is_one(value: &f32) -> bool {
+    *value == 1.0
 }
 
 /// Pseudo-labels from scores.
@@ -265,12 +276,13 @@ impl Recipe {
         Ok(self)
     }
 
-    /// How images go into the network: as its weights ask for, with what the recipe says in place of it.
+    /// How images go into a network with the backbone called `backbone`: as its weights ask for, with what the recipe says
+    /// in place of it.
     ///
     /// # Errors
     /// On a backbone that is not known, which no checked recipe has.
-    pub fn network_input(&self) -> Result<NetworkInput> {
-        let own = keys::input(&self.backbone.name)?;
+    pub fn network_input(&self, backbone: &str) -> Result<NetworkInput> {
+        let own = keys::input(backbone)?;
         let range = self.input.range.unwrap_or(own.range);
         let unit = |values: [f32; 3]| values.map(|v| v / range);
         Ok(NetworkInput {
@@ -293,17 +305,18 @@ impl Recipe {
             mean: None,
             std: None,
         };
-        if own.network_input().ok()? == self.network_input().ok()? {
+        let backbone = &self.backbone.name;
+        if own.network_input(backbone).ok()? == self.network_input(backbone).ok()? {
             return None;
         }
-        let published = keys::input(&self.backbone.name).ok()?;
+        let published = keys::input(backbone).ok()?;
         let order = match published.order {
             Order::Rgb => "rgb",
             Order::Bgr => "bgr",
         };
         Some(format!(
             "the recipe's [input] is not that of the weights of {}, order {order}, range {}, mean {:?}, std {:?}: unset input.order, input.range, input.mean and input.std (--set input.mean=none), unless your weights are others",
-            self.backbone.name, published.range, published.mean, published.std
+            backbone, published.range, published.mean, published.std
         ))
     }
 

@@ -24,3 +24,5 @@ mod run_directory;
 mod smoke;
 #[path = "cli/voc.rs"]
 mod voc;
+#[path = "cli/weights_by_name.rs"]
+mod weights_by_name;

@@ -81,6 +81,7 @@ impl Scene {
         let scores = Array3::from_shape_vec((labels, height, width), scores).unwrap_or_default();
         Scene {
             crf: Preset::Default.crf().unwrap_or(DenseCrf {
+                reference_side: None,
                 pairwise: Vec::new(),
                 iterations: 0,
             }),

@@ -21,7 +21,7 @@ use crate::models::params::Parameters;
 use crate::models::resize::resize;
 use crate::models::{Head, Network};
 use crate::progress;
-use crate::recipe::Recipe;
+use crate::recipe::{NetworkInput, Recipe};
 use crate::stages;
 use crate::stages::joint::dense;
 use crate::stages::joint::mining::{self, Crops, Miner};
@@ -131,6 +131,10 @@ impl Bench {
         })
     }
 
+    fn input(&self) -> Result<NetworkInput> {
+        self.recipe.network_input(self.network.backbone.kind())
+    }
+
     /// Medians of the parts in `steps` steps after those of the warm-up, and the peak memory of a training from its first
     /// parameters to the end of a step.
     fn measure(&self, checkpointing: bool, warm_up: usize, steps: usize) -> Result<Measured> {
@@ -179,7 +183,7 @@ impl Bench {
             self.data.train.clone(),
             self.data.classes.len(),
             None,
-            train::augment(training, self.recipe.network_input()?),
+            train::augment(training, self.input()?),
             LoaderOptions {
                 batch: self.batch,
                 steps,
@@ -213,7 +217,7 @@ impl Bench {
         let pixels = batch.indices.len() * batch.size * batch.size;
         let crops = Crops {
             batch,
-            images: mining::images(batch, &self.recipe.network_input()?),
+            images: mining::images(batch, &self.input()?),
             inside: vec![true; pixels],
         };
         let miner = Miner {

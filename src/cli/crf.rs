@@ -82,6 +82,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let parameters = recipe::Crf::preset(args.crf).with(args.set_crf.iter().map(String::as_str))?;
     // Without a CRF the scores' own winners are written.
     let crf = parameters.build().unwrap_or(DenseCrf {
+        reference_side: None,
         pairwise: Vec::new(),
         iterations: 0,
     });

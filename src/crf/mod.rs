@@ -8,6 +8,7 @@
 //! let crf = DenseCrf {
 //!     pairwise: vec![Pairwise::gaussian(3.0, 3.0), Pairwise::bilateral(80.0, 13.0, 10.0)],
 //!     iterations: 10,
+//!     reference_side: None,
 //! };
 //! let device = burn::tensor::Device::flex();
 //! let posterior = crf.refine(&image, unary_from_probabilities(probabilities).view(), &device)?;
@@ -40,6 +41,9 @@ pub struct DenseCrf {
     pub pairwise: Vec<Pairwise>,
     /// Updates of the mean field.
     pub iterations: usize,
+    /// Longer side, in pixels, of the images that the deviations of positions are meant for; on others they are scaled
+    /// with the image. `None`: pixels of whatever image.
+    pub reference_side: Option<f32>,
 }
 
 /// A pairwise potential: a Gaussian over positions, or over positions and colours, normalised symmetrically.
@@ -121,12 +125,20 @@ impl DenseCrf {
     /// # Errors
     /// On a deviation that is not positive, and where the image is too large for the device's buffers.
     pub fn on(&self, image: &RgbImage, device: &Device) -> Result<OnImage> {
+        let side = image.width().max(image.height()) as f32;
+        let factor = self
+            .reference_side
+            .map_or(1.0, |reference| side / reference);
         let kernels = self
             .pairwise
             .iter()
             .filter(|_| self.iterations > 0)
             .map(|pairwise| {
-                let lattice = Lattice::new(pairwise.features(image, device)?)?;
+                let scaled = Pairwise {
+                    position: pairwise.position * factor,
+                    ..pairwise.clone()
+                };
+                let lattice = Lattice::new(scaled.features(image, device)?)?;
                 Ok((lattice, pairwise.compatibility.clone()))
             })
             .collect::<Result<_>>()?;

@@ -6,8 +6,8 @@ use burn::tensor::{Device, Tensor};
 use super::check::{Check, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
-use crate::models::backbones::{Backbone, DIVISORS};
-use crate::models::catalogue::NETWORKS;
+use crate::models::backbones::{Backbone, narrowest};
+use crate::models::catalogue::{Entry, NETWORKS};
 use crate::models::forward::{Forward, Mode};
 use crate::models::heads::cam;
 use crate::models::params::{Declared, Parameters, Role, Value};
@@ -38,13 +38,18 @@ pub fn checks() -> Vec<Check> {
         let checks = [(IMAGES, Layout::Contiguous), (FLAT, Layout::Transposed)];
         checks.map(|(shape, layout)| check(name, shape, layout, move || nano(head)))
     });
-    let published = NETWORKS.iter().map(|entry| {
-        let divisor = DIVISORS[DIVISORS.len() - 1];
+    let published = NETWORKS.iter().filter(|e| is_checked(e)).map(|entry| {
+        let divisor = narrowest(entry.backbone);
         let build = move || Network::named(entry.name, divisor, CLASSES);
         let name = format!("{}/{divisor}", entry.name);
         check(&name, IMAGES, Layout::Contiguous, build)
     });
     nano.chain(published).collect()
+}
+
+/// Of a backbone that has no narrow form, a network with all of its layers, and no other.
+fn is_checked(entry: &Entry) -> bool {
+    narrowest(entry.backbone) > 1 || entry.name == "efficientnet_lite0_segmentation"
 }
 
 fn nano(head: Head) -> Result<Network> {
@@ -149,6 +154,7 @@ fn outputs(network: &Network, f: &Forward, images: Tensor<4>) -> Result<Vec<Tens
         logits.reshape([b, c, 1, 1])
     };
     Ok(match network.head {
+        Head::ImageNet => vec![maps(network.imagenet_logits(f, images))],
         Head::Cam { .. } => {
             let features = network.levels(f, images).high;
             let logits = cam::logits(f, network.backbone, features.clone());

@@ -236,6 +236,7 @@ pub fn fill(template: SourceTemplate) -> SourceTemplate {
     template
         .register("workgroup", WORKGROUP.to_string())
         .register("row", row_stride(MAX_WORKGROUPS).to_string())
+        .register("groups", MAX_WORKGROUPS.to_string())
         .register("block", BLOCK.to_string())
         .register("run", RUN.to_string())
         .register("fixed", format!("{FIXED:.1}"))

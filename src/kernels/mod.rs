@@ -6,11 +6,13 @@
 pub mod cpu;
 mod cross_attention;
 mod cross_attention_product;
+mod depthwise_conv;
 mod lattice;
 mod launch;
 mod mean_field;
 mod neighbourhood;
 mod pair_affinity;
+mod pointwise_conv;
 mod random_walk;
 mod sources;
 #[cfg(test)]
@@ -23,10 +25,12 @@ use burn::backend::{Autodiff, Flex, backend_extension};
 
 pub use cpu::mean_field::Compatibility;
 pub use cross_attention::cross_attention;
+pub use depthwise_conv::{Window, depthwise_conv};
 pub use lattice::Lattice;
 pub use mean_field::mean_field;
 pub use neighbourhood::offsets;
 pub use pair_affinity::{Distance, pair_affinity};
+pub use pointwise_conv::pointwise_conv;
 pub use random_walk::{Walk, random_walk};
 pub use sources::{Source, sources};
 
@@ -94,6 +98,44 @@ pub trait Kernels: burn::backend::Backend {
         kernels: Vec<(Lattice, Compatibility)>,
         iterations: usize,
     ) -> FloatTensor<Self>;
+
+    /// Input `[B, C, H, W]`, kernel `[C, 1, k, k]`, bias `[C]` → `[B, C, h, w]`; see [`depthwise_conv`].
+    fn depthwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self>;
+
+    /// Input, kernel and output of [`Kernels::depthwise_conv`] and the gradient of the output → the gradients of input,
+    /// kernel and bias.
+    fn depthwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Input `[B, C, H, W]`, kernel `[O, C, 1, 1]`, bias `[O]` → `[B, O, H, W]`; see [`pointwise_conv`].
+    fn pointwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self>;
+
+    /// Input, kernel and output of [`Kernels::pointwise_conv`] and the gradient of the output → the gradients of input,
+    /// kernel and bias.
+    fn pointwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
 }
 
 impl Kernels for CubeBackend {
@@ -162,6 +204,47 @@ impl Kernels for CubeBackend {
         iterations: usize,
     ) -> FloatTensor<Self> {
         mean_field::launch(unary, &kernels, iterations)
+    }
+
+    fn depthwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        depthwise_conv::launch_forward(input, kernel, bias, &window, ceiling)
+    }
+
+    fn depthwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let saved = [input, kernel, output];
+        depthwise_conv::launch_backward(saved, gradient, &window, ceiling)
+    }
+
+    fn pointwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        pointwise_conv::on_device(input, kernel, bias, ceiling)
+    }
+
+    fn pointwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        pointwise_conv::backward_on_device([input, kernel, output], gradient, ceiling)
     }
 }
 
@@ -288,6 +371,92 @@ impl Kernels for Flex {
         let posterior = cpu::mean_field::mean_field(unary.storage(), c, &kernels, iterations);
         launch::flex_tensor(posterior, [c, n])
     }
+
+    fn depthwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        let [input, kernel, bias] = [input, kernel, bias].map(|x| x.to_contiguous());
+        let [b, c, _, _] = launch::dims(input.layout().shape());
+        let [h, w] = window.output;
+        let (input, kernel) = (input.storage(), kernel.storage());
+        let out = cpu::depthwise_conv::forward(input, kernel, bias.storage(), &window, ceiling);
+        launch::flex_tensor(out, [b, c, h, w])
+    }
+
+    fn depthwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [input, kernel, output, gradient] =
+            [input, kernel, output, gradient].map(|x| x.to_contiguous());
+        let pass = cpu::depthwise_conv::Backward {
+            input: input.storage(),
+            kernel: kernel.storage(),
+            output: output.storage(),
+            gradient: gradient.storage(),
+        };
+        let [d_input, d_kernel, d_bias] = cpu::depthwise_conv::backward(&pass, &window, ceiling);
+        let shape = launch::dims(input.layout().shape());
+        let (c, k) = (shape[1], window.kernel);
+        (
+            launch::flex_tensor(d_input, shape),
+            launch::flex_tensor(d_kernel, [c, 1, k, k]),
+            launch::flex_tensor(d_bias, [c]),
+        )
+    }
+
+    fn pointwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        let [input, kernel, bias] = [input, kernel, bias].map(|x| x.to_contiguous());
+        let [b, c, h, w] = launch::dims(input.layout().shape());
+        let o = kernel.layout().shape()[0];
+        let out = cpu::pointwise_conv::forward(
+            input.storage(),
+            kernel.storage(),
+            bias.storage(),
+            [b, c, h * w],
+            ceiling,
+        );
+        launch::flex_tensor(out, [b, o, h, w])
+    }
+
+    fn pointwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [input, kernel, output, gradient] =
+            [input, kernel, output, gradient].map(|x| x.to_contiguous());
+        let [b, c, h, w] = launch::dims(input.layout().shape());
+        let o = kernel.layout().shape()[0];
+        let pass = cpu::depthwise_conv::Backward {
+            input: input.storage(),
+            kernel: kernel.storage(),
+            output: output.storage(),
+            gradient: gradient.storage(),
+        };
+        let [d_input, d_kernel, d_bias] =
+            cpu::pointwise_conv::backward(&pass, [b, c, h * w], o, ceiling);
+        (
+            launch::flex_tensor(d_input, [b, c, h, w]),
+            launch::flex_tensor(d_kernel, [o, c, 1, 1]),
+            launch::flex_tensor(d_bias, [o]),
+        )
+    }
 }
 
 impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
@@ -378,5 +547,72 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         use burn::backend::AutodiffBackend;
         Self::from_inner(B::mean_field(unary.into_primitive(), kernels, iterations))
+    }
+
+    fn depthwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        depthwise_conv::autodiff::<B, C>(input, kernel, bias, window, ceiling)
+    }
+
+    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
+    fn depthwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        window: Window,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::backend::AutodiffBackend;
+        let (d_input, d_kernel, d_bias) = B::depthwise_conv_backward(
+            input.into_primitive(),
+            kernel.into_primitive(),
+            output.into_primitive(),
+            gradient.into_primitive(),
+            window,
+            ceiling,
+        );
+        (
+            Self::from_inner(d_input),
+            Self::from_inner(d_kernel),
+            Self::from_inner(d_bias),
+        )
+    }
+
+    fn pointwise_conv(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> FloatTensor<Self> {
+        pointwise_conv::autodiff::<B, C>(input, kernel, bias, ceiling)
+    }
+
+    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
+    fn pointwise_conv_backward(
+        input: FloatTensor<Self>,
+        kernel: FloatTensor<Self>,
+        output: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        ceiling: Option<f32>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        use burn::backend::AutodiffBackend;
+        let (d_input, d_kernel, d_bias) = B::pointwise_conv_backward(
+            input.into_primitive(),
+            kernel.into_primitive(),
+            output.into_primitive(),
+            gradient.into_primitive(),
+            ceiling,
+        );
+        (
+            Self::from_inner(d_input),
+            Self::from_inner(d_kernel),
+            Self::from_inner(d_bias),
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use burn::backend::wgpu::KernelSource;
 
-use super::{cross_attention, lattice, mean_field, pair_affinity, random_walk};
+use super::{cross_attention, depthwise_conv, lattice, mean_field, pair_affinity, random_walk};
 
 /// A kernel's source with its parameters filled in, as a graphics driver gets it.
 #[derive(Clone, Debug)]
@@ -32,6 +32,7 @@ pub fn sources() -> Vec<Source> {
         cross_attention::sources(),
         lattice::sources(),
         mean_field::sources(),
+        depthwise_conv::sources(),
     ]
     .concat()
 }

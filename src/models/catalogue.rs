@@ -20,6 +20,7 @@ pub struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
+    ImageNet,
     Cam,
     Affinity,
     Segmentation,
@@ -44,7 +45,7 @@ const fn entry(
 }
 
 /// All networks of the papers.
-pub const NETWORKS: [Entry; 17] = [
+pub const NETWORKS: [Entry; 24] = [
     entry(
         "resnet38_cls",
         "resnet38",
@@ -132,6 +133,48 @@ pub const NETWORKS: [Entry; 17] = [
         Kind::Aspp,
         "MCIS-LID: segmentation",
     ),
+    entry(
+        "efficientnet_lite0",
+        "efficientnet_lite0",
+        Kind::ImageNet,
+        "pretrained weights",
+    ),
+    entry(
+        "efficientnet_lite0_cls",
+        "efficientnet_lite0",
+        Kind::Cam,
+        "recipe photos: class activation maps",
+    ),
+    entry(
+        "efficientnet_lite0_affinity",
+        "efficientnet_lite0",
+        Kind::Affinity,
+        "recipe photos: AffinityNet, MCIS-LID",
+    ),
+    entry(
+        "efficientnet_lite0_segmentation",
+        "efficientnet_lite0",
+        Kind::Segmentation,
+        "recipe photos: segmentation",
+    ),
+    entry(
+        "efficientnet_lite0_rrm",
+        "efficientnet_lite0",
+        Kind::Joint,
+        "recipe photos: RRM, AALR",
+    ),
+    entry(
+        "efficientnet_lite0_cian",
+        "efficientnet_lite0",
+        Kind::CrossAffinity,
+        "recipe photos: CIAN",
+    ),
+    entry(
+        "efficientnet_lite0_coattention",
+        "efficientnet_lite0",
+        Kind::CoAttention,
+        "recipe photos: MCIS",
+    ),
 ];
 
 impl Network {
@@ -146,6 +189,7 @@ impl Network {
             format!("unknown network {name:?}: use one of {}", names.join(", "))
         })?;
         let head = match entry.head {
+            Kind::ImageNet => Head::ImageNet,
             Kind::Cam => Head::Cam { classes },
             Kind::Affinity => Head::Affinity {
                 channels: [64, 128, 256].map(|c| c / divisor.max(1)),
@@ -168,6 +212,7 @@ impl Network {
     /// The name that weight files know this network by: that of the paper's network, or else its backbone's.
     pub fn published_name(&self) -> &'static str {
         let kind = match self.head {
+            Head::ImageNet => Kind::ImageNet,
             Head::Cam { .. } => Kind::Cam,
             Head::Affinity { .. } => Kind::Affinity,
             Head::Segmentation { .. } => Kind::Segmentation,

@@ -11,6 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::checkpointing::Sections;
 use super::params::{Parameters, Role, entry};
+use crate::kernels::{Window, depthwise_conv, pointwise_conv};
 
 /// Epsilon of every normalisation: PyTorch's default, and what the networks published for MXNet set.
 const EPSILON: f64 = 1e-5;
@@ -110,6 +111,96 @@ impl<'a> Forward<'a> {
         activation::relu(self.conv(layer, x, 1, dilation, true))
     }
 
+    /// The convolution and the batch norm `layers`, whose statistics are constant, as one convolution: the kernel times the
+    /// norm's factor, and its offset as the bias.
+    fn folded(&self, [conv, norm]: [&str; 2], epsilon: f64) -> (Tensor<4>, Tensor<1>) {
+        let kernel = self.parameters.kernel(&entry(conv, Role::Kernel));
+        let [scale, shift, mean, variance] = [Role::Scale, Role::Shift, Role::Mean, Role::Variance]
+            .map(|role| self.parameters.vector(&entry(norm, role)));
+        let factor = scale / (variance + epsilon).sqrt();
+        let offset = shift - mean * factor.clone();
+        let channels = factor.dims()[0];
+        (kernel * factor.reshape([channels, 1, 1, 1]), offset)
+    }
+
+    /// Counts a convolution whose result is `y`.
+    fn counted(&self, conv: &str, y: Tensor<4>) -> Tensor<4> {
+        let [b, _, h, w] = y.dims();
+        let name = entry(conv, Role::Kernel);
+        self.work.borrow_mut().kernels.push((name, b * h * w));
+        y
+    }
+
+    /// The 1x1 convolution and the batch norm `layers`, whose statistics are the running ones in every mode, clamped to
+    /// [0, `ceiling`] where there is one.
+    pub fn pointwise_norm(
+        &self,
+        layers: [&str; 2],
+        x: Tensor<4>,
+        epsilon: f64,
+        ceiling: Option<f32>,
+    ) -> Tensor<4> {
+        let (kernel, bias) = self.folded(layers, epsilon);
+        self.counted(layers[0], pointwise_conv(x, kernel, bias, ceiling))
+    }
+
+    /// The 1x1 convolution `layer` with its bias, clamped to [0, `ceiling`] where there is one.
+    pub fn pointwise(&self, layer: &str, x: Tensor<4>, ceiling: Option<f32>) -> Tensor<4> {
+        let kernel = self.parameters.kernel(&entry(layer, Role::Kernel));
+        self.counted(layer, pointwise_conv(x, kernel, self.bias(layer), ceiling))
+    }
+
+    /// The depthwise convolution `layer` with its bias at stride 1 under "same" padding, clamped to [0, `ceiling`] where
+    /// there is one.
+    pub fn depthwise(&self, layer: &str, x: Tensor<4>, ceiling: Option<f32>) -> Tensor<4> {
+        let kernel = self.parameters.kernel(&entry(layer, Role::Kernel));
+        let [_, _, h, w] = x.dims();
+        let window = Window::same([h, w], kernel.dims()[2], 1, 1);
+        let y = depthwise_conv(x, kernel, self.bias(layer), window, ceiling);
+        self.counted(layer, y)
+    }
+
+    /// As [`Self::pointwise_norm`] with a depthwise convolution under TensorFlow's `SAME` padding; `step` is stride and
+    /// dilation. `[B, C, H, W]` → `[B, C, ⌈H / stride⌉, ⌈W / stride⌉]`.
+    pub fn depthwise_norm(
+        &self,
+        layers: [&str; 2],
+        x: Tensor<4>,
+        [stride, dilation]: [usize; 2],
+        epsilon: f64,
+        ceiling: Option<f32>,
+    ) -> Tensor<4> {
+        let (kernel, bias) = self.folded(layers, epsilon);
+        let [_, _, h, w] = x.dims();
+        let window = Window::same([h, w], kernel.dims()[2], stride, dilation);
+        let y = depthwise_conv(x, kernel, bias, window, ceiling);
+        self.counted(layers[0], y)
+    }
+
+    /// As [`Self::pointwise_norm`] with a convolution of any kernel under TensorFlow's `SAME` padding.
+    pub fn same_conv_norm(
+        &self,
+        layers: [&str; 2],
+        x: Tensor<4>,
+        stride: usize,
+        epsilon: f64,
+        ceiling: Option<f32>,
+    ) -> Tensor<4> {
+        let (kernel, bias) = self.folded(layers, epsilon);
+        let [_, _, h, w] = x.dims();
+        let size = kernel.dims()[2];
+        let window = Window::same([h, w], size, stride, 1);
+        let [[top, bottom], [left, right]] = window.padding();
+        let x = x.pad((left, right, top, bottom), 0.0);
+        let options = ConvOptions::new([stride, stride], [0, 0], [1, 1], 1);
+        let y = conv2d(x, kernel, Some(bias), options);
+        let y = match ceiling {
+            Some(ceiling) => y.clamp(0.0, ceiling),
+            None => y,
+        };
+        self.counted(layers[0], y)
+    }
+
     /// The linear layer `layer` without bias, at every position: `[B, in, N]` → `[B, out, N]`.
     pub fn linear(&self, layer: &str, x: Tensor<3>) -> Tensor<3> {
         let name = entry(layer, Role::Kernel);
@@ -117,6 +208,11 @@ impl<'a> Forward<'a> {
         let [b, _, n] = y.dims();
         self.work.borrow_mut().kernels.push((name, b * n));
         y
+    }
+
+    /// The bias `[out]` of `layer`.
+    pub fn bias(&self, layer: &str) -> Tensor<1> {
+        self.parameters.vector(&entry(layer, Role::Bias))
     }
 
     /// Batch norm `layer`, then ReLU; any shape `[B, C, H, W]`.

@@ -20,13 +20,15 @@ use backbones::{Backbone, Levels};
 use forward::Forward;
 use heads::co_attention::{self, Form, Pairing, Side};
 use heads::cross_affinity::{self, CrossAffinity, Merge};
-use heads::{affinity, aspp, cam, segmentation};
+use heads::{affinity, aspp, cam, imagenet, segmentation};
 use params::{Declarations, Declared, Parameters, Role, belongs};
 use resize::resize;
 
 /// What a network predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {
+    /// Logits of ImageNet's 1000 classes: what pretrained weights can be checked by.
+    ImageNet,
     /// Class logits and class activation maps for C classes.
     Cam {
         /// C, without background.
@@ -89,6 +91,7 @@ impl Network {
     /// The network's identity in a checkpoint: a checkpoint of another one does not fit.
     pub fn architecture(&self) -> String {
         let head = match self.head {
+            Head::ImageNet => "imagenet".into(),
             Head::Cam { classes } => format!("cam/{classes}"),
             Head::Affinity {
                 channels: [a, b, c],
@@ -112,6 +115,7 @@ impl Network {
         let backbone = self.backbone;
         backbone.declare(&mut to);
         match self.head {
+            Head::ImageNet => imagenet::declare(&mut to, backbone),
             Head::Cam { classes } => cam::declare(&mut to, backbone, classes),
             Head::Affinity { channels } => affinity::declare(&mut to, backbone, channels),
             Head::Segmentation { classes } => segmentation::declare(&mut to, backbone, classes + 1),
@@ -166,6 +170,11 @@ impl Network {
         backbone.forward(f, images)
     }
 
+    /// Images `[B, 3, H, W]` → logits of ImageNet's classes `[B, 1000]`. Only for ImageNet's head.
+    pub fn imagenet_logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
+        imagenet::logits(f, self.levels(f, images).high)
+    }
+
     /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM, joint or co-attention head.
     pub fn logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
         cam::logits(f, self.backbone, self.levels(f, images).high)
@@ -197,8 +206,9 @@ impl Network {
 
     /// Images `[B, 3, H, W]` → what both heads give. Only for a joint head.
     pub fn joint(&self, f: &Forward, images: Tensor<4>) -> Joint {
-        let features = self.levels(f, images).high;
-        let embedding = segmentation::embedding(f, self.backbone, features.clone());
+        let levels = self.levels(f, images);
+        let features = levels.high.clone();
+        let embedding = segmentation::embedding(f, self.backbone, levels);
         Joint {
             logits: cam::logits(f, self.backbone, features),
             scores: segmentation::scores(f, self.backbone, embedding.clone()),
@@ -208,12 +218,12 @@ impl Network {
 
     /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a head that segments.
     pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        let features = self.levels(f, images).high;
+        let levels = self.levels(f, images);
         match self.head {
-            Head::Aspp { .. } => aspp::scores(f, features),
-            Head::CrossAffinity { .. } => cross_affinity::scores(f, self.backbone, features),
+            Head::Aspp { .. } => aspp::scores(f, levels.high),
+            Head::CrossAffinity { .. } => cross_affinity::scores(f, self.backbone, levels),
             _ => {
-                let embedding = segmentation::embedding(f, self.backbone, features);
+                let embedding = segmentation::embedding(f, self.backbone, levels);
                 segmentation::scores(f, self.backbone, embedding)
             }
         }
@@ -233,8 +243,8 @@ impl Network {
         group: usize,
         merge: Merge,
     ) -> CrossAffinity {
-        let features = self.levels(f, images).high;
-        cross_affinity::cross_scores(f, self.backbone, features, group, merge)
+        let levels = self.levels(f, images);
+        cross_affinity::cross_scores(f, self.backbone, levels, group, merge)
     }
 
     /// Pairs of images `[B, 3, H, W]` each → what the co-attention computes for either. Only for a co-attention head.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
-use super::backbones::{Backbone, DIVISORS};
+use super::backbones::{Backbone, narrowest};
 use super::forward::{Forward, Mode};
 use super::{Head, Network};
 use crate::device::download;
@@ -40,12 +40,10 @@ impl Network {
         counts: impl Fn(&str) -> bool,
         in_pairs: bool,
     ) -> Result<u64> {
-        let divisor = match self.backbone {
-            Backbone::Nano(_) => 1,
-            _ => DIVISORS[DIVISORS.len() - 1],
-        };
+        let divisor = narrowest(self.backbone.kind());
         let thin = Network {
-            backbone: Backbone::named(self.backbone.kind(), divisor)?,
+            backbone: Backbone::named(self.backbone.kind(), divisor)?
+                .with_output_stride(Some(self.backbone.stride()))?,
             head: self.head,
         };
         let device = Device::flex();
@@ -92,6 +90,11 @@ impl Network {
     pub fn infer(&self, f: &Forward, images: Tensor<4>) -> Result<()> {
         let out = match self.head {
             Head::Cam { .. } => self.maps(f, images),
+            Head::ImageNet => {
+                let logits = self.imagenet_logits(f, images);
+                let [b, classes] = logits.dims();
+                logits.reshape([b, classes, 1, 1])
+            }
             Head::Affinity { .. } => self.affinity_features(f, images),
             Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
                 self.scores(f, images)

@@ -3,20 +3,13 @@
 use anyhow::{Result, ensure};
 
 use super::Recipe;
-use crate::models::backbones::NAMES;
 
 impl Recipe {
     /// Rejects values that no stage can work with.
     pub(super) fn check(&self) -> Result<()> {
-        ensure!(
-            NAMES.contains(&self.backbone.name.as_str()),
-            "backbone.name is \"{}\": use one of {}",
-            self.backbone.name,
-            NAMES.join(", ")
-        );
+        self.check_backbones()?;
         let (cam, predict, affinity) = (&self.cam, &self.predict, &self.affinity);
         for (key, value) in [
-            ("backbone.width_divisor", self.backbone.width_divisor),
             ("cam.batch", cam.batch),
             ("predict.batch", predict.batch),
             (
@@ -52,15 +45,16 @@ impl Recipe {
             let good = values.iter().all(|v| v.is_finite() && *v > 0.0);
             ensure!(good, "{key} is {values:?}: use positive numbers");
         }
-        for (key, exponent) in [
+        for (key, value) in [
             ("affinity.alpha_low", affinity.alpha_low),
             ("affinity.alpha_high", affinity.alpha_high),
             ("propagate.alpha", self.propagate.alpha),
             ("propagate.beta", self.propagate.beta),
+            ("propagate.scale", self.propagate.scale),
             ("label.alpha", self.label.alpha),
         ] {
-            let good = exponent.is_finite() && exponent > 0.0;
-            ensure!(good, "{key} is {exponent}: use a positive number");
+            let good = value.is_finite() && value > 0.0;
+            ensure!(good, "{key} is {value}: use a positive number");
         }
         ensure!(
             affinity.alpha_low <= affinity.alpha_high,

@@ -11,6 +11,10 @@ use crate::crf::{DenseCrf, Pairwise, Preset};
 pub struct Crf {
     /// `default`, `inference` or `none`.
     pub preset: Preset,
+    /// Longer side of the images that the deviations of positions are for, pixels: on others they are scaled with it, so
+    /// that an object of half of an image has the same CRF at any resolution. `None` = pixels of whatever image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference_side: Option<f32>,
     /// Updates of the mean field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iterations: Option<u32>,
@@ -33,7 +37,8 @@ pub struct Crf {
 
 impl Crf {
     /// The ends of the keys that may be absent.
-    pub(super) const OPTIONAL: [&'static str; 6] = [
+    pub(super) const OPTIONAL: [&'static str; 7] = [
+        "crf.reference_side",
         "crf.iterations",
         "crf.gaussian_sxy",
         "crf.gaussian_compat",
@@ -46,6 +51,7 @@ impl Crf {
     pub fn preset(preset: Preset) -> Crf {
         Crf {
             preset,
+            reference_side: None,
             iterations: None,
             gaussian_sxy: None,
             gaussian_compat: None,
@@ -75,6 +81,7 @@ impl Crf {
                 .filter(|p| !p.is_without_effect())
                 .collect(),
             iterations: self.iterations.unwrap_or(10) as usize,
+            reference_side: self.reference_side,
         })
     }
 
@@ -93,6 +100,7 @@ impl Crf {
                 "iterations" if number >= 0.0 && number.fract() == 0.0 => {
                     self.iterations = Some(number as u32);
                 }
+                "reference_side" => self.reference_side = Some(number),
                 "gaussian_sxy" => self.gaussian_sxy = Some(number),
                 "gaussian_compat" => self.gaussian_compat = Some(number),
                 "bilateral_sxy" => self.bilateral_sxy = Some(number),
@@ -115,6 +123,7 @@ impl Crf {
     /// Rejects values that no CRF can work with; `key` names the table.
     pub(super) fn check(&self, key: &str) -> Result<()> {
         for (name, value) in [
+            ("reference_side", self.reference_side),
             ("gaussian_sxy", self.gaussian_sxy),
             ("bilateral_sxy", self.bilateral_sxy),
             ("bilateral_srgb", self.bilateral_srgb),

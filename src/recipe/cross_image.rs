@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Crf, Training};
+use super::{Backbone, Crf, Training};
 use crate::data::Relation;
 use crate::models::heads::cross_affinity::Merge;
 
@@ -28,6 +28,9 @@ pub struct Seeds {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cian {
+    /// Its network's, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// What makes images partners (Table 3).
     pub pairs: Relation,
     /// Related images per image; 0 = every image by itself, the paper's baseline.
@@ -52,6 +55,9 @@ pub struct Cian {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mcis {
+    /// Its network's, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// What classifies co-attentive and exclusive features.
     pub classifier: Classifier,
     /// Divides the affinities (Eq. 2) before softmax; 1 in the paper.

@@ -3,12 +3,15 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Crf, Training};
+use super::{Backbone, Crf, Training};
 
 /// Classification and segmentation in one network: reliable labels and the losses on them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Joint {
+    /// Its network's, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// Which pixels are labelled.
     pub rule: Rule,
     /// Share of each class's pixels that may be labelled, in (0, 1].

@@ -52,8 +52,9 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
 }
 
 /// Keys that may be absent, by their ends.
-const OPTIONAL: [&str; 8] = [
+const OPTIONAL: [&str; 9] = [
     "backbone.weights",
+    "backbone.output_stride",
     "augment.long_side",
     "input.order",
     "input.range",
@@ -68,11 +69,25 @@ fn with_options(recipe: &Recipe) -> Recipe {
     let fill = |training: &mut Training| {
         training.augment.long_side.get_or_insert([1, 1]);
         training.checkpointing = true;
+        training.head_alone = true;
     };
     let mut full = recipe.clone();
-    full.backbone
-        .weights
-        .get_or_insert_with(|| PathBuf::from("x"));
+    let own = full.backbone.clone();
+    for backbone in [
+        &mut full.cam.backbone,
+        &mut full.affinity.backbone,
+        &mut full.joint.backbone,
+        &mut full.cian.backbone,
+        &mut full.mcis.backbone,
+        &mut full.segment.backbone,
+    ] {
+        backbone
+            .get_or_insert_with(|| own.clone())
+            .fill_in(PathBuf::from("x"));
+    }
+    full.backbone.fill_in(PathBuf::from("x"));
+    full.propagate.scale = 2.0;
+    "x".clone_into(&mut full.needs);
     full.input.order.get_or_insert(Order::Rgb);
     full.input.range.get_or_insert(1.0);
     full.input.mean.get_or_insert([0.5; 3]);
@@ -89,6 +104,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
     ] {
         crf.iterations.get_or_insert(1);
         for value in [
+            &mut crf.reference_side,
             &mut crf.gaussian_sxy,
             &mut crf.gaussian_compat,
             &mut crf.bilateral_sxy,

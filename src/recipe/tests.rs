@@ -88,14 +88,17 @@ fn the_networks_weights_decide_what_it_sees() {
     for (name, _) in EMBEDDED {
         assert_eq!(load(name, &[]).foreign_input(), None, "{name}");
     }
-    let rgb = load("resnet38", &[]).network_input().unwrap().scaling;
+    let rgb = load("resnet38", &[])
+        .network_input("resnet38")
+        .unwrap()
+        .scaling;
     assert!(!rgb.bgr && rgb.mean == [0.485, 0.456, 0.406]);
     // Caffe's channels come with the network, whichever recipe it is put into.
     for recipe in [
         load("vgg16", &[]),
         load("resnet38", &["backbone.name=vgg16"]),
     ] {
-        let bgr = recipe.network_input().unwrap().scaling;
+        let bgr = recipe.network_input(&recipe.backbone.name).unwrap().scaling;
         let seen = bgr.apply([1.0, 0.0, 0.0]);
         for (value, expected) in seen.into_iter().zip([-104.008, -116.669, 132.325]) {
             assert!((value - expected).abs() < 1e-2, "{seen:?}");
@@ -104,7 +107,7 @@ fn the_networks_weights_decide_what_it_sees() {
     for name in crate::models::backbones::NAMES {
         let set = format!("backbone.name={name}");
         assert_eq!(load("nano", &[&set]).foreign_input(), None, "{name}");
-        load("nano", &[&set]).network_input().unwrap();
+        load("nano", &[&set]).network_input(name).unwrap();
     }
     let foreign = load(
         "vgg16",

@@ -3,10 +3,16 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::Backbone;
+
 /// One training stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
+    /// The network's, in place of the recipe's; only in `[segment]`, whose section is a training. Other sections have it
+    /// beside theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<Backbone>,
     /// Passes over the training images; may be a fraction.
     pub epochs: f32,
     /// Images per step.
@@ -17,6 +23,9 @@ pub struct Training {
     /// which takes less memory and more time. Off where absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub checkpointing: bool,
+    /// Trains the head alone and leaves the backbone as it is, which takes a third of the time. Off where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub head_alone: bool,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
     /// Random changes of each image.
@@ -104,6 +113,10 @@ impl Optimizer {
 impl Training {
     /// Rejects values that no training can work with; `key` is where this stands in the recipe.
     pub(super) fn check(&self, key: &str) -> Result<()> {
+        ensure!(
+            self.backbone.is_none() || key == "segment",
+            "{key}.backbone: it belongs into [cam.backbone], [affinity.backbone], [joint.backbone], [cian.backbone], [mcis.backbone] or [segment.backbone]"
+        );
         ensure!(
             self.epochs.is_finite() && self.epochs > 0.0,
             "{key}.epochs is {}: use a positive number",

@@ -11,7 +11,7 @@ use crate::kernels::Distance;
 use crate::losses::affinity::{EPSILON, affinity_loss};
 use crate::models::{Head, Network};
 use crate::recipe;
-use crate::train::{self, Fit};
+use crate::train::Fit;
 
 /// AffinityNet for this recipe.
 pub fn network(context: &Context) -> Result<Network> {
@@ -32,10 +32,7 @@ pub fn distance(context: &Context) -> Distance {
 pub fn train(context: &Context) -> Result<()> {
     let network = network(context)?;
     let settings = &context.recipe.affinity;
-    let mut initial = classify::initial(context, &network, 2)?;
-    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
-    train::warm_start(&mut initial, &classifier);
+    let initial = classify::warm_start(context, &network, 2)?;
     let split = context.data.train.clone();
     affinity_labels::write(context)?;
     let folder = context.folder(Stage::Affinity).join("labels");
@@ -51,7 +48,7 @@ pub fn train(context: &Context) -> Result<()> {
         network,
         initial,
         training: &settings.training,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split: &split,
         classes: context.classes(),
         labels: Some(labels),

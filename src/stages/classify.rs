@@ -12,9 +12,9 @@ use crate::data::Order;
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::params::{Parameters, Value};
 use crate::models::{Head, Network};
-use crate::recipe::Training;
+use crate::recipe::{Part, Training};
 use crate::train::{self, Fit};
-use crate::weights;
+use crate::weights::{self, fetch};
 
 /// Steps of [`trial`].
 const TRIAL: usize = 4;
@@ -26,15 +26,20 @@ pub fn network(context: &Context) -> Result<Network> {
     })
 }
 
-/// Fresh parameters of `network`, with the recipe's pretrained weights where it names a file.
-pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
+/// Fresh parameters of `network`, with the pretrained weights that the recipe names for it.
+///
+/// # Errors
+/// Where it names none and the network cannot do without, and where they cannot be had, read or do not fit.
+fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
+    let backbone = context.recipe.backbone(Part::of(network.head));
     ensure!(
-        context.recipe.backbone.weights.is_some() || network.backbone.from_scratch(),
-        "{} has levels that stay as pretrained: give weights with --set backbone.weights=FILE",
+        backbone.weights.is_some() || network.backbone.from_scratch(),
+        "{} has levels that stay as pretrained: give weights with --set backbone.weights=FILE, or the NAME of published ones (`weakseg weights list`)",
         network.backbone.name()
     );
     let mut parameters = network.init(context.seed.wrapping_add(salt), &context.device)?;
-    if let Some(path) = &context.recipe.backbone.weights {
+    if let Some(weights) = &backbone.weights {
+        let path = &fetch::file(weights)?;
         let pretrained = pretrained(network, &parameters, path, &context.device)?;
         let taken = train::warm_start(&mut parameters, &pretrained);
         ensure!(
@@ -48,6 +53,25 @@ pub fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parame
             parameters.0.len(),
             path.display()
         );
+    }
+    Ok(parameters)
+}
+
+/// As [`initial`], and of a run that has a classifier on the same backbone, what it has learnt: the tags have taught it
+/// about the classes already.
+///
+/// # Errors
+/// As [`initial`], and where the classifier's checkpoint is damaged.
+pub fn warm_start(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
+    let mut parameters = initial(context, network, salt)?;
+    let checkpoint = context.folder(Stage::Classify).join(train::CHECKPOINT);
+    let recipe = &context.recipe;
+    let is_like = recipe
+        .backbone(Part::of(network.head))
+        .is_like(recipe.backbone(Part::Cam));
+    if is_like && checkpoint.exists() {
+        let classifier = train::load(&self::network(context)?, &checkpoint, &context.device)?;
+        train::warm_start(&mut parameters, &classifier);
     }
     Ok(parameters)
 }
@@ -129,7 +153,7 @@ fn fit(
         network,
         initial: initial(context, &network, 1)?,
         training,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split: &context.data.train,
         classes,
         labels: None,

@@ -124,7 +124,7 @@ fn write_predictions(context: &Context, round: usize) -> Result<()> {
     let predictor = Predictor {
         parameters: train::load(&network, &checkpoint, &context.device)?,
         network,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         settings: &context.recipe.predict,
         device: context.device.clone(),
     };
@@ -159,10 +159,7 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     });
     // Rounds differ in their seeds, so that the second does not see the same crops in the same pairs.
     let seed = context.seed.wrapping_add(7 + 100 * round as u64);
-    let mut initial = classify::initial(context, &network, 6)?;
-    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
-    train::warm_start(&mut initial, &classifier);
+    let initial = classify::warm_start(context, &network, 6)?;
     let group = settings.references + 1;
     let mut training = settings.training.clone();
     training.batch -= training.batch % group;
@@ -175,7 +172,7 @@ fn fit(context: &Context, round: usize) -> Result<()> {
         network,
         initial,
         training: &training,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split: &split,
         classes,
         labels: Some(labels),

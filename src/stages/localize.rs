@@ -67,7 +67,7 @@ fn maps(
     let settings = &context.recipe.cam;
     let images = upload(
         batch.iter().map(|(_, image)| image),
-        &context.recipe.network_input()?,
+        &context.input(network)?,
         &context.device,
     );
     let maps = multi_scale(images, &settings.scales, settings.flip, |x| {

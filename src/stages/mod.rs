@@ -29,10 +29,9 @@ use burn::tensor::Device;
 
 use crate::data::Data;
 use crate::device::fault::{self, Fault};
-use crate::models::backbones::Backbone;
 use crate::models::{Head, Network};
 use crate::progress;
-use crate::recipe::Recipe;
+use crate::recipe::{NetworkInput, Part, Recipe};
 use crate::run::RunDir;
 
 /// What every stage works with.
@@ -237,9 +236,17 @@ impl Context {
         self.folder(stage).join(format!("{image}.{extension}"))
     }
 
-    /// The recipe's backbone under `head`.
+    /// The network with `head` on the backbone that the recipe has for it.
     pub fn network(&self, head: Head) -> Result<Network> {
         network(&self.recipe, head)
+    }
+
+    /// How images go into `network`.
+    ///
+    /// # Errors
+    /// Where no weights of its backbone are known, which no checked recipe has.
+    pub fn input(&self, network: &Network) -> Result<NetworkInput> {
+        self.recipe.network_input(network.backbone.kind())
     }
 
     /// Number of classes, without background.
@@ -248,14 +255,13 @@ impl Context {
     }
 }
 
-/// The recipe's backbone with `head`.
+/// The network with `head` on the backbone that the recipe has for it.
 ///
 /// # Errors
-/// Where there is no such backbone, or not of this width.
+/// Where there is no such backbone, or not of this width and output stride.
 pub fn network(recipe: &Recipe, head: Head) -> Result<Network> {
-    let backbone = &recipe.backbone;
     Ok(Network {
-        backbone: Backbone::named(&backbone.name, backbone.width_divisor)?,
+        backbone: recipe.backbone(Part::of(head)).build()?,
         head,
     })
 }

@@ -51,8 +51,8 @@ impl<'a> Predictor<'a> {
         let checkpoint = context.folder(stage).join(train::CHECKPOINT);
         Ok(Predictor {
             parameters: train::load(&network, &checkpoint, &context.device)?,
+            input: context.input(&network)?,
             network,
-            input: context.recipe.network_input()?,
             settings: &context.recipe.predict,
             device: context.device.clone(),
         })

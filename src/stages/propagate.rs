@@ -75,13 +75,15 @@ fn walked(
     batch: &[(usize, RgbImage)],
     cams: &[Maps],
 ) -> Result<Array4<f32>> {
-    let input = context.recipe.network_input()?;
+    let input = context.input(network)?;
     let (w, h) = network_size(batch[0].1.dimensions(), &input);
     let images = upload(
         batch.iter().map(|(_, image)| image),
         &input,
         &context.device,
     );
+    let grid = [h, w].map(|side| (side as f32 * context.recipe.propagate.scale).round() as usize);
+    let images = resize(images, grid);
     let features = network.affinity_features(&Forward::new(parameters, Mode::Inference), images);
     let [b, _, small_h, small_w] = features.dims();
     let classes = context.classes() + 1;

@@ -10,7 +10,7 @@ use crate::data::decode::read_mask;
 use crate::data::{Labels, Order, Split};
 use crate::losses::cross_entropy::cross_entropy;
 use crate::models::{Head, Network};
-use crate::train::{self, Fit};
+use crate::train::Fit;
 
 /// The segmentation network for this data set.
 pub fn network(context: &Context) -> Result<Network> {
@@ -62,20 +62,14 @@ pub fn train_supervised(context: &Context) -> Result<()> {
 fn fit(context: &Context, split: &Split, labels: Labels) -> Result<()> {
     let network = network(context)?;
     let folder = context.folder(Stage::Segment);
-    let mut initial = classify::initial(context, &network, 3)?;
-    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    if classifier.exists() {
-        // The tags have taught the backbone about the classes already.
-        let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
-        train::warm_start(&mut initial, &classifier);
-    }
+    let initial = classify::warm_start(context, &network, 3)?;
     Fit {
         label: "segment",
         folder: &folder,
         network,
         initial,
         training: &context.recipe.segment,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split,
         classes: context.classes(),
         labels: Some(labels),

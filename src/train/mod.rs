@@ -270,7 +270,10 @@ impl Fit<'_> {
         checkpointing: bool,
         loss: &impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
     ) -> Result<Pass> {
-        let tracked = parameters.track(|name, role| trains(&self.network, name, role));
+        let tracked = parameters.track(|name, role| {
+            trains(&self.network, name, role)
+                && (!self.training.head_alone || self.network.is_head(name))
+        });
         let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mode = if self.network.backbone.from_scratch() {
             // A network trained from scratch for minutes underfits: dropout would only cost it.

@@ -46,7 +46,7 @@ fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f3
         initial: network.init(1, &device)?,
         network,
         training: &recipe.classify,
-        input: recipe.network_input()?,
+        input: recipe.network_input("nano")?,
         split: &data.train,
         classes,
         labels: None,

@@ -9,7 +9,15 @@ use super::pattern::{Bindings, Pattern, Words};
 use super::{Checkpoint, Format};
 
 /// The embedded key maps by file name.
-const EMBEDDED: [(&str, &str); 9] = [
+const EMBEDDED: [(&str, &str); 11] = [
+    (
+        "efficientnet_lite-pytorch",
+        include_str!("../../assets/weights/efficientnet_lite-pytorch.toml"),
+    ),
+    (
+        "efficientnet_lite0-timm",
+        include_str!("../../assets/weights/efficientnet_lite0-timm.toml"),
+    ),
     (
         "resnet38-mxnet",
         include_str!("../../assets/weights/resnet38-mxnet.toml"),
@@ -185,7 +193,7 @@ fn of(network: &str) -> Result<(&'static KeyMap, Vec<&'static KeyMap>)> {
     match maps.first() {
         Some(first) => Ok((first, maps)),
         None => bail!(
-            "no published weights of {network:?} are known: use a ResNet38, VGG16, ResNet or pre-activation ResNet"
+            "no published weights of {network:?} are known: use a ResNet38, VGG16, ResNet, pre-activation ResNet or EfficientNet-Lite"
         ),
     }
 }
@@ -268,6 +276,8 @@ mod tests {
             "cian_resnet101",
             "deeplab_resnet101",
             "deeplabv3_resnet50",
+            "efficientnet_lite0_cls",
+            "efficientnet_lite2",
         ] {
             let (first, maps) = of(network).unwrap();
             assert!(maps.iter().all(|map| map.input == first.input), "{network}");

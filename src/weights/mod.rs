@@ -3,15 +3,18 @@
 //!
 //! [`Checkpoint`] is what a file holds; [`load::plan`] says which of it a network takes, by the key maps in
 //! `assets/weights/` ([`keys`]); [`write_safetensors`] writes a network for others.
+//! [`published`] are the files that have names, and [`fetch`] brings them here.
 
 mod caffe;
 mod export;
+pub mod fetch;
 mod heap;
 pub mod keys;
 pub mod load;
 mod mxnet;
 mod pattern;
 mod pickle;
+pub mod published;
 mod rebuild;
 mod safetensors;
 mod tensor;

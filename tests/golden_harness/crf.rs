@@ -153,6 +153,7 @@ pub fn against_pydensecrf(g: &Golden, on: &On) {
 fn crf(g: &Golden, [sxy_g, w_g, sxy_b, srgb, w_b, iterations]: [&str; 6]) -> DenseCrf {
     let number = |key: &str| g.number(key) as f32;
     DenseCrf {
+        reference_side: None,
         pairwise: vec![
             Pairwise::gaussian(number(sxy_g), number(w_g)),
             Pairwise::bilateral(number(sxy_b), number(srgb), number(w_b)),

@@ -22,7 +22,7 @@ fn through(entry: &Entry, on: &On) {
     let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
     let backbone = format!("backbone.name={}", entry.backbone);
     let input = Recipe::load("resnet38", &[backbone]).unwrap();
-    let scaling = input.network_input().unwrap().scaling;
+    let scaling = input.network_input(entry.backbone).unwrap().scaling;
     let images = PHOTOGRAPHS.map(|name| {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/photos");
         let image = decode::read_rgb(folder.join(format!("{name}.jpg"))).unwrap();

@@ -1,9 +1,11 @@
 //! The kernels' twins in plain Rust: what runs without a GPU, and what the tests compare the shaders with.
 
 pub mod cross_attention;
+pub mod depthwise_conv;
 pub mod lattice;
 pub mod mean_field;
 pub mod pair_affinity;
+pub mod pointwise_conv;
 mod product;
 pub mod random_walk;
 

@@ -1,5 +1,5 @@
 //! ResNet50 and ResNet101 (He et al., CVPR 2016) in torchvision's layout at output stride 8: the last two levels are
-//! dilated by 2 and 4 instead of striding, as DeepLab has it.
+//! dilated by 2 and 4 instead of striding, as DeepLab has it. At 16 the last one is dilated alone, by 2.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -8,14 +8,12 @@ use super::Levels;
 use crate::models::forward::Forward;
 use crate::models::params::Declarations;
 
-/// Channels, stride and dilation of each level's blocks; the inner convolutions have a quarter of the channels. A
-/// level's first block still has the dilation of the level before it.
-const LEVELS: [(usize, usize, [usize; 2]); 4] = [
-    (256, 1, [1, 1]),
-    (512, 2, [1, 1]),
-    (1024, 1, [1, 2]),
-    (2048, 1, [2, 4]),
-];
+/// Channels of each level's blocks; the inner convolutions have a quarter of them.
+const CHANNELS: [usize; 4] = [256, 512, 1024, 2048];
+/// Stride and dilations of each level at output stride 8, and at 16. A level's first block still has the dilation of the
+/// level before it.
+const AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [1, 2]), (1, [2, 4])];
+const AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [1, 2])];
 
 /// Number of layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +41,8 @@ pub struct ResNet {
     pub depth: Depth,
     /// Width divisor.
     pub divisor: usize,
+    /// Pixels of the image per pixel of the last two levels: 8 or 16.
+    pub output_stride: usize,
 }
 
 impl ResNet {
@@ -56,7 +56,7 @@ impl ResNet {
         let mut input = 64 / self.divisor;
         to.conv("conv1", 3, input, 7);
         to.batch_norm("bn1", input);
-        for (level, (output, _, _)) in LEVELS.into_iter().enumerate() {
+        for (level, output) in CHANNELS.into_iter().enumerate() {
             let output = output / self.divisor;
             for block in 0..self.depth.blocks()[level] {
                 let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
@@ -78,7 +78,7 @@ impl ResNet {
         }
     }
 
-    /// Images `[B, 3, H, W]` → layer2, layer3 and layer4 at an eighth of the size.
+    /// Images `[B, 3, H, W]` → layer2 at an eighth of the size, layer3 and layer4 at 1 / `output_stride`.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
         let [x] = f.section(images, move |f, x| {
             let x = f.norm_relu("bn1", f.conv("conv1", x, 2, 1, false));
@@ -92,7 +92,12 @@ impl ResNet {
     }
 
     fn level(self, f: &Forward, level: usize, mut x: Tensor<4>) -> Tensor<4> {
-        let (_, stride, [first, rest]) = LEVELS[level];
+        let levels = if self.output_stride == 16 {
+            AT_16
+        } else {
+            AT_8
+        };
+        let (stride, [first, rest]) = levels[level];
         for block in 0..self.depth.blocks()[level] {
             let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
             let (stride, dilation) = if block == 0 {

@@ -31,9 +31,11 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, outputs: [usize; 3]) {
     to.conv(LAYERS[3], total, total, 1);
 }
 
-/// Three levels `[B, D_l, h, w]` → affinity features f^aff `[B, D, h, w]`, D the sum of the reduced channels.
+/// Three levels `[B, D_l, h_l, w_l]` → affinity features f^aff `[B, D, h, w]` at the size of the first, D the sum of the
+/// reduced channels.
 pub fn features(f: &Forward, backbone: Backbone, levels: Levels) -> Tensor<4> {
-    let reduced = [levels.low, levels.middle, levels.high]
+    let reduced = levels
+        .joined(backbone.deviations())
         .into_iter()
         .enumerate()
         .map(|(i, level)| {

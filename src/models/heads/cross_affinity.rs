@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cross_attention::{attend_in, flat};
 use super::segmentation::{self, DILATION, ONE};
-use crate::models::backbones::Backbone;
+use crate::models::backbones::{Backbone, Levels};
 use crate::models::forward::Forward;
 use crate::models::params::Declarations;
 
@@ -63,12 +63,12 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize) {
     }
 }
 
-/// The backbone's features `[B, D, h, w]` → those that messages are made of and added to.
-fn embedding(f: &Forward, backbone: Backbone, features: Tensor<4>) -> Tensor<4> {
+/// The backbone's levels → the features `[B, D, h, w]` that messages are made of and added to.
+fn embedding(f: &Forward, backbone: Backbone, levels: Levels) -> Tensor<4> {
     if is_published(backbone) {
-        features
+        levels.high
     } else {
-        segmentation::embedding(f, backbone, features)
+        segmentation::embedding(f, backbone, levels)
     }
 }
 
@@ -107,26 +107,25 @@ fn classify(
     }
 }
 
-/// The backbone's features `[B, D, h, w]` → scores `[B, C + 1, h, w]` with messages from the image itself, as in
-/// testing.
-pub fn scores(f: &Forward, backbone: Backbone, features: Tensor<4>) -> Tensor<4> {
-    let features = embedding(f, backbone, features);
+/// The backbone's levels → scores `[B, C + 1, h, w]` with messages from the image itself, as in testing.
+pub fn scores(f: &Forward, backbone: Backbone, levels: Levels) -> Tensor<4> {
+    let features = embedding(f, backbone, levels);
     let e = embed(f, &features);
     let messages = attend_in(f, e.query, e.key, e.value);
     classify(f, backbone, &features, messages)
 }
 
-/// The backbone's features `[B, D, h, w]` of `B / group` images, then of as many images related to them, and so on,
+/// The backbone's levels of `B / group` images, then of as many images related to them, and so on,
 /// `group` a divisor of B: image i is related to the images i + B / group, i + 2 B / group and so on, wrapping around.
 /// A `group` of 1 leaves every image to itself: `cross` is then `own`.
 pub fn cross_scores(
     f: &Forward,
     backbone: Backbone,
-    features: Tensor<4>,
+    levels: Levels,
     group: usize,
     merge: Merge,
 ) -> CrossAffinity {
-    let features = embedding(f, backbone, features);
+    let features = embedding(f, backbone, levels);
     let e = embed(f, &features);
     let own = attend_in(f, e.query.clone(), e.key.clone(), e.value.clone());
     if group < 2 {
@@ -162,18 +161,21 @@ pub fn cross_scores(
 }
 
 /// Where one pixel of an image looks in another, or in the same: softmax over the reference's keys (Eq. 1), `[h, w]`,
-/// half of the resolution of its features, rounded up. Features `[1, D, h, w]` of either are the backbone's; `at` is
-/// the row and column of the pixel in those of the query.
+/// half of the resolution of its features, rounded up. Levels of one image each are the backbone's; `at` is where
+/// the pixel is in the query, as shares of its height and width in [0, 1).
 pub fn affinity(
     f: &Forward,
     backbone: Backbone,
-    query: Tensor<4>,
-    reference: Tensor<4>,
-    at: [usize; 2],
+    query: Levels,
+    reference: Levels,
+    at: [f32; 2],
 ) -> Tensor<2> {
-    let query = embedding(f, backbone, query)
-        .narrow(2, at[0], 1)
-        .narrow(3, at[1], 1);
+    let query = embedding(f, backbone, query);
+    let [_, _, h, w] = query.dims();
+    let cell = |share: f32, cells: usize| ((share * cells as f32) as usize).min(cells - 1);
+    let query = query
+        .narrow(2, cell(at[0], h), 1)
+        .narrow(3, cell(at[1], w), 1);
     let reference = embedding(f, backbone, reference);
     let query = flat(f.conv(LAYERS[0], query, 1, 1, false));
     let key = f.max_pool(f.conv(LAYERS[1], reference, 1, 1, false), 3, 2);
@@ -208,15 +210,20 @@ mod tests {
             .map(|i| ((i * 31) % 23) as f32 / 23.0)
             .collect();
         let features = Tensor::<4>::from_data(TensorData::new(values, [3, 96, 4, 4]), &device);
+        let levels = |x: &Tensor<4>| Levels {
+            low: x.clone(),
+            middle: x.clone(),
+            high: x.clone(),
+        };
         let scored = |group, merge| {
-            let out = cross_scores(&f, backbone, features.clone(), group, merge);
+            let out = cross_scores(&f, backbone, levels(&features), group, merge);
             [out.own, out.cross].map(|t| download(t).unwrap())
         };
         let [own, alone] = scored(1, Merge::Max);
         assert_eq!(own, alone);
         assert_eq!(
             own,
-            download(scores(&f, backbone, features.clone())).unwrap()
+            download(scores(&f, backbone, levels(&features))).unwrap()
         );
         let [_, max] = scored(3, Merge::Max);
         let [same, mean] = scored(3, Merge::Mean);
@@ -225,12 +232,13 @@ mod tests {
         // Three times the same image: what others send is what the image sends itself.
         let one = features.clone().narrow(0, 0, 1);
         let three = Tensor::cat(vec![one.clone(); 3], 0);
-        let out = cross_scores(&f, backbone, three, 3, Merge::Mean);
+        let out = cross_scores(&f, backbone, levels(&three), 3, Merge::Mean);
         let [own, cross] = [out.own, out.cross].map(|t| download(t).unwrap());
         for (a, b) in own.iter().zip(&cross) {
             assert!((a - b).abs() < 1e-4, "{a} {b}");
         }
-        let weights = affinity(&f, backbone, one, features.narrow(0, 1, 1), [1, 2]);
+        let other = levels(&features.narrow(0, 1, 1));
+        let weights = affinity(&f, backbone, levels(&one), other, [0.3, 0.6]);
         assert_eq!(weights.dims(), [2, 2]);
         let total: f32 = download(weights).unwrap().iter().sum();
         assert!((total - 1.0).abs() < 1e-5);

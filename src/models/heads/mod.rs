@@ -6,6 +6,7 @@ pub mod cam;
 pub mod co_attention;
 pub mod cross_affinity;
 pub mod cross_attention;
+pub mod imagenet;
 pub mod segmentation;
 
 use super::params::{Role, belongs, entry};

@@ -138,7 +138,7 @@ pub fn write(context: &Context) -> Result<()> {
     let parameters = train::load(&network, &checkpoint, &context.device)?;
     let split = &context.data.train;
     let settings = &context.recipe.cam;
-    let input = context.recipe.network_input()?;
+    let input = context.input(&network)?;
     let tags: Vec<&[usize]> = split.indices().map(|i| split.tags(i)).collect();
     let plan = Plan::new(&tags, context.recipe.mcis.related, context.seed);
     let is_missing = |i: usize| !context.file(Stage::Cam, split.name(i), "npz").exists();
@@ -215,7 +215,7 @@ fn maps(
     }
     let x = upload(
         std::iter::once(pixels),
-        &context.recipe.network_input()?,
+        &context.input(network)?,
         &context.device,
     );
     let scales = &context.recipe.cam;

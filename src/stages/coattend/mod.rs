@@ -60,10 +60,7 @@ pub fn train(context: &Context) -> Result<()> {
     let classes = context.classes();
     let split = &context.data.train;
     let seed = context.seed.wrapping_add(5);
-    let mut initial = classify::initial(context, &network, 5)?;
-    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
-    train::warm_start(&mut initial, &classifier);
+    let initial = classify::warm_start(context, &network, 5)?;
     let mut training = settings.training.clone();
     training.batch -= training.batch % 2;
     let total = train::steps(&training, split.len());
@@ -76,7 +73,7 @@ pub fn train(context: &Context) -> Result<()> {
         network,
         initial,
         training: &training,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split,
         classes,
         labels: None,

@@ -176,7 +176,10 @@ mod tests {
 
     #[test]
     fn crops_survive_normalisation() {
-        let input = Recipe::load("vgg16", &[]).unwrap().network_input().unwrap();
+        let input = Recipe::load("vgg16", &[])
+            .unwrap()
+            .network_input("vgg16")
+            .unwrap();
         let image = RgbImage::from_fn(3, 3, |x, y| Rgb([x as u8 * 100, 255 - y as u8, 7]));
         let batch = Batch {
             step: 0,
@@ -212,7 +215,7 @@ mod tests {
             tags: tags.to_vec(),
             labels: None,
         };
-        let input = recipe.network_input().unwrap();
+        let input = recipe.network_input("nano").unwrap();
         let settings = Joint {
             rule,
             scales: vec![1.0],

@@ -49,10 +49,7 @@ pub fn train(context: &Context) -> Result<()> {
     let settings = &context.recipe.joint;
     let classes = context.classes();
     let split = &context.data.train;
-    let mut initial = classify::initial(context, &network, 4)?;
-    let classifier = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    let classifier = train::load(&classify::network(context)?, &classifier, &context.device)?;
-    train::warm_start(&mut initial, &classifier);
+    let initial = classify::warm_start(context, &network, 4)?;
     // Label maps that say nothing but where a crop shows the image: the loader fills its padding with 255.
     let sizes = split.clone();
     let inside: Labels = Arc::new(move |i| {
@@ -80,7 +77,7 @@ pub fn train(context: &Context) -> Result<()> {
         network,
         initial,
         training: &settings.training,
-        input: context.recipe.network_input()?,
+        input: context.input(&network)?,
         split,
         classes,
         labels: Some(inside),
@@ -124,7 +121,7 @@ impl Step<'_> {
         };
         let crops = Crops {
             batch,
-            images: mining::images(batch, &self.context.recipe.network_input()?),
+            images: mining::images(batch, &self.context.input(network)?),
             inside: inside.iter().map(|l| *l == 0).collect(),
         };
         let targets = TensorData::new(

@@ -1,0 +1,39 @@
+//! Why a source gave no file, as far as it decides what is tried next.
+
+use std::path::Path;
+
+use crate::weights::published::Entry;
+
+/// Why a source gave no file. The texts are parts of one line.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The connection was cut, or nothing came any more: the same again may go on from there.
+    Cut(String),
+    /// This source does not have the file, or cannot be reached: another one may.
+    Source(String),
+    /// All bytes came, and are not those of the file.
+    Wrong(String),
+    /// Nothing can be written here, so that no source helps.
+    Here(anyhow::Error),
+}
+
+impl Failure {
+    /// The source has a file of another length.
+    pub fn length(entry: &Entry, found: u64) -> Self {
+        Failure::Source(format!(
+            "the file there has {found} bytes, not {}",
+            entry.bytes
+        ))
+    }
+
+    /// `path`, in the cache, cannot be written.
+    pub fn here(path: &Path, error: &std::io::Error) -> Self {
+        Failure::Here(super::cache::write_error(path, error))
+    }
+}
+
+/// What a library or another program says, as a part of a line: without line ends and without what a terminal acts on.
+pub(super) fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").replace(char::is_control, "\u{FFFD}")
+}
