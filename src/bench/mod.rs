@@ -4,9 +4,11 @@ mod crf;
 mod crf_scene;
 mod cross_attention;
 mod inference;
+mod lite0;
 pub mod memory;
 pub mod models;
 mod pair_affinity;
+mod pytorch;
 mod random_walk;
 mod train_step;
 
@@ -53,12 +55,13 @@ pub type Say<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
 
 /// The benchmarks by name.
 type Bench = fn(&Chosen, Say) -> Result<()>;
-const ALL: [(&str, Bench); 6] = [
+const ALL: [(&str, Bench); 7] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
     ("crf", crf::run),
     ("cross-attention", cross_attention::run),
     ("inference", inference::run),
+    ("lite0", lite0::run),
     ("train-step", train_step::run),
 ];
 

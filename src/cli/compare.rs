@@ -127,12 +127,12 @@ fn open(args: &Args, out: &Path, method: &str) -> Result<Opened> {
         val: args.val.clone(),
         ..args.runs.run(out.join(method), &[])
     }
-    .open(Some(method), "nano")
+    .open(Some(method), None)
 }
 
 /// Says how long all that is left to do will take, and starts its progress.
 fn begin(args: &Args, out: &Path, first: &Opened, names: &[&str]) -> Result<Whole> {
-    let mut left = Left::new(first.context.data.train.len());
+    let mut left = Left::new(first.context.load()?);
     let recipe = args.runs.recipe(&[])?;
     for (i, method) in names.iter().enumerate() {
         let mut kept = finished(&out.join(method));
@@ -187,7 +187,7 @@ fn page(args: &Args, last: &Opened, outcomes: &[Outcome]) -> Result<Report> {
         summary: vec![
             fact("Training images", context.data.train.len().to_string()),
             fact("Validation images", context.data.val.len().to_string()),
-            fact("Recipe", args.runs.recipe.clone()),
+            fact("Recipe", args.runs.recipe_name().into()),
             fact("Backbone", context.recipe.backbone.name.clone()),
             fact("Seed", args.runs.seed.to_string()),
         ],

@@ -38,8 +38,8 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
-    /// Hyper-parameters: nano, rrm-nano, demo, smoke, resnet38, vgg16, rrm-resnet38, aalr-resnet38, cian-resnet101,
-    /// mcis-vgg16, or a TOML file [default: nano]
+    /// Hyper-parameters: photos, nano, rrm-nano, demo, smoke, resnet50, resnet38, vgg16, rrm-resnet38, aalr-resnet38,
+    /// cian-resnet101, mcis-vgg16, or a TOML file [default: photos, or nano for the built-in data set]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated
@@ -77,6 +77,14 @@ pub struct Common {
     /// Remove what an earlier run wrote into --out, and start over
     #[arg(long)]
     pub fresh: bool,
+}
+
+/// The data set that is generated.
+pub const BUILT_IN: &str = "shapes";
+
+/// The recipe for a data set when none is asked for.
+pub fn usual_recipe(data: &str) -> &'static str {
+    if data == BUILT_IN { "nano" } else { "photos" }
 }
 
 /// Seeds that a run's files can hold.
@@ -128,11 +136,11 @@ pub struct Opened {
 
 impl Common {
     /// Opens data set, device and run directory. `method` and `recipe` are what holds unless the arguments or the run
-    /// directory say otherwise.
+    /// directory say otherwise; without a `recipe`, [`usual_recipe`].
     ///
     /// # Errors
     /// One line for whatever does not exist, does not fit or is in use.
-    pub fn open(&self, method: Option<&str>, recipe: &str) -> Result<Opened> {
+    pub fn open(&self, method: Option<&str>, recipe: Option<&str>) -> Result<Opened> {
         let stored = match &self.out {
             Some(out) if !self.fresh => stored(out)?,
             _ => None,
@@ -145,6 +153,9 @@ impl Common {
             .or_else(|| text("method"))
             .unwrap_or_else(|| "affinitynet".into());
         let pipeline = methods::pipeline(&method)?;
+        let data = self.data.as_deref().map(trimmed).or_else(|| text("data"));
+        let data = data.unwrap_or_else(|| BUILT_IN.into());
+        let recipe = recipe.unwrap_or(usual_recipe(&data));
         let recipe = self.recipe(stored.as_ref(), recipe, &method)?;
         if let Some(warning) = recipe.foreign_input() {
             log::warn!("{warning}");
@@ -154,12 +165,7 @@ impl Common {
             .or_else(|| stored.as_ref()?.get("seed")?.as_integer()?.try_into().ok())
             .unwrap_or(0);
         let options = DataOptions {
-            data: self
-                .data
-                .as_deref()
-                .map(trimmed)
-                .or_else(|| text("data"))
-                .unwrap_or_else(|| "shapes".into()),
+            data,
             kind: self.data_kind.or_else(|| kind(&text("data_kind")?).ok()),
             seed,
             train_list: self.train_list.clone().or_else(|| text("train_list")),

@@ -41,7 +41,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         fresh: args.fresh,
         ..Common::default()
     };
-    let opened = common.open(Some("affinitynet"), name)?;
+    let opened = common.open(Some("affinitynet"), Some(name))?;
     methods::run(&opened.context, &opened.method)?;
     finish(&opened, json)
 }

@@ -35,7 +35,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         device: Choice::Cpu,
         ..Common::default()
     };
-    let opened = common.open(None, "nano")?;
+    let opened = common.open(None, None)?;
     if args.paper {
         beside_papers(&opened, json)
     } else {

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bench;
+mod checkpoint;
 mod compare;
 mod context;
 mod crf;
@@ -72,7 +73,7 @@ enum Command {
     Label(run::StageArgs),
     /// Stage 6: train the segmentation network on the pseudo-labels.
     Segment(run::StageArgs),
-    /// Masks for any images with a run's segmentation network; stage 7, the validation images, where none are given.
+    /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the validation images, where none are given.
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
     Eval(eval::Args),
@@ -92,7 +93,7 @@ enum Command {
     Models(models::Args),
     /// Write the built-in data set as a VOC-style folder, or check that it is a fair stand-in for real data.
     Shapes(shapes::Args),
-    /// Show what a published weight file holds, or convert it for a network.
+    /// List, fetch and find published weights by name; show what a weight file holds, or convert it for a network.
     Weights(weights::Args),
     /// Time the kernels against their plain formulations; see `cargo xtask bench`.
     #[command(hide = true)]

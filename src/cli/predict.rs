@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use burn::tensor::Device;
 use image::RgbImage;
 use serde::Serialize;
 
+use super::checkpoint::{self, Loaded};
 use super::context::Common;
 use super::{print, print_json, run};
 use crate::crf::Preset;
@@ -15,6 +17,7 @@ use crate::data::decode::{collect_images, read_rgb};
 use crate::data::{VocList, is_voc, voc_list};
 use crate::device::{self, Choice};
 use crate::methods;
+use crate::models::Network;
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::report;
@@ -31,8 +34,18 @@ pub struct Args {
     /// Image files or folders; none: the validation images of the run, as its last stage
     images: Vec<PathBuf>,
     /// Run directory with the trained network
-    #[arg(long, value_name = "DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "weights")]
+    out: Option<PathBuf>,
+    /// In place of a run: weights of a trained network, by this program or published by a paper's authors
+    #[arg(long, value_name = "FILE", requires_all = ["network", "images", "to"], conflicts_with = "out")]
+    weights: Option<PathBuf>,
+    /// The network that --weights are of, one of those that `weakseg models` lists
+    #[arg(long, value_name = "NAME", requires = "weights")]
+    network: Option<String>,
+    /// The classes that --weights tell apart: a file with one name a line, in the order of mask values from 1 on
+    /// [default: PASCAL VOC's twenty]
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    classes: Option<PathBuf>,
     /// Where the masks go [default: OUT/predicted, or OUT/submission]
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
@@ -43,7 +56,7 @@ pub struct Args {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "test",
-        conflicts_with_all = ["images", "overlay"]
+        conflicts_with_all = ["images", "overlay", "weights"]
     )]
     voc_submission: Option<String>,
     /// Also write NAME_overlay.png: the mask painted over the image
@@ -69,42 +82,35 @@ struct Predicted {
 pub fn run(args: Args, json: bool) -> Result<()> {
     if args.images.is_empty() && args.voc_submission.is_none() {
         let common = Common {
-            out: Some(args.out),
+            out: args.out,
             device: args.device,
             ..Common::default()
         };
-        let opened = common.open(None, "nano")?;
+        let opened = common.open(None, None)?;
         let pipeline = methods::pipeline(&opened.method)?;
         opened.context.stage(pipeline, Stage::Predict, false)?;
         return run::finish(&opened, json);
     }
-    let source = RunDir::read(&args.out)?;
-    let (mut recipe, classes) = configuration(&source)?;
+    let Plan {
+        mut recipe,
+        source,
+        images,
+        to,
+    } = plan(&args)?;
     if let Some(preset) = args.crf {
         recipe.predict.crf.preset = preset;
     }
-    let to = |folder: &str| args.to.clone().unwrap_or_else(|| args.out.join(folder));
-    let (images, to) = match &args.voc_submission {
-        None => (collect_images(&args.images)?, to("predicted")),
-        Some(list) => {
-            let list = submission(&source, &classes, list)?;
-            let to = to("submission").join(results(&list));
-            (list.images, to)
-        }
-    };
     ensure!(!images.is_empty(), "no images in {}", list(&args.images));
     let outputs = outputs(&images, &to, args.overlay)?;
-    let method = source.config().get("method").and_then(|m| m.as_str());
-    let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
-    let (stage, head) = Stage::segmenter(pipeline, classes.len());
-    let segment = stage.name();
-    need(&source, stage, "")?;
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    let network = stages::network(&recipe, head)?;
-    let checkpoint = source.folder(segment).join(train::CHECKPOINT);
+    let Loaded {
+        network,
+        parameters,
+        classes,
+    } = source.load(&chosen.device)?;
     let predictor = Predictor {
-        parameters: train::load(&network, &checkpoint, &chosen.device)?,
+        parameters,
         network,
         input: recipe.network_input(network.backbone.kind())?,
         settings: &recipe.predict,
@@ -185,6 +191,96 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         results.len(),
         to.display()
     ))
+}
+
+/// What to predict with what, and where to.
+struct Plan {
+    recipe: Recipe,
+    source: Source,
+    images: Vec<PathBuf>,
+    to: PathBuf,
+}
+
+/// Where the network comes from.
+enum Source {
+    /// The checkpoint of a run's stage.
+    Run {
+        network: Network,
+        checkpoint: PathBuf,
+        classes: Vec<String>,
+    },
+    /// A weight file.
+    Weights {
+        file: PathBuf,
+        network: String,
+        classes: Option<PathBuf>,
+    },
+}
+
+impl Source {
+    fn load(self, device: &Device) -> Result<Loaded> {
+        match self {
+            Source::Run {
+                network,
+                checkpoint,
+                classes,
+            } => Ok(Loaded {
+                parameters: train::load(&network, &checkpoint, device)?,
+                network,
+                classes,
+            }),
+            Source::Weights {
+                file,
+                network,
+                classes,
+            } => checkpoint::load(&file, &network, classes.as_deref(), device),
+        }
+    }
+}
+
+fn plan(args: &Args) -> Result<Plan> {
+    let Some(out) = &args.out else {
+        let (Some(file), Some(network), Some(to)) = (&args.weights, &args.network, &args.to) else {
+            bail!("give a run with --out, or --weights FILE with --network NAME and --to DIR");
+        };
+        return Ok(Plan {
+            // Its [predict] is what published networks are tested with: one scale, no CRF.
+            recipe: Recipe::load("resnet38", &[])?,
+            source: Source::Weights {
+                file: file.clone(),
+                network: network.clone(),
+                classes: args.classes.clone(),
+            },
+            images: collect_images(&args.images)?,
+            to: to.clone(),
+        });
+    };
+    let run = RunDir::read(out)?;
+    let (recipe, classes) = configuration(&run)?;
+    let to = |folder: &str| args.to.clone().unwrap_or_else(|| out.join(folder));
+    let (images, to) = match &args.voc_submission {
+        None => (collect_images(&args.images)?, to("predicted")),
+        Some(list) => {
+            let list = submission(&run, &classes, list)?;
+            let to = to("submission").join(results(&list));
+            (list.images, to)
+        }
+    };
+    let method = run.config().get("method").and_then(|m| m.as_str());
+    let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
+    let (stage, head) = Stage::segmenter(pipeline, classes.len());
+    need(&run, stage, "")?;
+    let source = Source::Run {
+        network: stages::network(&recipe, head)?,
+        checkpoint: run.folder(stage.name()).join(train::CHECKPOINT),
+        classes,
+    };
+    Ok(Plan {
+        recipe,
+        source,
+        images,
+        to,
+    })
 }
 
 /// The images of `list` in the run's data set.

@@ -3,10 +3,16 @@
 use anyhow::Result;
 
 use super::context::{Common, Opened};
+use super::several::{Left, finished};
 use super::{print, print_json};
 use crate::methods;
 use crate::metrics::print_table;
-use crate::stages::{Stage, summary};
+use crate::progress::Whole;
+use crate::stages::{Context, Stage, summary};
+use crate::train;
+
+/// Steps of the classifier from which on the time is estimated first.
+const LONG: usize = 50;
 
 /// Arguments of `weakseg run`.
 #[derive(clap::Args, Debug)]
@@ -34,14 +40,35 @@ pub struct StageArgs {
 
 /// Runs all stages.
 pub fn run(args: Args, json: bool) -> Result<()> {
-    let opened = args.common.open(args.method.as_deref(), "nano")?;
-    methods::run(&opened.context, &opened.method)?;
+    let opened = args.common.open(args.method.as_deref(), None)?;
+    let context = &opened.context;
+    if !context.recipe.needs.is_empty() {
+        log::info!("the recipe needs {}", context.recipe.needs);
+    }
+    context.fetch_weights()?;
+    let whole = is_long(context).then(|| begin(&opened)).transpose()?;
+    methods::run(context, &opened.method)?;
+    drop(whole);
     finish(&opened, json)
+}
+
+/// Whether it is worth a few steps to know how long it will take.
+fn is_long(context: &Context) -> bool {
+    train::steps(&context.recipe.classify, context.data.train.len()) >= LONG
+}
+
+/// Says how long all that is left to do will take, and starts its progress.
+fn begin(opened: &Opened) -> Result<Whole> {
+    let context = &opened.context;
+    let kept = finished(context.run.path());
+    let mut left = Left::new(context.load()?);
+    left.add(("", &kept), &opened.method, &context.recipe, None)?;
+    left.begin("all stages", "run", opened)
 }
 
 /// Runs one stage.
 pub fn stage(args: StageArgs, stage: Stage, json: bool) -> Result<()> {
-    let opened = args.common.open(args.method.as_deref(), "nano")?;
+    let opened = args.common.open(args.method.as_deref(), None)?;
     let pipeline = methods::pipeline(&opened.method)?;
     opened.context.stage(pipeline, stage, args.again)?;
     finish(&opened, json)

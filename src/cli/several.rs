@@ -5,23 +5,21 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::context::{Common, Opened, seed};
+use super::context::{BUILT_IN, Common, Opened, seed, usual_recipe};
 use crate::device::Choice;
 use crate::methods;
 use crate::progress::{self, Whole};
 use crate::recipe::Recipe;
 use crate::run::RunDir;
-use crate::stages::{Stage, classify, cost};
-
-/// The data set that is generated.
-pub const BUILT_IN: &str = "shapes";
+use crate::stages::cost::{self, Load};
+use crate::stages::{Stage, classify};
 
 /// Arguments that hold for every run.
 #[derive(clap::Args, Debug)]
 pub struct Several {
-    /// Hyper-parameters of every run
-    #[arg(long, default_value = "nano")]
-    pub recipe: String,
+    /// Hyper-parameters of every run [default: photos, or nano for the built-in data set]
+    #[arg(long)]
+    pub recipe: Option<String>,
     /// Override one hyper-parameter in every run; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -43,7 +41,7 @@ impl Several {
             out: Some(out),
             data: Some(self.data.clone()),
             seed: Some(self.seed),
-            recipe: Some(self.recipe.clone()),
+            recipe: Some(self.recipe_name().into()),
             set: self.with(set),
             device: self.device,
             ..Common::default()
@@ -55,7 +53,12 @@ impl Several {
     /// # Errors
     /// As [`Recipe::load`].
     pub fn recipe(&self, set: &[String]) -> Result<Recipe> {
-        Recipe::load(&self.recipe, &self.with(set))
+        Recipe::load(self.recipe_name(), &self.with(set))
+    }
+
+    /// The recipe that was asked for, or the usual one of the data set.
+    pub fn recipe_name(&self) -> &str {
+        self.recipe.as_deref().unwrap_or(usual_recipe(&self.data))
     }
 
     fn with(&self, set: &[String]) -> Vec<String> {
@@ -65,17 +68,17 @@ impl Several {
 
 /// What is left to do.
 pub struct Left {
-    images: usize,
+    load: Load,
     /// Runs and stages that are in `cost`.
     counted: HashSet<(String, Stage)>,
     cost: f64,
 }
 
 impl Left {
-    /// Nothing yet, on as many training images.
-    pub fn new(images: usize) -> Left {
+    /// Nothing yet, on these training images.
+    pub fn new(load: Load) -> Left {
         Left {
-            images,
+            load,
             counted: HashSet::new(),
             cost: 0.0,
         }
@@ -94,7 +97,7 @@ impl Left {
     ) -> Result<()> {
         for stage in methods::pipeline(method)? {
             if !kept.contains(stage) && self.counted.insert((run.into(), *stage)) {
-                self.cost += cost::of(*stage, recipe, self.images);
+                self.cost += cost::of(*stage, recipe, self.load);
             }
             if Some(*stage) == until {
                 break;
@@ -138,8 +141,8 @@ fn seconds_per_image(run: &Opened) -> Result<f64> {
     });
     match recorded {
         Some(stage) => {
-            let images = context.data.train.len();
-            Ok(stage.seconds / cost::of(Stage::Classify, &context.recipe, images).max(1.0))
+            let cost = cost::of(Stage::Classify, &context.recipe, context.load()?);
+            Ok(stage.seconds / cost.max(1.0))
         }
         None => classify::trial(context),
     }

@@ -97,7 +97,7 @@ fn check(args: Args, json: bool) -> Result<()> {
             device: args.device,
             ..Common::default()
         }
-        .open(Some(method), "nano")
+        .open(Some(method), None)
     };
     let supervised = open("supervised")?;
     methods::run(&supervised.context, "supervised")?;

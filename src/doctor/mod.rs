@@ -4,6 +4,7 @@
 //! operator gets a file with a list of [`Check`]s here, and its line in [`checks`].
 
 mod check;
+mod convolution;
 mod exact;
 mod input;
 mod lattice;
@@ -21,10 +22,15 @@ use crate::progress;
 
 /// All checks, the quickest first.
 fn checks() -> Vec<Check> {
-    [operators::checks(), lattice::checks(), networks::checks()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        operators::checks(),
+        convolution::checks(),
+        lattice::checks(),
+        networks::checks(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// Runs all checks on a device: against the CPU's results on an adapter, against brute force on the CPU itself.

@@ -1,5 +1,6 @@
 //! Properties of the operators over random shapes, on both devices, against brute force.
 
+mod convolution;
 mod cross_attention;
 mod lattice;
 mod mean_field;

@@ -121,6 +121,7 @@ pub fn run(context: &Context, method: &str) -> Result<()> {
 /// # Errors
 /// As [`run`].
 pub fn run_until(context: &Context, method: &str, until: Option<Stage>) -> Result<()> {
+    context.fetch_weights()?;
     let pipeline = pipeline(method)?;
     for stage in pipeline {
         context.stage(pipeline, *stage, false)?;

@@ -33,6 +33,8 @@ use crate::models::{Head, Network};
 use crate::progress;
 use crate::recipe::{NetworkInput, Part, Recipe};
 use crate::run::RunDir;
+use crate::weights::fetch;
+use cost::Load;
 
 /// What every stage works with.
 pub struct Context {
@@ -126,6 +128,19 @@ impl Stage {
         all.into_iter().find(|stage| stage.name() == name)
     }
 
+    /// The part of a recipe whose network it trains, where it trains one.
+    fn trains(self) -> Option<Part> {
+        match self {
+            Stage::Classify => Some(Part::Cam),
+            Stage::Coattend => Some(Part::Mcis),
+            Stage::Affinity => Some(Part::Affinity),
+            Stage::Joint => Some(Part::Joint),
+            Stage::Cross => Some(Part::Cian),
+            Stage::Segment => Some(Part::Segment),
+            Stage::Cam | Stage::Propagate | Stage::Label | Stage::Predict => None,
+        }
+    }
+
     fn work(self, context: &Context) -> Result<()> {
         match self {
             Stage::Classify => classify::train(context),
@@ -179,8 +194,7 @@ impl Context {
         log::info!("{}", stage.name());
         let clock = Instant::now();
         self.run.begin_stage(stage.name(), print)?;
-        let images = self.data.train.len();
-        progress::part(stage.name(), cost::of(stage, &self.recipe, images));
+        progress::part(stage.name(), cost::of(stage, &self.recipe, self.load()?));
         fault::caught(|| stage.work(self))
             .with_context(|| format!("stage {}", stage.name()))
             .map_err(|error| advise(error, self.run.path()))?;
@@ -239,6 +253,32 @@ impl Context {
     /// The network with `head` on the backbone that the recipe has for it.
     pub fn network(&self, head: Head) -> Result<Network> {
         network(&self.recipe, head)
+    }
+
+    /// What there is to work on.
+    ///
+    /// # Errors
+    /// As [`Self::input`].
+    pub fn load(&self) -> Result<Load> {
+        let classifier = self.recipe.backbone(Part::Cam);
+        let input = self.recipe.network_input(&classifier.name)?;
+        Ok(Load::of(&self.data.train, &input))
+    }
+
+    /// Fetches the published weights that the recipe names for the networks that are still to be trained.
+    ///
+    /// # Errors
+    /// Where they cannot be had; one line with the remedy.
+    pub fn fetch_weights(&self) -> Result<()> {
+        for stage in self.pipeline {
+            let Some(part) = stage.trains().filter(|_| !self.is_current(*stage)) else {
+                continue;
+            };
+            if let Some(weights) = &self.recipe.backbone(part).weights {
+                fetch::file(weights)?;
+            }
+        }
+        Ok(())
     }
 
     /// How images go into `network`.

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
-use weakseg::kernels::{Distance, Walk, cross_attention, random_walk};
+use weakseg::kernels::{
+    Distance, Walk, Window, cross_attention, depthwise_conv, pointwise_conv, random_walk,
+};
 use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
 use weakseg::losses::dense_energy::dense_energy;
@@ -53,7 +55,10 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 20] = [
+pub const CHECKS: [(&str, Check); 23] = [
+    ("depthwise_conv", convolution),
+    ("pointwise_conv", convolution),
+    ("efficientnet", networks::check),
     ("random_walk", walk),
     ("affinity_loss", affinity),
     ("adaptive_affinity", adaptive),
@@ -76,7 +81,14 @@ pub const CHECKS: [(&str, Check); 20] = [
     ("train_cian", training::cian),
 ];
 /// Prefixes of the files of networks.
-const NETWORKS: [&str; 5] = ["resnet38", "vgg16", "cian", "deeplab", "train"];
+const NETWORKS: [&str; 6] = [
+    "resnet38",
+    "vgg16",
+    "cian",
+    "deeplab",
+    "efficientnet",
+    "train",
+];
 
 pub fn find(g: &Golden) -> Option<Check> {
     let has_width = g.meta.contains_key("width_divisor");
@@ -368,6 +380,39 @@ fn attention(g: &Golden, on: &On) {
         close(
             &format!("{} gradient of the {name}", g.name),
             &download(input.grad_remove(&mut grads).unwrap()),
+            &g.tensor(&format!("grad_{name}")).values,
+            GRADIENT,
+        );
+    }
+}
+
+/// A depthwise convolution where the file tells a stride, a pointwise one where it does not.
+fn convolution(g: &Golden, on: &On) {
+    let device = on.device.clone().autodiff();
+    let [input, kernel] = ["input", "kernel"].map(|name| upload::<4>(g.tensor(name), &device));
+    let (input, kernel) = (input.require_grad(), kernel.require_grad());
+    let bias = upload::<1>(g.tensor("bias"), &device).require_grad();
+    let ceiling = g.text("ceiling").parse().ok();
+    let (x, k, b) = (input.clone(), kernel.clone(), bias.clone());
+    let out = if g.meta.contains_key("stride") {
+        let ([_, _, h, w], [_, _, size, _]) = (x.dims(), k.dims());
+        let window = Window::same([h, w], size, g.usize("stride"), g.usize("dilation"));
+        depthwise_conv(x, k, b, window, ceiling)
+    } else {
+        pointwise_conv(x, k, b, ceiling)
+    };
+    let upstream = upload::<4>(g.tensor("grad_output"), &device);
+    let mut grads = (out.clone() * upstream).sum().backward();
+    close(&g.name, &download(out), &g.tensor("output").values, FORWARD);
+    let gradients = [
+        ("input", download(input.grad_remove(&mut grads).unwrap())),
+        ("kernel", download(kernel.grad_remove(&mut grads).unwrap())),
+        ("bias", download(bias.grad_remove(&mut grads).unwrap())),
+    ];
+    for (name, gradient) in gradients {
+        close(
+            &format!("{} gradient of the {name}", g.name),
+            &gradient,
             &g.tensor(&format!("grad_{name}")).values,
             GRADIENT,
         );

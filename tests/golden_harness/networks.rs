@@ -14,7 +14,12 @@ use super::formula;
 
 /// The network called `name` at a golden file's width, with the weights of the formula.
 pub fn build(g: &Golden, name: &str, classes: usize, on: &On) -> (Network, Parameters) {
-    let network = Network::named(name, g.usize("width_divisor"), classes).unwrap();
+    let mut network = Network::named(name, g.usize("width_divisor"), classes).unwrap();
+    let stride = g
+        .meta
+        .get("output_stride")
+        .map(|_| g.usize("output_stride"));
+    network.backbone = network.backbone.with_output_stride(stride).unwrap();
     let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
     (network, parameters)
 }
@@ -80,6 +85,16 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
     let x = input(g, "input_name", on);
     let mut to = Outputs::new();
     match network.head {
+        Head::ImageNet => {
+            let levels = network.levels(f, x.clone());
+            keep(&mut to, "low", levels.low);
+            keep(&mut to, "middle", levels.middle);
+            // Every 16th channel.
+            let [b, c, h, w] = levels.high.dims();
+            let high = levels.high.reshape([b, c / 16, 16, h * w]).narrow(2, 0, 1);
+            keep(&mut to, "high", high);
+            keep(&mut to, "imagenet", network.imagenet_logits(f, x));
+        }
         Head::Cam { .. } => {
             let levels = network.levels(f, x.clone());
             keep(&mut to, "conv4", levels.low);

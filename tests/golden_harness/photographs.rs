@@ -1,14 +1,20 @@
 //! Photographs of PASCAL VOC through every network and head at full width, as large and as they come.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
+use serde_json::Value;
 use weakseg::data::{decode, normalize};
+use weakseg::models::backbones::Backbone;
+use weakseg::models::backbones::efficientnet_lite::{EfficientNetLite, Size};
 use weakseg::models::catalogue::{Entry, NETWORKS};
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::params::Parameters;
 use weakseg::models::{Head, Network};
 use weakseg::recipe::Recipe;
+use weakseg::weights::load::plan;
+use weakseg::weights::{Checkpoint, fetch};
 
 use super::check::{On, download};
 use super::formula;
@@ -38,9 +44,15 @@ fn through(entry: &Entry, on: &On) {
         let f = Forward::new(&parameters, Mode::Inference);
         let [_, _, height, width] = image.dims();
         for (what, output, channels) in outputs(&network, &f, image.clone(), partner.clone()) {
+            let stride = match network.head {
+                // Heads that join levels have the grid of the finest.
+                Head::Affinity { .. } | Head::Segmentation { .. } => 8,
+                Head::Joint { .. } | Head::CrossAffinity { .. } if what == "scores" => 8,
+                _ => network.backbone.stride(),
+            };
             let eighth = |side: usize| match entry.backbone {
                 "vgg16_extra" => side / 8,
-                _ => side.div_ceil(8),
+                _ => side.div_ceil(stride),
             };
             let size = [1, channels, eighth(height), eighth(width)];
             assert_eq!(output.dims(), size, "{} {what}", entry.name);
@@ -74,6 +86,8 @@ fn outputs(
     partner: Tensor<4>,
 ) -> Vec<(&'static str, Tensor<4>, usize)> {
     match network.head {
+        // It makes no map.
+        Head::ImageNet => Vec::new(),
         Head::Cam { .. } => vec![("maps", network.maps(f, image), CLASSES)],
         Head::Affinity { channels } => {
             let features = network.affinity_features(f, image);
@@ -93,6 +107,52 @@ fn outputs(
                 ("common maps", m.common_map, CLASSES),
                 ("exclusive maps", m.exclusive_map, CLASSES),
             ]
+        }
+    }
+}
+
+/// The five best of ImageNet's classes for the three photographs' top left 224 x 224 pixels, with the published weights.
+pub fn are_classified(on: &On) {
+    let file = fetch::ensure("efficientnet_lite0").unwrap();
+    let checkpoint = Checkpoint::open(&file).unwrap();
+    let mut network = Network::named("efficientnet_lite0", 1, CLASSES).unwrap();
+    // As published: no stage is dilated.
+    network.backbone = Backbone::EfficientNetLite(EfficientNetLite {
+        size: Size::Lite0,
+        output_stride: 32,
+    });
+    let declared = network.declare();
+    let shapes: Vec<_> = declared
+        .0
+        .iter()
+        .map(|p| (p.name.clone(), p.shape.clone()))
+        .collect();
+    let plan = plan(&checkpoint, "efficientnet_lite0", &shapes).unwrap();
+    assert!(plan.missing.is_empty(), "{:?}", plan.missing);
+    let values: HashMap<String, Vec<f32>> = plan
+        .values(&checkpoint)
+        .map(|value| value.map(|(name, values)| (name.to_string(), values)))
+        .collect::<Result<_, _>>()
+        .unwrap();
+    let parameters = Parameters::init(&declared, &on.device, |p| values[&p.name].clone()).unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let text =
+        std::fs::read_to_string(folder.join("models/efficientnet_lite0_imagenet.json")).unwrap();
+    let expected: Value = serde_json::from_str(&text).unwrap();
+    let recipe = Recipe::load("nano", &[]).unwrap();
+    let scaling = recipe.network_input("efficientnet_lite0").unwrap().scaling;
+    for (name, expected) in expected.as_object().unwrap() {
+        let image = decode::read_rgb(folder.join("photos").join(name)).unwrap();
+        let corner = image::imageops::crop_imm(&image, 0, 0, 224, 224).to_image();
+        let data = TensorData::new(normalize(&corner, &scaling), [1, 3, 224, 224]);
+        let f = Forward::new(&parameters, Mode::Inference);
+        let logits = download(network.imagenet_logits(&f, Tensor::from_data(data, &on.device)));
+        let mut order: Vec<usize> = (0..logits.len()).collect();
+        order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
+        for (class, best) in order.into_iter().zip(expected["top5"].as_array().unwrap()) {
+            assert_eq!(class as u64, best[0].as_u64().unwrap(), "{name}");
+            let error = (f64::from(logits[class]) - best[1].as_f64().unwrap()).abs();
+            assert!(error < 2e-3, "{name}: {} for {best}", logits[class]);
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn begin(
     rows: &[Row],
     all: &[Row],
 ) -> Result<Whole> {
-    let mut left = Left::new(base.context.data.train.len());
+    let mut left = Left::new(base.context.load()?);
     let done = |name: &str| finished(&out.join(name));
     let recipe = &base.context.recipe;
     left.add(

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
+use super::context::BUILT_IN;
 use super::context::Opened;
-use super::several::{BUILT_IN, Several};
+use super::several::Several;
 use super::{print, print_json};
 use crate::data::ExtraKind;
 use crate::methods;
@@ -155,5 +156,5 @@ fn open(
             common.extra_noise = Some(NOISE);
         }
     }
-    common.open(Some(method), "nano")
+    common.open(Some(method), None)
 }
