@@ -25,8 +25,6 @@ pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
 const EMBEDDED: [(&str, &str); 12] = [
-    ("photos", include_str!("../assets/recipes/photos.toml")),
-    ("resnet50", include_str!("../assets/recipes/resnet50.toml")),
     (
         "nano",
         include_str!("../assets/recipes/affinitynet-nano.toml"),
@@ -47,6 +45,8 @@ const EMBEDDED: [(&str, &str); 12] = [
         "vgg16",
         include_str!("../assets/recipes/affinitynet-vgg16.toml"),
     ),
+    ("photos", include_str!("../assets/recipes/photos.toml")),
+    ("resnet50", include_str!("../assets/recipes/resnet50.toml")),
     ("rrm-nano", include_str!("../assets/recipes/rrm-nano.toml")),
     (
         "rrm-resnet38",

@@ -70,6 +70,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
         training.augment.long_side.get_or_insert([1, 1]);
         training.checkpointing = true;
         training.head_alone = true;
+        training.least_steps = 1;
     };
     let mut full = recipe.clone();
     let own = full.backbone.clone();
@@ -132,10 +133,13 @@ fn get<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
     }
 }
 
-/// Sets or removes the value or table at a dotted key whose parents exist.
+/// Sets or removes the value or table at a dotted key. What is set may be the first of an optional table.
 fn set(table: &mut Table, key: &str, value: Option<Value>) {
     match (key.split_once('.'), value) {
         (Some((first, rest)), value) => {
+            if value.is_some() && !table.contains_key(first) {
+                table.insert(first.to_owned(), Value::Table(Table::new()));
+            }
             if let Some(Value::Table(inner)) = table.get_mut(first) {
                 set(inner, rest, value);
             }
@@ -236,6 +240,7 @@ fn edit_distance(a: &str, b: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Part;
     use super::*;
 
     fn load(overrides: &[&str]) -> Result<Recipe> {
@@ -268,6 +273,32 @@ mod tests {
         assert!(matches!(recipe.segment.optimizer, Optimizer::Adamw { lr, .. } if lr == 1e-3));
         let unset = load(&["backbone.weights=a", "backbone.weights=none"]).unwrap();
         assert_eq!(unset, load(&[]).unwrap());
+    }
+
+    #[test]
+    fn a_stage_gets_its_own_backbone_key_by_key() {
+        let recipe = load(&[
+            "segment.backbone.name=resnet50",
+            "segment.backbone.weights=resnet50",
+            "segment.backbone.output_stride=16",
+        ]);
+        let recipe = recipe.unwrap();
+        let own = recipe.backbone(Part::Segment);
+        assert_eq!(
+            (own.name.as_str(), own.output_stride),
+            ("resnet50", Some(16))
+        );
+        assert_eq!(recipe.backbone(Part::Cam), &recipe.backbone);
+        assert!(!own.is_like(&recipe.backbone));
+        for (text, part) in [
+            ("segment.backbone.weights=x", "missing field `name`"),
+            ("cam.backbone.name=vgg", "cam.backbone.name is \"vgg\""),
+            ("classify.backbone.name=nano", "classify.backbone"),
+            ("backbone.output_stride=16", "nano has 4 and no other"),
+        ] {
+            let error = format!("{:#}", load(&[text]).unwrap_err());
+            assert!(error.contains(part), "{text}: {error}");
+        }
     }
 
     #[test]
@@ -313,7 +344,7 @@ mod tests {
             ("segment.optimizer.momentum=1", "did you mean"),
             ("cam.flip", "write it as key=value"),
             ("cam.scales=[]", "cam.scales is []"),
-            ("backbone.name=vgg", "use one of nano, resnet38, vgg16"),
+            ("backbone.name=vgg", "use one of nano, efficientnet_lite0"),
         ] {
             let error = format!("{:#}", load(&[text]).unwrap_err());
             assert!(

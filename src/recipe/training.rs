@@ -15,6 +15,9 @@ pub struct Training {
     pub backbone: Option<Backbone>,
     /// Passes over the training images; may be a fraction.
     pub epochs: f32,
+    /// Steps that it takes at least, however few images there are. 0 where absent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub least_steps: usize,
     /// Images per step.
     pub batch: usize,
     /// Steps between two checkpoints.
@@ -30,6 +33,10 @@ pub struct Training {
     pub optimizer: Optimizer,
     /// Random changes of each image.
     pub augment: AugmentSettings,
+}
+
+fn is_zero(value: &usize) -> bool {
+    *value == 0
 }
 
 /// An optimizer and its learning rate schedule, chosen by `name`.

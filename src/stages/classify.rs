@@ -123,6 +123,7 @@ pub fn trial(context: &Context) -> Result<f64> {
     let folder = tempfile::tempdir().context("no place for temporary files")?;
     let mut training = context.recipe.classify.clone();
     let images = context.data.train.len().max(1);
+    training.least_steps = 0;
     training.epochs = TRIAL as f32 * training.batch as f32 / images as f32;
     let starts = RefCell::new(Vec::new());
     fit(context, "trial", folder.path(), &training, || {

@@ -125,7 +125,8 @@ pub fn rule(settings: &OptimizerSettings) -> (Rule, Schedule, f32) {
 /// Steps of a training over `images` images.
 pub fn steps(training: &Training, images: usize) -> usize {
     let samples = training.epochs as f64 * images as f64;
-    (samples / training.batch.max(1) as f64).round().max(1.0) as usize
+    let steps = (samples / training.batch.max(1) as f64).round() as usize;
+    steps.max(training.least_steps).max(1)
 }
 
 /// The first step after `share` of all `steps`, in [0, 1]: where a loss joins that needs a head that knows something.

