@@ -1,5 +1,7 @@
 //! The program as a user runs it: what goes through, what goes on after a kill, and what bad input gets for an answer.
 
+#[path = "cli/backbones.rs"]
+mod backbones;
 #[path = "cli/bad_images.rs"]
 mod bad_images;
 #[path = "cli/bad_input.rs"]

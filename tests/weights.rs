@@ -324,3 +324,56 @@ fn the_classifiers_of_one_network_start_another() {
         ["f8_3.weight", "f8_4.weight", "f8_5.weight", "f9.weight"]
     );
 }
+
+#[test]
+fn timms_names_of_efficientnet_lite0_are_the_same_layers() {
+    let network = weakseg::models::Network::named("efficientnet_lite0", 1, 20).unwrap();
+    let ours = network.declare().0.into_iter().map(|p| (p.name, p.shape));
+    let shapes: Vec<_> = ours.collect();
+    let layer = |conv: &str, norm: &str| {
+        let parts = ["weight", "bias", "running_mean", "running_var"];
+        let norm = parts.iter().map(|part| format!("{norm}.{part}"));
+        [format!("{conv}.weight")]
+            .into_iter()
+            .chain(norm)
+            .collect::<Vec<_>>()
+    };
+    // In the order in which either side declares them.
+    let mut keys = layer("conv_stem", "bn1");
+    for (stage, blocks) in [1, 2, 2, 3, 3, 4, 1].into_iter().enumerate() {
+        for block in 0..blocks {
+            let names: &[(&str, &str)] = match stage {
+                0 => &[("conv_dw", "bn1"), ("conv_pw", "bn2")],
+                _ => &[("conv_pw", "bn1"), ("conv_dw", "bn2"), ("conv_pwl", "bn3")],
+            };
+            for (conv, norm) in names {
+                let at = |name| format!("blocks.{stage}.{block}.{name}");
+                keys.extend(layer(&at(*conv), &at(*norm)));
+            }
+        }
+    }
+    keys.extend(layer("conv_head", "bn2"));
+    keys.extend(["classifier.weight".to_owned(), "classifier.bias".to_owned()]);
+    assert_eq!(keys.len(), shapes.len());
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tf_efficientnet_lite0.safetensors");
+    let file: Vec<_> = keys
+        .iter()
+        .cloned()
+        .zip(shapes.iter().map(|(_, s)| s.clone()))
+        .collect();
+    let values = file
+        .iter()
+        .map(|(_, shape)| Ok(vec![0.0; shape.iter().product()]));
+    write_safetensors(&path, &file, values.collect::<Vec<_>>()).unwrap();
+    let plan = plan(
+        &Checkpoint::open(&path).unwrap(),
+        "efficientnet_lite0",
+        &shapes,
+    )
+    .unwrap();
+    assert!(plan.missing.is_empty() && plan.skipped.is_empty());
+    for (loaded, (key, (name, _))) in plan.loaded.iter().zip(keys.iter().zip(&shapes)) {
+        assert_eq!((&loaded.key, &loaded.name), (key, name));
+    }
+}

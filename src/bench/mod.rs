@@ -1,5 +1,6 @@
 //! Benchmarks: ours and the plain formulation in turn in one process, on one device, as a ratio.
 
+mod convolution;
 mod crf;
 mod crf_scene;
 mod cross_attention;
@@ -55,11 +56,12 @@ pub type Say<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
 
 /// The benchmarks by name.
 type Bench = fn(&Chosen, Say) -> Result<()>;
-const ALL: [(&str, Bench); 7] = [
+const ALL: [(&str, Bench); 8] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
     ("crf", crf::run),
     ("cross-attention", cross_attention::run),
+    ("convolution", convolution::run),
     ("inference", inference::run),
     ("lite0", lite0::run),
     ("train-step", train_step::run),
