@@ -324,11 +324,11 @@ impl<B: Kernels> Backward<B, 3> for Step {
         }
         let (d_query, d_key, d_value) =
             B::cross_attention_backward(query, key, value, attended, statistics, gradient);
-        for (parent, gradient) in ops.parents.into_iter().zip([d_query, d_key, d_value]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        launch::register::<B, 3>(
+            grads,
+            ops.parents.map(|p| Some(p?.id)),
+            [d_query, d_key, d_value],
+        );
     }
 }
 

@@ -228,11 +228,11 @@ impl<B: Kernels> Backward<B, 3> for Step {
         let ([input, kernel, output], window, ceiling) = ops.state;
         let (d_input, d_kernel, d_bias) =
             B::depthwise_conv_backward(input, kernel, output, gradient, window, ceiling);
-        for (parent, gradient) in ops.parents.into_iter().zip([d_input, d_kernel, d_bias]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        launch::register::<B, 3>(
+            grads,
+            ops.parents.map(|p| Some(p?.id)),
+            [d_input, d_kernel, d_bias],
+        );
     }
 }
 

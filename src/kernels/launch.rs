@@ -1,8 +1,10 @@
 //! What all launchers share: shapes, buffers and the grid of workgroups.
 
-use burn::backend::Flex;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::grads::Gradients;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
+use burn::backend::{Backend, Flex};
 use burn::tensor::{Shape, TensorData};
 use cubecl::server::{Handle, KernelArguments};
 use cubecl::{CubeCount, CubeDim};
@@ -21,6 +23,19 @@ pub const RUN: usize = 15;
 
 /// Channels that one invocation takes to or from the lattice.
 pub const BLOCK: usize = 4;
+
+/// Gives every parent of an operation that is tracked its gradient.
+pub fn register<B: Backend, const N: usize>(
+    grads: &mut Gradients,
+    parents: [Option<NodeId>; N],
+    gradients: [FloatTensor<B>; N],
+) {
+    for (parent, gradient) in parents.into_iter().zip(gradients) {
+        if let Some(node) = parent {
+            grads.register::<B>(node, gradient);
+        }
+    }
+}
 
 /// A shape of rank 4 as an array.
 pub fn dims(shape: &Shape) -> [usize; 4] {

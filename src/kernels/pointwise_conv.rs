@@ -15,7 +15,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Shape, Tensor};
 use derive_new::new;
 
-use super::Kernels;
+use super::{Kernels, launch};
 
 /// The 1x1 convolution of `input` `[B, C, H, W]` with `kernel` `[O, C, 1, 1]`, plus `bias` `[O]`, clamped to [0, `ceiling`]
 /// where there is one (ReLU6: 6) → `[B, O, H, W]`. With the gradients of all three.
@@ -99,11 +99,11 @@ impl<B: Kernels> Backward<B, 3> for Step {
         let ([input, kernel, output], ceiling) = ops.state;
         let (d_input, d_kernel, d_bias) =
             B::pointwise_conv_backward(input, kernel, output, gradient, ceiling);
-        for (parent, gradient) in ops.parents.into_iter().zip([d_input, d_kernel, d_bias]) {
-            if let Some(node) = parent {
-                grads.register::<B>(node.id, gradient);
-            }
-        }
+        launch::register::<B, 3>(
+            grads,
+            ops.parents.map(|p| Some(p?.id)),
+            [d_input, d_kernel, d_bias],
+        );
     }
 }
 

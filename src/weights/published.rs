@@ -111,6 +111,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::weights::keys;
 
     #[test]
     fn every_entry_is_sane() {
@@ -135,6 +136,10 @@ mod tests {
             assert!(entry.file.chars().all(is_plain), "{entry:?}");
             assert!(entry.file.ends_with(".pth"), "{entry:?}");
             assert!(entry.bytes > 1_000_000, "{entry:?}");
+            assert!(
+                keys::input(&entry.backbone).is_ok(),
+                "{entry:?}: no key map"
+            );
             assert!((8..=64).contains(&entry.sha256.len()), "{entry:?}");
             assert!(entry.sha256.chars().all(is_digit), "{entry:?}");
             // The publishers put the first eight digits into the name.

@@ -3,6 +3,8 @@
 //! A plane is copied once into a padded buffer, split by the stride into phases, in which every entry of the kernel finds
 //! all that it multiplies side by side, whatever the stride and the dilation. So each pass is a sum of shifted vectors.
 
+use std::ops::Range;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
@@ -147,39 +149,57 @@ impl<'a> Phases<'a> {
         }
     }
 
-    /// Fills `to` with the padded input, and room for a whole run of lanes behind it.
+    /// Where the pixels of an image row lie that share a phase: the row, its first pixel among them, and their places.
     #[inline(always)]
-    fn split(&self, input: &[f32], to: &mut Vec<f32>) {
+    fn runs(&self) -> impl Iterator<Item = (usize, usize, Range<usize>)> {
         let Window {
             stride,
-            input: [_, width],
+            input: [height, width],
             before: [top, left],
             ..
         } = *self.window;
+        let (pitch, size) = (self.pitch, self.size);
+        (0..height)
+            .map(move |y| (y, (y + top) % stride * stride, (y + top) / stride * pitch))
+            // What is below of all windows has no place.
+            .take_while(move |(_, _, start)| *start < size)
+            .flat_map(move |(y, phase, start)| {
+                (0..stride.min(width)).filter_map(move |first| {
+                    let column = first + left;
+                    let start_of_phase = (phase + column % stride) * size;
+                    let column = column / stride;
+                    let places = start_of_phase + start + column..start_of_phase + start + pitch;
+                    (column < pitch).then_some((y, first, places))
+                })
+            })
+    }
+
+    /// Fills `to` with the padded input, and room for a whole run of lanes behind it.
+    #[inline(always)]
+    fn split(&self, input: &[f32], to: &mut Vec<f32>) {
+        let (stride, width) = (self.window.stride, self.window.input[1]);
         to.clear();
         to.resize(self.size * stride * stride + LANES, 0.0);
-        for (y, row) in input.chunks_exact(width.max(1)).enumerate() {
-            let start = (y + top) / stride * self.pitch;
-            let phase = (y + top) % stride * stride;
-            if start >= self.size {
-                // Below of all windows.
-                break;
+        for (y, first, places) in self.runs() {
+            let (row, to) = (&input[y * width..][..width], &mut to[places]);
+            if stride == 1 {
+                let n = to.len().min(row.len());
+                to[..n].copy_from_slice(&row[..n]);
+            } else {
+                let values = row.iter().skip(first).step_by(stride);
+                to.iter_mut().zip(values).for_each(|(to, v)| *to = *v);
             }
-            for first in 0..stride.min(width) {
-                let column = first + left;
-                let phase = &mut to[(phase + column % stride) * self.size..][..self.size];
-                let column = column / stride;
-                if column < self.pitch {
-                    let to = &mut phase[start + column..start + self.pitch];
-                    if stride == 1 {
-                        let n = to.len().min(row.len());
-                        to[..n].copy_from_slice(&row[..n]);
-                    } else {
-                        let values = row.iter().skip(first).step_by(stride);
-                        to.iter_mut().zip(values).for_each(|(to, v)| *to = *v);
-                    }
-                }
-            }
+        }
+    }
+
+    /// The reverse of [`Self::split`]; what no window sees stays as it is.
+    #[inline(always)]
+    fn join(&self, phases: &[f32], to: &mut [f32]) {
+        let (stride, width) = (self.window.stride, self.window.input[1]);
+        for (y, first, places) in self.runs() {
+            let row = to[y * width..][..width].iter_mut();
+            let row = row.skip(first).step_by(stride);
+            row.zip(&phases[places]).for_each(|(to, v)| *to = *v);
         }
     }
 
@@ -283,34 +303,5 @@ impl<'a> Phases<'a> {
             }
         }
         self.join(phases, d_input);
-    }
-
-    /// The reverse of [`Self::split`]; what no window sees is 0.
-    #[inline(always)]
-    fn join(&self, phases: &[f32], to: &mut [f32]) {
-        let Window {
-            stride,
-            input: [_, width],
-            before: [top, left],
-            ..
-        } = *self.window;
-        for (y, row) in to.chunks_exact_mut(width.max(1)).enumerate() {
-            let start = (y + top) / stride * self.pitch;
-            let phase = (y + top) % stride * stride;
-            if start >= self.size {
-                break;
-            }
-            for first in 0..stride.min(width) {
-                let column = first + left;
-                let phase = &phases[(phase + column % stride) * self.size..][..self.size];
-                let column = column / stride;
-                if column < self.pitch {
-                    let from = &phase[start + column..start + self.pitch];
-                    for (to, v) in row.iter_mut().skip(first).step_by(stride).zip(from) {
-                        *to = *v;
-                    }
-                }
-            }
-        }
     }
 }
