@@ -197,20 +197,11 @@ pub struct Propagate {
     pub steps: u32,
     /// Reach of one step, feature pixels.
     pub radius: u32,
-    /// Factor on the image's size for the features that it walks on: a finer grid. 1 where absent.
-    #[serde(default = "one", skip_serializing_if = "is_one")]
+    /// Factor on the image's size for the features that it walks on: a finer grid.
     pub scale: f32,
     /// Background's score in [0, 1] everywhere, in place of that by `alpha`: MCIS for the LID challenge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f32>,
-}
-
-fn one() -> f32 {
-    1.0
-}
-
-fn is_one(value: &f32) -> bool {
-    *value == 1.0
 }
 
 /// Pseudo-labels from scores.
