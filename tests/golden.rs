@@ -62,6 +62,11 @@ fn is_full_width(golden: &Golden) -> bool {
     is_whole && !golden.name.starts_with("efficientnet")
 }
 
+/// Dozens of layers of as many shapes, each of which software Vulkan tunes for seconds.
+fn is_slow_in_software(golden: &Golden) -> bool {
+    golden.name.starts_with("efficientnet")
+}
+
 fn is_operator(golden: &Golden) -> bool {
     !golden.meta.contains_key("width_divisor")
 }
@@ -89,7 +94,9 @@ fn networks_and_training_agree_on_the_cpu() {
 
 #[test]
 fn networks_and_training_agree_on_vulkan() {
-    agree(&On::vulkan(), |g| !is_operator(g) && !is_full_width(g));
+    agree(&On::vulkan(), |g| {
+        !is_operator(g) && !is_full_width(g) && !is_slow_in_software(g)
+    });
 }
 
 #[test]
@@ -101,7 +108,9 @@ fn full_width_networks_agree_on_the_cpu() {
 #[test]
 #[ignore = "full width: minutes; cargo xtask parity --full"]
 fn full_width_networks_agree_on_vulkan() {
-    agree(&On::vulkan(), is_full_width);
+    agree(&On::vulkan(), |g| {
+        is_full_width(g) || is_slow_in_software(g)
+    });
 }
 
 #[test]
