@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
+use super::error::{Error, Result, reason};
 use super::tensor::elements;
 use crate::run::files;
 
@@ -21,7 +22,10 @@ pub fn write_safetensors(
     declared: &[(String, Vec<usize>)],
     values: impl IntoIterator<Item = Result<Vec<f32>>>,
 ) -> Result<()> {
-    let header = header(declared).with_context(|| format!("cannot write {}", path.display()))?;
+    let header = header(declared).map_err(|error| Error::Unwritable {
+        path: path.to_owned(),
+        reason: reason(&error),
+    })?;
     files::replace(path, |file| {
         let mut out = BufWriter::new(file);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -43,10 +47,14 @@ pub fn write_safetensors(
         }
         Ok(out.flush()?)
     })
+    .map_err(|error| match error.downcast() {
+        Ok(error) => error,
+        Err(error) => Error::Other(error.into()),
+    })
 }
 
 /// The JSON header, padded so that values start at a multiple of eight bytes.
-fn header(declared: &[(String, Vec<usize>)]) -> Result<String> {
+fn header(declared: &[(String, Vec<usize>)]) -> anyhow::Result<String> {
     let mut end = 0usize;
     let mut tensors = Vec::new();
     let mut names = std::collections::HashSet::new();
@@ -115,7 +123,7 @@ mod tests {
         let path = dir.path().join("a.safetensors");
         let declared = [("a".to_owned(), vec![1]), ("b".to_owned(), vec![1])];
         let refused = [
-            vec![Ok(vec![1.0]), Err(anyhow::anyhow!("gone"))],
+            vec![Ok(vec![1.0]), Err(Error::Asset("gone".into()))],
             vec![Ok(vec![1.0])],
             vec![Ok(vec![1.0, 2.0]), Ok(vec![1.0])],
         ];

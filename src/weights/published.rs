@@ -3,8 +3,9 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use anyhow::{Result, anyhow};
 use serde::Deserialize;
+
+use super::error::{Error, Result};
 
 const EMBEDDED: &str = include_str!("../../assets/weights/published.toml");
 
@@ -67,7 +68,7 @@ static TABLE: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
 pub fn all() -> Result<&'static [Entry]> {
     TABLE
         .as_deref()
-        .map_err(|error| anyhow!("{error}: this is a bug in weakseg, please report it"))
+        .map_err(|error| Error::Asset(error.clone()))
 }
 
 /// The published weight file called `name`.
@@ -76,13 +77,12 @@ pub fn all() -> Result<&'static [Entry]> {
 /// One line with the names there are, where this is none of them.
 pub fn find(name: &str) -> Result<&'static Entry> {
     let all = all()?;
-    all.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let names: Vec<&str> = all.iter().map(|entry| entry.name.as_str()).collect();
-        anyhow!(
-            "no published weights are called {name:?}: use {}",
-            names.join(", ")
-        )
-    })
+    all.iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| Error::UnknownName {
+            name: name.to_owned(),
+            known: all.iter().map(|entry| entry.name.clone()).collect(),
+        })
 }
 
 impl Entry {

@@ -68,7 +68,7 @@ pub fn fetch(names: &[String], json: bool) -> Result<()> {
     let entries: Vec<&Entry> = names
         .iter()
         .map(|name| published::find(name))
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, _>>()?;
     let fetcher = Fetcher::of_user()?;
     let mut paths = Vec::new();
     for entry in entries {

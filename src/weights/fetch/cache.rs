@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Result, anyhow};
-
 use super::digest::sha256;
-use super::folder::{self, VARIABLE};
+use super::folder;
 use crate::run::files;
+use crate::weights::error::{Error, Result};
 use crate::weights::published::Entry;
 
 /// The folder with the files that were fetched.
@@ -93,7 +92,7 @@ impl Cache {
             Ok(about) => Ok(about),
             // A file where the folder should be is told when something is to be written.
             Err(error) if is_missing(&error) => Err(State::Absent),
-            Err(error) => return Err(read_error(&path, &error)),
+            Err(source) => return Err(Error::CacheRead { path, source }),
         })
     }
 
@@ -117,7 +116,10 @@ impl Cache {
             return Ok(state);
         }
         let path = self.path(entry);
-        let digest = sha256(&path).map_err(|error| read_error(&path, &error))?;
+        let digest = match sha256(&path) {
+            Ok(digest) => digest,
+            Err(source) => return Err(Error::CacheRead { path, source }),
+        };
         self.stamp(entry, &digest);
         Ok(verdict(entry, &digest))
     }
@@ -140,13 +142,17 @@ impl Cache {
     /// # Errors
     /// One line with the remedy where nothing can be written there.
     pub(super) fn lock(&self, entry: &Entry) -> Result<File> {
-        fs::create_dir_all(&self.folder).map_err(|error| write_error(&self.folder, &error))?;
+        let write_error = |path: &Path, source| Error::CacheWrite {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(&self.folder).map_err(|error| write_error(&self.folder, error))?;
         let path = self.beside(entry, "lock");
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
         let file = options
             .open(&path)
-            .map_err(|error| write_error(&path, &error))?;
+            .map_err(|error| write_error(&path, error))?;
         let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 log::info!(
@@ -201,24 +207,11 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-fn read_error(path: &Path, error: &io::Error) -> anyhow::Error {
-    anyhow!(
-        "cannot read {}: {error}: make it readable, or set {VARIABLE} to another folder",
-        path.display()
-    )
-}
-
-/// The one-line error for what cannot be written to the cache.
-pub(super) fn write_error(path: &Path, error: &io::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "free some space"
-        }
-        _ => "make the folder writable",
-    };
-    anyhow!(
-        "cannot write {}: {error}: {remedy}, or set {VARIABLE} to another folder",
-        path.display()
+/// Whether it is a lack of space.
+pub(in crate::weights) fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
 }
 

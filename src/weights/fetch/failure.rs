@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::weights::Error;
 use crate::weights::published::Entry;
 
 /// Why a source gave no file. The texts are parts of one line.
@@ -14,7 +15,7 @@ pub(super) enum Failure {
     /// All bytes came, and are not those of the file.
     Wrong(String),
     /// Nothing can be written here, so that no source helps.
-    Here(anyhow::Error),
+    Here(Error),
 }
 
 impl Failure {
@@ -27,8 +28,9 @@ impl Failure {
     }
 
     /// `path`, in the cache, cannot be written.
-    pub fn here(path: &Path, error: &std::io::Error) -> Self {
-        Failure::Here(super::cache::write_error(path, error))
+    pub fn here(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        Failure::Here(Error::CacheWrite { path, source })
     }
 }
 

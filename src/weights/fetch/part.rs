@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::cache::Cache;
 use super::failure::{Failure, one_line};
-use crate::progress;
+use super::progress;
 use crate::weights::published::Entry;
 
 /// What progress counts in.
@@ -41,7 +41,7 @@ impl<'a> Part<'a> {
             let length = file.seek(SeekFrom::End(0))?;
             Ok((file, length))
         };
-        let (file, length) = open().map_err(|error| Failure::here(&path, &error))?;
+        let (file, length) = open().map_err(|error| Failure::here(&path, error))?;
         Ok(Self {
             entry,
             path,
@@ -69,7 +69,7 @@ impl<'a> Part<'a> {
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())
-            .map_err(|error| Failure::here(&self.path, &error))
+            .map_err(|error| Failure::here(&self.path, error))
     }
 
     /// Appends what `source` gives. It may end early; [`Part::is_whole`] tells.
@@ -78,7 +78,7 @@ impl<'a> Part<'a> {
     /// Where reading fails, where there is more than the file's length, and where it cannot be written.
     pub fn append(&mut self, mut source: impl Read) -> Result<(), Failure> {
         let total = self.entry.bytes / MEGABYTE;
-        let bar = progress::bar(total, "MB", &self.entry.file);
+        let bar = progress::begin(total, "MB", &self.entry.file);
         bar.set(self.length / MEGABYTE);
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -97,7 +97,7 @@ impl<'a> Part<'a> {
             }
             self.file
                 .write_all(&buffer[..n])
-                .map_err(|error| Failure::here(&self.path, &error))?;
+                .map_err(|error| Failure::here(&self.path, error))?;
             let before = self.length / MEGABYTE;
             self.length += n as u64;
             bar.inc(self.length / MEGABYTE - before);
@@ -116,7 +116,7 @@ impl<'a> Part<'a> {
     pub fn close(self) -> Result<PathBuf, Failure> {
         match self.file.sync_all() {
             Ok(()) => Ok(self.path),
-            Err(error) => Err(Failure::here(&self.path, &error)),
+            Err(error) => Err(Failure::here(&self.path, error)),
         }
     }
 }
