@@ -1,6 +1,6 @@
 //! The values that a pickle builds: plain data, which refer to each other by index.
 
-use super::rebuild::{Storage, Tensor};
+use super::tensor::Dtype;
 
 /// A value on the pickle machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,6 +34,32 @@ pub enum Object<'a> {
     Storage(Storage<'a>),
     /// A view of a storage.
     Tensor(Tensor<'a>),
+}
+
+/// Raw values that tensors are views of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Storage<'a> {
+    /// Its name in the file.
+    pub key: &'a str,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Number of elements of the whole storage.
+    pub elements: usize,
+    /// Where this view of it starts, in elements.
+    pub offset: usize,
+}
+
+/// A strided view of a storage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    /// What it is a view of.
+    pub storage: Storage<'a>,
+    /// First element, counted from the start of the storage.
+    pub offset: usize,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Step of each dimension in elements.
+    pub strides: Vec<usize>,
 }
 
 /// All objects of a pickle. They refer to each other by index, so that cycles and shared parts cost nothing.

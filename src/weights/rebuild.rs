@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::heap::{Heap, Object, Value};
+use super::heap::{Heap, Object, Storage, Tensor, Value};
 use super::tensor::Dtype;
 
 /// Callable without effect on the tensors: what they give is not looked at.
@@ -27,32 +27,6 @@ const HARMLESS: [(&str, &str); 18] = [
     ("torch._utils", "_rebuild_sparse_tensor"),
     ("torch._utils", "_rebuild_tensor_v3"),
 ];
-
-/// Raw values that tensors are views of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Storage<'a> {
-    /// Its name in the file.
-    pub key: &'a str,
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// Number of elements of the whole storage.
-    pub elements: usize,
-    /// Where this view of it starts, in elements.
-    pub offset: usize,
-}
-
-/// A strided view of a storage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor<'a> {
-    /// What it is a view of.
-    pub storage: Storage<'a>,
-    /// First element, counted from the start of the storage.
-    pub offset: usize,
-    /// Dimensions.
-    pub shape: Vec<usize>,
-    /// Step of each dimension in elements.
-    pub strides: Vec<usize>,
-}
 
 /// Stands in for a call from a pickle: makes the container or tensor that `function` would make. `cost` receives the
 /// number of items that were copied.

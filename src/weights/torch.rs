@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::heap::{Heap, Object, Value};
+use super::heap::{Heap, Object, Storage, Tensor, Value};
 use super::pickle::Pickle;
-use super::rebuild::{Storage, Tensor};
 use super::tensor::{Data, Entry};
 
 /// Keys under which training scripts keep the state dict beside an optimizer, an epoch and so on.
