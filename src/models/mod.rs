@@ -5,6 +5,7 @@ pub mod catalogue;
 mod checkpointing;
 pub mod forward;
 pub mod heads;
+pub mod layers;
 pub mod params;
 pub mod resize;
 mod work;
