@@ -53,7 +53,7 @@ pub fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let features = network.affinity_features(forward, images);
+        let features = network.affinity_net()?.features(forward, images);
         let [_, _, h, w] = features.dims();
         let Some(labels) = &batch.labels else {
             bail!("a batch without labels: this is a bug in weakseg, please report it");

@@ -88,20 +88,36 @@ fn outputs(
     match network.head {
         // It makes no map.
         Head::ImageNet => Vec::new(),
-        Head::Cam { .. } => vec![("maps", network.maps(f, image), CLASSES)],
+        Head::Cam { .. } => vec![(
+            "maps",
+            network.classifier().unwrap().maps(f, image),
+            CLASSES,
+        )],
         Head::Affinity { channels } => {
-            let features = network.affinity_features(f, image);
+            let features = network.affinity_net().unwrap().features(f, image);
             vec![("features", features, channels.iter().sum())]
         }
         Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
-            vec![("scores", network.scores(f, image), CLASSES + 1)]
+            vec![(
+                "scores",
+                network.segmenter().unwrap().scores(f, image),
+                CLASSES + 1,
+            )]
         }
         Head::Joint { .. } => vec![
-            ("maps", network.maps(f, image.clone()), CLASSES),
-            ("scores", network.joint(f, image).scores, CLASSES + 1),
+            (
+                "maps",
+                network.classifier().unwrap().maps(f, image.clone()),
+                CLASSES,
+            ),
+            (
+                "scores",
+                network.joint().unwrap().outputs(f, image).scores,
+                CLASSES + 1,
+            ),
         ],
         Head::CoAttention { .. } => {
-            let [m, _] = network.co_attend(f, image, partner);
+            let [m, _] = network.co_attention().unwrap().pair(f, image, partner);
             vec![
                 ("maps", m.map, CLASSES),
                 ("common maps", m.common_map, CLASSES),
@@ -146,7 +162,12 @@ pub fn are_classified(on: &On) {
         let corner = image::imageops::crop_imm(&image, 0, 0, 224, 224).to_image();
         let data = TensorData::new(normalize(&corner, &scaling), [1, 3, 224, 224]);
         let f = Forward::new(&parameters, Mode::Inference);
-        let logits = download(network.imagenet_logits(&f, Tensor::from_data(data, &on.device)));
+        let logits = download(
+            network
+                .imagenet()
+                .unwrap()
+                .logits(&f, Tensor::from_data(data, &on.device)),
+        );
         let mut order: Vec<usize> = (0..logits.len()).collect();
         order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
         for (class, best) in order.into_iter().zip(expected["top5"].as_array().unwrap()) {

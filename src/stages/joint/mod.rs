@@ -86,7 +86,7 @@ pub fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let out = network.joint(forward, images.clone());
+        let out = network.joint()?.outputs(forward, images.clone());
         step.losses(network, &forward.constants(), out, images, batch)
     })
     .context("training the joint network")?;
