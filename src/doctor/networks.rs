@@ -7,7 +7,7 @@ use super::check::{Check, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
 use crate::models::backbones::{Backbone, narrowest};
-use crate::models::catalogue::{Entry, NETWORKS};
+use crate::models::catalogue::{NETWORKS, PaperNetwork};
 use crate::models::forward::{Forward, Mode};
 use crate::models::heads::cam;
 use crate::models::heads::cross_affinity::Merge;
@@ -49,7 +49,7 @@ pub fn checks() -> Vec<Check> {
 }
 
 /// Of a backbone that has no narrow form, a network with all of its layers, and no other.
-fn is_checked(entry: &Entry) -> bool {
+fn is_checked(entry: &PaperNetwork) -> bool {
     narrowest(entry.backbone) > 1 || entry.name == "efficientnet_lite0_segmentation"
 }
 

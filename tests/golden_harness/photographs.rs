@@ -8,7 +8,7 @@ use serde_json::Value;
 use weakseg::data::{decode, normalize};
 use weakseg::models::backbones::Backbone;
 use weakseg::models::backbones::efficientnet_lite::{EfficientNetLite, Size};
-use weakseg::models::catalogue::{Entry, NETWORKS};
+use weakseg::models::catalogue::{NETWORKS, PaperNetwork};
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::params::Parameters;
 use weakseg::models::{Head, Network};
@@ -23,7 +23,7 @@ const PHOTOGRAPHS: [&str; 3] = ["2011_000003", "2011_000006", "2011_000025"];
 const CLASSES: usize = 20;
 
 /// One network, weights by the formula; what it gives is of the right size, finite, and another for every photograph.
-fn through(entry: &Entry, on: &On) {
+fn through(entry: &PaperNetwork, on: &On) {
     let network = Network::named(entry.name, 1, CLASSES).unwrap();
     let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
     let backbone = format!("backbone.name={}", entry.backbone);

@@ -9,7 +9,7 @@ use super::digest::sha256;
 use super::folder;
 use crate::run::files;
 use crate::weights::error::{Error, Result};
-use crate::weights::published::Entry;
+use crate::weights::published::PublishedFile;
 
 /// The folder with the files that were fetched.
 ///
@@ -56,12 +56,12 @@ impl Cache {
     }
 
     /// Where the file of `entry` is, once it is there.
-    pub fn path(&self, entry: &Entry) -> PathBuf {
+    pub fn path(&self, entry: &PublishedFile) -> PathBuf {
         self.folder.join(&entry.file)
     }
 
     /// `FILE.extension`.
-    pub(super) fn beside(&self, entry: &Entry, extension: &str) -> PathBuf {
+    pub(super) fn beside(&self, entry: &PublishedFile, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", entry.file))
     }
 
@@ -69,7 +69,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be looked at.
-    pub fn glance(&self, entry: &Entry) -> Result<State> {
+    pub fn glance(&self, entry: &PublishedFile) -> Result<State> {
         let about = match self.measure(entry)? {
             Ok(about) => about,
             Err(state) => return Ok(state),
@@ -80,7 +80,7 @@ impl Cache {
     }
 
     /// What the system knows of a file of the right length; what is there, where that is none.
-    fn measure(&self, entry: &Entry) -> Result<Result<Metadata, State>> {
+    fn measure(&self, entry: &PublishedFile) -> Result<Result<Metadata, State>> {
         let path = self.path(entry);
         Ok(match path.metadata() {
             Ok(about) if !about.is_file() => Err(State::Wrong("is not a file".to_owned())),
@@ -100,7 +100,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn check(&self, entry: &Entry) -> Result<State> {
+    pub fn check(&self, entry: &PublishedFile) -> Result<State> {
         match self.glance(entry)? {
             State::Unchecked => self.check_in_full(entry),
             known => Ok(known),
@@ -111,7 +111,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn check_in_full(&self, entry: &Entry) -> Result<State> {
+    pub fn check_in_full(&self, entry: &PublishedFile) -> Result<State> {
         if let Err(state) = self.measure(entry)? {
             return Ok(state);
         }
@@ -125,7 +125,7 @@ impl Cache {
     }
 
     /// Notes that the file has the SHA-256 `digest`. Without a stamp the file is read again next time, no more.
-    pub(super) fn stamp(&self, entry: &Entry, digest: &str) {
+    pub(super) fn stamp(&self, entry: &PublishedFile, digest: &str) {
         let path = self.beside(entry, "ok");
         let about = self.path(entry).metadata().ok();
         if let Some(identity) = about.as_ref().and_then(identity)
@@ -141,7 +141,7 @@ impl Cache {
     ///
     /// # Errors
     /// One line with the remedy where nothing can be written there.
-    pub(super) fn lock(&self, entry: &Entry) -> Result<File> {
+    pub(super) fn lock(&self, entry: &PublishedFile) -> Result<File> {
         let write_error = |path: &Path, source| Error::CacheWrite {
             path: path.to_owned(),
             source,
@@ -175,7 +175,7 @@ impl Cache {
 }
 
 /// What a file with the SHA-256 `digest` is.
-fn verdict(entry: &Entry, digest: &str) -> State {
+fn verdict(entry: &PublishedFile, digest: &str) -> State {
     if entry.is_of(digest) {
         State::Checked
     } else {
@@ -184,7 +184,7 @@ fn verdict(entry: &Entry, digest: &str) -> State {
 }
 
 /// How a file with the SHA-256 `digest` differs from `entry`.
-pub(super) fn differs(entry: &Entry, digest: &str) -> String {
+pub(super) fn differs(entry: &PublishedFile, digest: &str) -> String {
     let rest = if entry.sha256.len() < digest.len() {
         "..."
     } else {
@@ -219,8 +219,8 @@ pub(in crate::weights) fn is_full(error: &io::Error) -> bool {
 mod tests {
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> PublishedFile {
+        PublishedFile {
             name: "abc".to_owned(),
             backbone: "abc".to_owned(),
             file: "abc-ba7816bf.pth".to_owned(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::weights::Error;
-use crate::weights::published::Entry;
+use crate::weights::published::PublishedFile;
 
 /// Why a source gave no file. The texts are parts of one line.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// The source has a file of another length.
-    pub fn length(entry: &Entry, found: u64) -> Self {
+    pub fn length(entry: &PublishedFile, found: u64) -> Self {
         Failure::Source(format!(
             "the file there has {found} bytes, not {}",
             entry.bytes

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::error::{Error, Result};
-use super::published::{self, Entry, Source};
+use super::published::{self, PublishedFile, Source};
 use digest::sha256;
 use failure::Failure;
 use part::Part;
@@ -106,7 +106,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// One line: what is wrong with each source and what to put where; or that the cache cannot be written.
-    pub fn ensure(&self, entry: &Entry) -> Result<PathBuf> {
+    pub fn ensure(&self, entry: &PublishedFile) -> Result<PathBuf> {
         self.get(entry, Trust::Stamp)
     }
 
@@ -114,11 +114,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// As [`Fetcher::ensure`].
-    pub fn ensure_in_full(&self, entry: &Entry) -> Result<PathBuf> {
+    pub fn ensure_in_full(&self, entry: &PublishedFile) -> Result<PathBuf> {
         self.get(entry, Trust::EveryByte)
     }
 
-    fn get(&self, entry: &Entry, trust: Trust) -> Result<PathBuf> {
+    fn get(&self, entry: &PublishedFile, trust: Trust) -> Result<PathBuf> {
         let path = self.cache.path(entry);
         match self.state(entry, trust)? {
             State::Checked => return Ok(path),
@@ -158,7 +158,7 @@ impl Fetcher {
         })
     }
 
-    fn state(&self, entry: &Entry, trust: Trust) -> Result<State> {
+    fn state(&self, entry: &PublishedFile, trust: Trust) -> Result<State> {
         match trust {
             Trust::Stamp => self.cache.check(entry),
             Trust::EveryByte => self.cache.check_in_full(entry),
@@ -166,7 +166,7 @@ impl Fetcher {
     }
 
     /// Fetches and checks; once more from the start where what an earlier process left turns out to be of other bytes.
-    fn fetch(&self, entry: &Entry, source: &Source) -> Result<(), Failure> {
+    fn fetch(&self, entry: &PublishedFile, source: &Source) -> Result<(), Failure> {
         let part = Part::open(&self.cache, entry)?;
         let is_resumed = part.length() > 0;
         match self.fetch_once(part, source) {
@@ -200,7 +200,7 @@ impl Fetcher {
     }
 
     /// What to do by hand where no source gives the file.
-    fn remedy(&self, entry: &Entry) -> String {
+    fn remedy(&self, entry: &PublishedFile) -> String {
         let file = &entry.file;
         let way = |source: &Source| match source {
             Source::Address { url } => format!("download {url} yourself"),

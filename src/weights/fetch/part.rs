@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::cache::Cache;
 use super::failure::{Failure, one_line};
 use super::progress;
-use crate::weights::published::Entry;
+use crate::weights::published::PublishedFile;
 
 /// What progress counts in.
 pub(super) const MEGABYTE: u64 = 1_000_000;
@@ -15,7 +15,7 @@ const BUFFER: usize = 1 << 16;
 
 /// An unfinished file, `FILE.part` in the cache. Only one process has it, by the cache's lock.
 pub(super) struct Part<'a> {
-    pub entry: &'a Entry,
+    pub entry: &'a PublishedFile,
     path: PathBuf,
     file: File,
     length: u64,
@@ -26,7 +26,7 @@ impl<'a> Part<'a> {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn open(cache: &Cache, entry: &'a Entry) -> Result<Self, Failure> {
+    pub fn open(cache: &Cache, entry: &'a PublishedFile) -> Result<Self, Failure> {
         let path = cache.beside(entry, "part");
         let open = || -> io::Result<(File, u64)> {
             let mut options = File::options();
