@@ -1,5 +1,5 @@
-//! Weights out of a safetensors file go into a network of another number of classes, by a key map that accounts for every
-//! key of the file before a value is read.
+//! Weights out of a safetensors file go into a network of another number of classes, by a key map that accounts for
+//! every key of the file before a value is read.
 //!
 //! `cargo run --release --example load_checkpoint`
 

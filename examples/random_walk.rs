@@ -1,4 +1,5 @@
-//! A random walk on the affinities of a feature map spreads a few scores over all that looks alike (AffinityNet, Sec. 3.4).
+//! A random walk on the affinities of a feature map spreads a few scores over all that looks alike (AffinityNet, Sec.
+//! 3.4).
 //!
 //! `cargo run --release --example random_walk`
 

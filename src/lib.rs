@@ -1,9 +1,9 @@
 //! Weakly supervised semantic segmentation: image tags in, pixel masks out, on any GPU.
 //!
-//! A network that has learnt which images show a dog knows roughly where in them the dog is. The methods here make masks
-//! of that: class activation maps, spread by random walks or shared between images, refined by a dense CRF, and learnt by
-//! a segmentation network. Everything runs on [burn](burn::tensor::Tensor): on a GPU by way of wgpu, with kernels of our
-//! own where an operator's plain form takes too much memory or time, and on a CPU with the same results.
+//! A network that has learnt which images show a dog knows roughly where in them the dog is. The methods here make
+//! masks of that: class activation maps, spread by random walks or shared between images, refined by a dense CRF, and
+//! learnt by a segmentation network. Everything runs on [burn](burn::tensor::Tensor): on a GPU by way of wgpu, with
+//! kernels of our own where an operator's plain form takes too much memory or time, and on a CPU with the same results.
 //!
 //! Beside the program there are parts for others to use: the operators ([`kernels`]), the dense CRF ([`crf`]), the
 //! networks and losses of the papers ([`models`], [`losses`]), and weight files of PyTorch, MXNet and Caffe
@@ -36,8 +36,8 @@
 //! # }
 //! ```
 //!
-//! `examples/` has this and three more: a random walk, attention between images, and a checkpoint that goes into a network
-//! of other classes.
+//! `examples/` has this and three more: a random walk, attention between images, and a checkpoint that goes into a
+//! network of other classes.
 //!
 //! # Modules
 //!

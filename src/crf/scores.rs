@@ -83,8 +83,8 @@ impl Scores {
 /// Reads the scores of an image of `size` (width, height) from a `.npy`, `.npz` or `.png` file.
 ///
 /// A `.npy`, or an array of a `.npz`, is `[C, H, W]` or `[1, C, H, W]` of integers or floats of 8 to 64 bits (no
-/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too, holds
-/// 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
+/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too,
+/// holds 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
 /// `arr_0`, or weakseg's class maps.
 ///
 /// # Errors

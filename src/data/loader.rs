@@ -11,8 +11,8 @@ use super::{Augment, Split};
 
 /// An iterator over the batches of steps `start` to `steps - 1`.
 ///
-/// Every batch is full, of images in the [`Order`] that is asked for. Batch k depends on the seed and k only: neither on
-/// the number of workers nor on `start`. A failure ends the iteration with one `Err`. Dropping the loader stops its
+/// Every batch is full, of images in the [`Order`] that is asked for. Batch k depends on the seed and k only: neither
+/// on the number of workers nor on `start`. A failure ends the iteration with one `Err`. Dropping the loader stops its
 /// threads.
 pub struct Loader {
     shared: Arc<Shared>,

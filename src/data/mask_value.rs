@@ -19,7 +19,8 @@ impl MaskValue {
         MaskValue::of_channel(class.checked_add(1)?)
     }
 
-    /// The value of channel `channel` of scores, whose first is the background; `None` from 255 on, which would be ignored.
+    /// The value of channel `channel` of scores, whose first is the background; `None` from 255 on, which would be
+    /// ignored.
     pub fn of_channel(channel: usize) -> Option<MaskValue> {
         let value = u8::try_from(channel).ok().map(MaskValue)?;
         (value != MaskValue::IGNORED).then_some(value)

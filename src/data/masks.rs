@@ -19,8 +19,8 @@ use crate::run::files::write_bytes;
 /// in the VOC palette; an alpha channel is not looked at. `size` is the expected (width, height).
 ///
 /// # Errors
-/// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value (or colour)
-/// that is outside the classes, and where it is.
+/// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value
+/// (or colour) that is outside the classes, and where it is.
 pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Result<GrayImage> {
     let path = path.as_ref();
     if mat::is_mat(path) {

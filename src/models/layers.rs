@@ -143,8 +143,8 @@ pub struct ConvNorm {
 }
 
 impl ConvNorm {
-    /// The convolution and the norm called `names`, of kernels of `size` x `size` from and to `channels` (from 1 where it
-    /// is depthwise).
+    /// The convolution and the norm called `names`, of kernels of `size` x `size` from and to `channels` (from 1 where
+    /// it is depthwise).
     pub fn new(names: [String; 2], channels: [usize; 2], size: usize, epsilon: f64) -> ConvNorm {
         ConvNorm {
             names,

@@ -84,8 +84,8 @@ impl Network {
         Ok(((kernels + products) / images) as u64)
     }
 
-    /// Inference of images `[B, 3, H, W]` by whatever the head is for, one value of the result awaited, the rest dropped.
-    /// An image is its own partner where the head takes pairs.
+    /// Inference of images `[B, 3, H, W]` by whatever the head is for, one value of the result awaited, the rest
+    /// dropped. An image is its own partner where the head takes pairs.
     ///
     /// # Errors
     /// Where the device gives no result.

@@ -12,8 +12,8 @@ use super::tensor::elements;
 use crate::run::files;
 
 /// Writes float32 tensors to `path` under a temporary name, which is then renamed. `declared` has all names and shapes;
-/// `values` gives the values of each, row-major and in the same order, and is asked for one at a time, so that a network
-/// larger than memory can be written. Equal tensors give equal bytes.
+/// `values` gives the values of each, row-major and in the same order, and is asked for one at a time, so that a
+/// network larger than memory can be written. Equal tensors give equal bytes.
 ///
 /// # Errors
 /// One line where the file cannot be written, a value cannot be read, names repeat, or values and shapes disagree.

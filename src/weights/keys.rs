@@ -154,7 +154,8 @@ fn all() -> Result<&'static [KeyMap]> {
     MAPS.as_deref().map_err(|error| Error::Asset(error.clone()))
 }
 
-/// What `network` expects of its input, which is the same for every source of its weights. Errors on an unknown network.
+/// What `network` expects of its input, which is the same for every source of its weights. Errors on an unknown
+/// network.
 pub fn input(network: &str) -> Result<Input> {
     of(network).map(|(first, _)| first.input)
 }

@@ -225,8 +225,8 @@ impl Plan {
             .collect()
     }
 
-    /// Keys and parameters that the key map does not account for, one sentence each: signs of a file that is not what it
-    /// was taken for.
+    /// Keys and parameters that the key map does not account for, one sentence each: signs of a file that is not what
+    /// it was taken for.
     pub fn surprises(&self) -> Vec<String> {
         let skipped = self.skipped.iter().filter(|entry| !entry.is_expected);
         let skipped = skipped.map(|entry| format!("{:?} is not used: {}", entry.key, entry.reason));

@@ -245,8 +245,8 @@ fn map(path: &Path) -> anyhow::Result<Bytes> {
     let about = file.metadata()?;
     ensure!(about.is_file(), "it is not a file");
     ensure!(about.len() > 0, "it is empty: get it again");
-    // SAFETY: a map is only unsound where somebody changes the file meanwhile, which `open` asks not to do. Every reader
-    // checks ranges against the map's length and treats the bytes as untrusted.
+    // SAFETY: a map is only unsound where somebody changes the file meanwhile, which `open` asks not to do. Every
+    // reader checks ranges against the map's length and treats the bytes as untrusted.
     let map = unsafe { Mmap::map(&file) }?;
     Ok(Bytes::from_owner(map))
 }

@@ -1,5 +1,6 @@
-//! EfficientNet-Lite (Tan and Le 2019; the Lite form of the authors' `efficientnet_lite_builder.py`): inverted bottlenecks
-//! without squeeze-and-excite, ReLU6, TensorFlow's `SAME` padding. Names are those of the published PyTorch weights.
+//! EfficientNet-Lite (Tan and Le 2019; the Lite form of the authors' `efficientnet_lite_builder.py`): inverted
+//! bottlenecks without squeeze-and-excite, ReLU6, TensorFlow's `SAME` padding. Names are those of the published PyTorch
+//! weights.
 
 use std::ops::Range;
 
@@ -29,11 +30,11 @@ const RELU6: Option<f32> = Some(6.0);
 /// The last stages of the lower two levels; the head is the third.
 const LOW: usize = 2;
 const MIDDLE: usize = 4;
-/// Standard deviations of Lite0's levels with the published weights, over the values of 40 photographs (ours, measured):
-/// what heads that join levels divide them by, since the first are ten times as large as the last.
+/// Standard deviations of Lite0's levels with the published weights, over the values of 40 photographs (ours,
+/// measured): what heads that join levels divide them by, since the first are ten times as large as the last.
 pub const DEVIATIONS: [f32; 3] = [7.4, 6.4, 0.73];
-/// Blocks of the stages that stay as pretrained, with the stem: what they see is edges and textures, of photographs as of
-/// ImageNet, and a training step takes half as long without their gradients.
+/// Blocks of the stages that stay as pretrained, with the stem: what they see is edges and textures, of photographs as
+/// of ImageNet, and a training step takes half as long without their gradients.
 const FROZEN_STAGES: usize = 3;
 
 /// How wide and deep.
@@ -172,8 +173,8 @@ impl EfficientNetLite {
         conv_norm(["_conv_head", "_bn1"].map(str::to_owned), [input, HEAD], 1)
     }
 
-    /// Images `[B, 3, H, W]` → stages 2 and 4 and the head, at 1/8, 1/`output_stride` and 1/`output_stride` of the size,
-    /// rounded up. The first two are linear, the last is activated.
+    /// Images `[B, 3, H, W]` → stages 2 and 4 and the head, at 1/8, 1/`output_stride` and 1/`output_stride` of the
+    /// size, rounded up. The first two are linear, the last is activated.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
         let [low] = f.section(images, move |f, x| {
             let x = self.stem().full(f, x, 2, RELU6);

@@ -11,8 +11,8 @@ use crate::models::params::Declarations;
 
 /// Channels of each level's blocks; the inner convolutions have a quarter of them.
 const CHANNELS: [usize; 4] = [256, 512, 1024, 2048];
-/// Stride and dilations of each level at output stride 8, and at 16. A level's first block still has the dilation of the
-/// level before it.
+/// Stride and dilations of each level at output stride 8, and at 16. A level's first block still has the dilation of
+/// the level before it.
 const AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [1, 2]), (1, [2, 4])];
 const AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [1, 2])];
 

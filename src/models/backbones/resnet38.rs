@@ -8,7 +8,8 @@ use crate::models::forward::Forward;
 use crate::models::layers::{BatchNorm, Conv, Layer};
 use crate::models::params::Declarations;
 
-/// A residual block of two 3x3 convolutions: name, channels before, between and after them, stride, and their dilations.
+/// A residual block of two 3x3 convolutions: name, channels before, between and after them, stride, and their
+/// dilations.
 type Plan = (&'static str, [usize; 3], usize, [usize; 2]);
 
 /// The four levels of blocks.

@@ -136,8 +136,8 @@ impl Cache {
         }
     }
 
-    /// Makes the folder, and waits until this process is the only one that writes the file of `entry`, which it is until
-    /// the result is dropped.
+    /// Makes the folder, and waits until this process is the only one that writes the file of `entry`, which it is
+    /// until the result is dropped.
     ///
     /// # Errors
     /// One line with the remedy where nothing can be written there.
