@@ -5,11 +5,13 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::data::MaskValue;
+
 /// Result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of something else, with what it says.
-pub type Source = Box<dyn StdError + Send + Sync>;
+/// An error of something else.
+pub type Cause = Box<dyn StdError + Send + Sync>;
 
 /// Why a CRF could not be built, applied, or given its scores.
 #[derive(Debug)]
@@ -94,9 +96,9 @@ pub enum Error {
     /// A file that is read would be overwritten.
     Overwritten(PathBuf),
     /// A file cannot be read or written; the source names it.
-    File(Source),
+    File(Cause),
     /// The device or its kernels: no memory, buffers that are too small, features that no lattice holds.
-    Device(Source),
+    Device(Cause),
 }
 
 /// What is wrong with a file of scores. The texts are the second half of a line that begins with the file.
@@ -172,7 +174,7 @@ impl fmt::Display for Error {
                 f,
                 "the scores {} have {channels} channels up to label {highest}; a PNG tells {} apart, 0 to 254",
                 path.display(),
-                super::scores::PNG_CHANNELS
+                MaskValue::MOST_CLASSES + 1
             ),
             Error::Scores { path, problem } => {
                 write!(f, "the scores {}: {problem}", path.display())
@@ -223,12 +225,12 @@ impl StdError for Error {
 }
 
 /// The error of a device, whatever it is called there.
-pub(super) fn device(error: impl Into<Source>) -> Error {
+pub(super) fn device(error: impl Into<Cause>) -> Error {
     Error::Device(error.into())
 }
 
 /// The error of a file, which it names.
-pub(super) fn file(error: impl Into<Source>) -> Error {
+pub(super) fn file(error: impl Into<Cause>) -> Error {
     Error::File(error.into())
 }
 

@@ -16,7 +16,7 @@ use crate::data::decode::read_mask;
 pub const TOLERANCE: f32 = 1e-3;
 
 /// The most channels that a PNG tells apart: 0 to 254, since 255 stands for no label.
-pub const PNG_CHANNELS: usize = 255;
+pub const PNG_CHANNELS: usize = MaskValue::MOST_CLASSES + 1;
 
 /// What the numbers of a `[C, H, W]` array are taken for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

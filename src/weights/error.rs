@@ -6,8 +6,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use super::Format;
-use super::fetch::{CACHE_VARIABLE, is_full};
+use super::format::Format;
+
+/// The variable that names the folder with fetched weights.
+pub(super) const CACHE_VARIABLE: &str = "WEAKSEG_WEIGHTS";
 
 /// Result of this module's functions.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -302,6 +304,14 @@ impl StdError for Error {
             _ => None,
         }
     }
+}
+
+/// Whether it is a lack of space.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
 }
 
 /// All that an error inside of this module says, in one line.

@@ -4,7 +4,7 @@ use super::tensor::Dtype;
 
 /// A value on the pickle machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
+pub enum PickleValue<'a> {
     /// `None`
     None,
     /// `True` or `False`
@@ -23,13 +23,13 @@ pub enum Value<'a> {
     Opaque,
 }
 
-/// What a [`Value::Object`] stands for.
+/// What a [`PickleValue::Object`] stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object<'a> {
     /// List, tuple or set.
-    Sequence(Vec<Value<'a>>),
+    Sequence(Vec<PickleValue<'a>>),
     /// Dictionary in the order of its making; of equal keys the last one counts.
-    Dict(Vec<(Value<'a>, Value<'a>)>),
+    Dict(Vec<(PickleValue<'a>, PickleValue<'a>)>),
     /// Raw values of a tensor, stored elsewhere in the file.
     Storage(Storage<'a>),
     /// A view of a storage.
@@ -75,15 +75,15 @@ impl<'a> Heap<'a> {
     }
 
     /// Adds an object.
-    pub fn add(&mut self, object: Object<'a>) -> Value<'a> {
+    pub fn add(&mut self, object: Object<'a>) -> PickleValue<'a> {
         self.objects.push(object);
-        Value::Object(self.objects.len() - 1)
+        PickleValue::Object(self.objects.len() - 1)
     }
 
     /// The object that `value` stands for, if it is one.
-    pub fn get(&self, value: Value<'a>) -> Option<&Object<'a>> {
+    pub fn get(&self, value: PickleValue<'a>) -> Option<&Object<'a>> {
         match value {
-            Value::Object(index) => self.objects.get(index),
+            PickleValue::Object(index) => self.objects.get(index),
             _ => None,
         }
     }
@@ -94,7 +94,7 @@ impl<'a> Heap<'a> {
     }
 
     /// The items of a list or tuple.
-    pub fn sequence(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+    pub fn sequence(&self, value: PickleValue<'a>) -> Option<&[PickleValue<'a>]> {
         match self.get(value) {
             Some(Object::Sequence(items)) => Some(items),
             _ => None,
@@ -102,7 +102,7 @@ impl<'a> Heap<'a> {
     }
 
     /// The items of a dictionary.
-    pub fn dict(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
+    pub fn dict(&self, value: PickleValue<'a>) -> Option<&[(PickleValue<'a>, PickleValue<'a>)]> {
         match self.get(value) {
             Some(Object::Dict(items)) => Some(items),
             _ => None,

@@ -9,6 +9,7 @@ mod caffe;
 mod error;
 mod export;
 pub mod fetch;
+mod format;
 mod heap;
 pub mod keys;
 pub mod load;
@@ -24,77 +25,19 @@ mod torch_legacy;
 mod torch_zip;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use bytes::Bytes;
 use memmap2::Mmap;
-use serde::Deserialize;
 
 use error::reason;
 pub use error::{Error, Result};
 pub use export::write_safetensors;
+pub use format::Format;
 pub use tensor::Dtype;
 use tensor::Entry;
-
-/// Format of a weight file, told by its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// What `torch.save` writes since version 1.6: a zip archive.
-    TorchZip,
-    /// What `torch.save` wrote before: pickles and raw storages.
-    TorchLegacy,
-    /// MXNet's NDArray list, `.params`.
-    Mxnet,
-    /// Caffe's `.caffemodel`.
-    Caffe,
-    /// safetensors.
-    Safetensors,
-}
-
-impl Format {
-    /// Extensions that files of this format have.
-    fn extensions(self) -> &'static [&'static str] {
-        match self {
-            Format::TorchZip | Format::TorchLegacy => {
-                &["pth", "pt", "pkl", "bin", "ckpt", "tar", "model"]
-            }
-            Format::Mxnet => &["params"],
-            Format::Caffe => &["caffemodel"],
-            Format::Safetensors => &["safetensors"],
-        }
-    }
-
-    /// The format of a file that starts with `start`. Caffe's has no mark of its own: it is what is left.
-    fn of(start: &[u8]) -> Format {
-        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
-            Format::TorchZip
-        } else if start.first() == Some(&0x80) {
-            Format::TorchLegacy
-        } else if start.starts_with(&mxnet::MAGIC.to_le_bytes()) {
-            Format::Mxnet
-        } else if start.get(8) == Some(&b'{') {
-            Format::Safetensors
-        } else {
-            Format::Caffe
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::TorchZip => "PyTorch zip",
-            Format::TorchLegacy => "PyTorch legacy pickle",
-            Format::Mxnet => "MXNet params",
-            Format::Caffe => "Caffe caffemodel",
-            Format::Safetensors => "safetensors",
-        })
-    }
-}
 
 /// Starts of files that are often taken for weights, and what they are.
 const OTHERS: [(&[u8], &str); 6] = [

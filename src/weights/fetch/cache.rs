@@ -207,14 +207,6 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Whether it is a lack of space.
-pub(in crate::weights) fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

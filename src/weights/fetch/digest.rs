@@ -6,8 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::part::MEGABYTE;
-use super::progress;
+use super::progress::{self, MEGABYTE};
 
 /// The SHA-256 of the file `path` in lower-case hexadecimal digits.
 ///

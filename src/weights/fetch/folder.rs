@@ -3,10 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::weights::error::{Error, Result};
-
-/// The variable that names another folder.
-pub const VARIABLE: &str = "WEAKSEG_WEIGHTS";
+use crate::weights::error::{CACHE_VARIABLE, Error, Result};
 
 /// The folder that `WEAKSEG_WEIGHTS` names, or `weakseg/weights` in the system's folder for caches.
 ///
@@ -19,7 +16,7 @@ pub(super) fn of_user() -> Result<PathBuf> {
 /// The folder, by the environment `variable` and the user's `home`.
 fn by(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
-    if let Some(chosen) = set(VARIABLE) {
+    if let Some(chosen) = set(CACHE_VARIABLE) {
         return Some(chosen.into());
     }
     let home = home.filter(|home| home.is_absolute());
@@ -48,10 +45,10 @@ mod tests {
             let (name, value) = (name.to_owned(), OsString::from(value));
             by(move |asked| (asked == name).then(|| value.clone()), home())
         };
-        assert_eq!(of(VARIABLE, "here"), Some(PathBuf::from("here")));
+        assert_eq!(of(CACHE_VARIABLE, "here"), Some(PathBuf::from("here")));
         if cfg!(target_os = "linux") {
             let default = Some(PathBuf::from("/me/.cache/weakseg/weights"));
-            assert_eq!(of(VARIABLE, ""), default);
+            assert_eq!(of(CACHE_VARIABLE, ""), default);
             assert_eq!(of("XDG_CACHE_HOME", "relative"), default);
             assert_eq!(
                 of("XDG_CACHE_HOME", "/cache"),

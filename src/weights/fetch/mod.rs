@@ -22,9 +22,7 @@ use digest::sha256;
 use failure::Failure;
 use part::Part;
 
-pub(super) use cache::is_full;
 pub use cache::{Cache, State};
-pub(super) use folder::VARIABLE as CACHE_VARIABLE;
 pub use http::Patience;
 pub use progress::{Begin, Progress, on_progress};
 

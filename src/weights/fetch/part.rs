@@ -6,11 +6,9 @@ use std::path::PathBuf;
 
 use super::cache::Cache;
 use super::failure::{Failure, one_line};
-use super::progress;
+use super::progress::{self, MEGABYTE};
 use crate::weights::published::PublishedFile;
 
-/// What progress counts in.
-pub(super) const MEGABYTE: u64 = 1_000_000;
 const BUFFER: usize = 1 << 16;
 
 /// An unfinished file, `FILE.part` in the cache. Only one process has it, by the cache's lock.

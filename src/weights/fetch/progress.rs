@@ -17,6 +17,9 @@ pub trait Progress {
 /// Begins the progress of work of a total, in units of a name ("MB"), under a label.
 pub type Begin = fn(total: u64, unit: &str, label: &str) -> Box<dyn Progress>;
 
+/// What progress counts in.
+pub(super) const MEGABYTE: u64 = 1_000_000;
+
 static BEGIN: OnceLock<Begin> = OnceLock::new();
 
 /// Has `begin` called at the start of every download and of every check of a whole file, in this process. The first
