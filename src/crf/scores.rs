@@ -198,7 +198,7 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
         )));
     }
     let mut channels = [UNSURE; 256];
-    for (channel, &label) in (0_u8..).zip(&labels) {
+    for (&label, channel) in labels.iter().zip(0_u8..) {
         channels[label] = channel;
     }
     for label in map.iter_mut() {

@@ -352,6 +352,18 @@ fn label_maps_become_channels_of_the_labels_that_occur() {
 }
 
 #[test]
+fn every_label_at_once() {
+    let map: Vec<u8> = (0..=255).collect();
+    let bytes = npy("|u1", false, "(16, 16)", &map);
+    let scores = read_bytes("a.npy", &bytes, As::Auto, (16, 16)).unwrap();
+    assert_eq!(scores.labels, (0..255).collect::<Vec<_>>());
+    let Content::Labels(channels) = scores.content else {
+        panic!("labels became something else");
+    };
+    assert_eq!(channels.into_raw(), map);
+}
+
+#[test]
 fn one_label_and_300() {
     let one = read_bytes("a.npy", &floats("(1, 1, 1)", &[1.0]), As::Auto, (1, 1)).unwrap();
     assert_eq!(one.unary(0.7).unwrap(), array![[[0.0]]]);
