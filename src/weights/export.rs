@@ -47,10 +47,7 @@ pub fn write_safetensors(
         }
         Ok(out.flush()?)
     })
-    .map_err(|error| match error.downcast() {
-        Ok(error) => error,
-        Err(error) => Error::Other(error.into()),
-    })
+    .map_err(|error| Error::Other(error.into()))
 }
 
 /// The JSON header, padded so that values start at a multiple of eight bytes.
