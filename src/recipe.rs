@@ -15,11 +15,12 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::data::{Scaling, ShapesOptions};
+use crate::kernels::Distance;
 use crate::weights::keys::{self, Order};
 
 pub use crf::Crf;
 pub use cross_image::{Cian, Classifier, LocalizationMaps, Mcis, Seeds};
-pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
+pub use joint::{Energy, Joint, PairLoss, Reassign, Rule};
 pub use networks::{Backbone, Part};
 pub use training::{AugmentSettings, Optimizer, Training};
 
@@ -173,16 +174,6 @@ pub struct AffinityTraining {
     pub crf: Crf,
     /// How AffinityNet is trained.
     pub training: Training,
-}
-
-/// How the L1 distance of Eq. 3 adds up over channels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Distance {
-    /// The released code.
-    Mean,
-    /// The paper.
-    Sum,
 }
 
 /// The random walk (Eq. 11, 12).

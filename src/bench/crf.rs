@@ -92,7 +92,7 @@ impl Scene {
 
     fn refine(&self, device: &Device) -> Result<()> {
         let posterior = self.crf.refine(&self.image, self.unary.view(), device);
-        posterior.map(drop)
+        Ok(posterior.map(drop)?)
     }
 }
 

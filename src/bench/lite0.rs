@@ -111,7 +111,8 @@ impl Ours {
         let tags = (0..BATCH * CLASSES).map(tag).collect::<Vec<_>>();
         let tags = Tensor::from_data(TensorData::new(tags, [BATCH, CLASSES]), &device);
         let forward = Forward::new(&tracked, Mode::Frozen(Some(1)));
-        let loss = multilabel_soft_margin(self.network.logits(&forward, images), tags);
+        let loss =
+            multilabel_soft_margin(self.network.classifier()?.logits(&forward, images), tags);
         let mut grads = loss.backward();
         download(loss.inner())?;
         let settings = &self.recipe.classify.optimizer;

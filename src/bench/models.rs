@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{PAIRS, median, memory, seconds};
 use crate::models::Network;
-use crate::models::catalogue::{Entry, NETWORKS};
+use crate::models::catalogue::{NETWORKS, PaperNetwork};
 use crate::models::forward::{Forward, Mode};
 use crate::progress;
 
@@ -51,7 +51,7 @@ pub fn list(
     [height, width]: [usize; 2],
     device: Option<&Device>,
 ) -> Result<Vec<Model>> {
-    let mut chosen: Vec<&Entry> = NETWORKS.iter().collect();
+    let mut chosen: Vec<&PaperNetwork> = NETWORKS.iter().collect();
     if !names.is_empty() {
         for name in names {
             Network::named(name, 1, CLASSES)?;

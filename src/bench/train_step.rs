@@ -208,7 +208,7 @@ impl Bench {
         let f = Forward::new(&tracked, Mode::Frozen(Some(0))).checkpointing(checkpointing);
         let images = train::images(batch, &self.device.clone().autodiff());
         let before = memory::in_use(&self.device);
-        let out = network.joint(&f, images.clone());
+        let out = network.joint()?.outputs(&f, images.clone());
         let probability = download(sigmoid(out.logits.clone().inner()))?;
         clock.lap(1)?;
         clock.kept = memory::in_use(&self.device).saturating_sub(before);

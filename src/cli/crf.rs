@@ -1,5 +1,7 @@
 //! `weakseg crf`.
 
+mod options;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -10,7 +12,7 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array3;
 use serde::Serialize;
 
-use super::{print, print_json};
+use super::{advice, print, print_json};
 use crate::crf::pairs::{Pair, check_outputs, pairs};
 use crate::crf::posterior::{winners, write_posteriors};
 use crate::crf::scores::{self, As};
@@ -79,7 +81,7 @@ struct Refined {
 
 /// Refines every image's scores: files are read and written beside the device's work.
 pub fn run(args: Args, json: bool) -> Result<()> {
-    let parameters = recipe::Crf::preset(args.crf).with(args.set_crf.iter().map(String::as_str))?;
+    let parameters = options::with(recipe::Crf::preset(args.crf), &args.set_crf)?;
     // Without a CRF the scores' own winners are written.
     let crf = parameters.build().unwrap_or(DenseCrf {
         reference_side: None,
@@ -170,7 +172,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         return Err(error);
     }
     for (_, error) in &failed {
-        log::warn!("skipped: {error:#}");
+        log::warn!("skipped: {}", advice::told(error));
     }
     ensure!(
         !done.is_empty(),
@@ -204,7 +206,7 @@ fn input(pair: &Pair, args: &Args) -> Result<Input> {
     let values = match scores.png_values(&pair.scores) {
         Ok(values) => Some(values),
         Err(_) if args.posteriors => None,
-        Err(error) => return Err(error),
+        Err(error) => return Err(error.into()),
     };
     Ok(Input {
         unary: scores.unary(args.confidence)?,

@@ -1,6 +1,7 @@
 //! The commands: arguments in, a library call out.
 
 mod ablate;
+mod advice;
 mod bench;
 mod checkpoint;
 mod compare;
@@ -10,6 +11,7 @@ mod demo;
 mod devices;
 mod doctor;
 mod eval;
+mod fetching;
 mod models;
 mod predict;
 mod run;
@@ -26,6 +28,7 @@ use clap::{Parser, Subcommand};
 use crate::device::fault;
 use crate::progress;
 use crate::stages::Stage;
+use crate::weights::fetch;
 
 /// Image tags in, pixel masks out: weakly supervised semantic segmentation on any GPU.
 #[derive(Parser, Debug)]
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
     let verbosity = if cli.quiet { -1 } else { cli.verbose as i8 };
     progress::init_logging(cli.json, verbosity);
     one_line_panics();
+    fetch::on_progress(|total, unit, label| Box::new(progress::bar(total, unit, label)));
     let result = match cli.command {
         Command::Demo(args) => demo::run(args, cli.json),
         Command::Run(args) => run::run(args, cli.json),
@@ -134,13 +138,8 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // One line, whatever libraries put into theirs.
-            let text = format!("{error:#}")
-                .split_whitespace()
-                .collect::<Vec<_>>()
-                .join(" ");
             // Where nobody listens, the exit status still tells.
-            let _ = writeln!(std::io::stderr(), "error: {text}");
+            let _ = writeln!(std::io::stderr(), "error: {}", advice::told(&error));
             ExitCode::FAILURE
         }
     }

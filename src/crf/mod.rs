@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! use weakseg::crf::{DenseCrf, Pairwise, unary::unary_from_probabilities};
-//! # fn main() -> anyhow::Result<()> {
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let image = image::open("photo.jpg")?.to_rgb8();
 //! # let probabilities = ndarray::Array3::<f32>::zeros((2, 1, 1));
 //! let crf = DenseCrf {
@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod error;
 mod numpy;
 pub mod pairs;
 pub mod posterior;
@@ -23,7 +24,6 @@ mod preset;
 pub mod scores;
 pub mod unary;
 
-use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Device, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array3, ArrayView3};
@@ -32,6 +32,8 @@ use crate::device::download;
 use crate::kernels::{Lattice, mean_field};
 
 pub use crate::kernels::Compatibility;
+pub use error::{Error, Problem, Result};
+pub(crate) use preset::ITERATIONS;
 pub use preset::Preset;
 
 /// A fully connected CRF: pairwise potentials and how often the mean field is updated.
@@ -83,13 +85,10 @@ impl Pairwise {
     /// The features `[D, N]` of an image's pixels over their deviations: x, y and, with colours, red, green, blue.
     pub(crate) fn features(&self, image: &RgbImage, device: &Device) -> Result<Tensor<2>> {
         let deviations = [Some(self.position), self.colour];
-        ensure!(
-            deviations
-                .iter()
-                .flatten()
-                .all(|s| s.is_finite() && *s > 0.0),
-            "a pairwise potential with deviations {deviations:?}: use positive numbers"
-        );
+        let is_positive = |s: &f32| s.is_finite() && *s > 0.0;
+        if !deviations.iter().flatten().all(is_positive) {
+            return Err(Error::Deviation(deviations));
+        }
         let (width, height) = image.dimensions();
         let n = width as usize * height as usize;
         let mut features = Vec::with_capacity(5 * n);
@@ -138,7 +137,8 @@ impl DenseCrf {
                     position: pairwise.position * factor,
                     ..pairwise.clone()
                 };
-                let lattice = Lattice::new(scaled.features(image, device)?)?;
+                let features = scaled.features(image, device)?;
+                let lattice = Lattice::new(features).map_err(error::device)?;
                 Ok((lattice, pairwise.compatibility.clone()))
             })
             .collect::<Result<_>>()?;
@@ -167,30 +167,35 @@ impl OnImage {
     /// compatibility of another number of labels; on more labels than the device's buffers hold.
     pub fn refine(&self, unary: ArrayView3<f32>) -> Result<Array3<f32>> {
         let (c, h, w) = unary.dim();
-        ensure!(c > 0, "the scores have no labels");
-        ensure!(
-            (w, h) == (self.size.0 as usize, self.size.1 as usize),
-            "the scores are {w} x {h}, the image is {} x {}: resize the scores to the image",
-            self.size.0,
-            self.size.1
-        );
-        ensure!(
-            unary.iter().all(|v| v.is_finite()),
-            "the scores hold values that are not finite numbers"
-        );
+        if c == 0 {
+            return Err(Error::NoLabels);
+        }
+        if (w, h) != (self.size.0 as usize, self.size.1 as usize) {
+            return Err(Error::Size {
+                scores: [w, h],
+                image: self.size.into(),
+            });
+        }
+        if !unary.iter().all(|v| v.is_finite()) {
+            return Err(Error::NotFinite);
+        }
         for (lattice, compatibility) in &self.kernels {
-            lattice.check_room(c, self.kernels.len())?;
-            if let Compatibility::Matrix(matrix) = compatibility {
-                ensure!(
-                    matrix.len() == c * c,
-                    "a label compatibility of {} values for {c} labels: give {c} x {c}",
-                    matrix.len()
-                );
+            lattice
+                .check_room(c, self.kernels.len())
+                .map_err(error::device)?;
+            if let Compatibility::Matrix(matrix) = compatibility
+                && matrix.len() != c * c
+            {
+                return Err(Error::Compatibility {
+                    values: matrix.len(),
+                    labels: c,
+                });
             }
         }
         let values: Vec<f32> = unary.iter().copied().collect();
         let unary = Tensor::from_data(TensorData::new(values, [c, h * w]), &self.device);
-        let posterior = download(mean_field(unary, &self.kernels, self.iterations))?;
-        Array3::from_shape_vec((c, h, w), posterior).context("the posterior's shape")
+        let posterior = mean_field(unary, &self.kernels, self.iterations);
+        let posterior = download(posterior).map_err(error::device)?;
+        Array3::from_shape_vec((c, h, w), posterior).map_err(error::device)
     }
 }

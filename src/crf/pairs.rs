@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use super::error::{Error, Result};
 
 /// The extensions of files with scores, the one that says most first.
 pub const EXTENSIONS: [&str; 3] = ["npz", "npy", "png"];
@@ -40,17 +40,13 @@ impl Pair {
 /// three); two images of one name.
 pub fn pairs(images: &[PathBuf], scores: &Path) -> Result<Vec<Pair>> {
     if !scores.exists() {
-        bail!(
-            "{} does not exist; give the file or the folder with the scores",
-            scores.display()
-        );
+        return Err(Error::NoScores(scores.to_owned()));
     }
     if scores.is_file() && images.len() > 1 {
-        bail!(
-            "{} is one file, but there are {} images; give the folder with their scores",
-            scores.display(),
-            images.len()
-        );
+        return Err(Error::OneFile {
+            path: scores.to_owned(),
+            images: images.len(),
+        });
     }
     let mut seen: BTreeMap<String, &PathBuf> = BTreeMap::new();
     let (mut found, mut missing) = (Vec::new(), Vec::new());
@@ -58,11 +54,7 @@ pub fn pairs(images: &[PathBuf], scores: &Path) -> Result<Vec<Pair>> {
         let stem = image.file_stem().unwrap_or_default().to_owned();
         // Some file systems do not tell upper from lower case.
         if let Some(other) = seen.insert(stem.to_string_lossy().to_lowercase(), image) {
-            bail!(
-                "{} and {} have one name, and so would what is made of them; refine them into two folders",
-                other.display(),
-                image.display()
-            );
+            return Err(Error::SameName([other.clone(), image.clone()]));
         }
         let file = match scores.is_dir() {
             false => Some(scores.to_owned()),
@@ -90,13 +82,12 @@ pub fn pairs(images: &[PathBuf], scores: &Path) -> Result<Vec<Pair>> {
                 format!("{} ({})", image.display(), wanted.join(", "))
             })
             .collect();
-        bail!(
-            "{} lacks the scores of {} of {} images; looked for those of {}",
-            scores.display(),
-            missing.len(),
-            images.len(),
-            first.join(", ")
-        );
+        return Err(Error::Missing {
+            folder: scores.to_owned(),
+            missing: missing.len(),
+            images: images.len(),
+            first,
+        });
     }
     Ok(found)
 }
@@ -112,10 +103,7 @@ pub fn check_outputs(pairs: &[Pair], out: &Path, posteriors: bool) -> Result<()>
         let posterior = posteriors.then(|| pair.posterior(out));
         for path in std::iter::once(pair.mask(out)).chain(posterior) {
             if inputs.contains(&real(&path)) {
-                bail!(
-                    "{} is read and would be overwritten: name another folder with --out",
-                    path.display()
-                );
+                return Err(Error::Overwritten(path));
             }
         }
     }
@@ -180,7 +168,10 @@ mod tests {
             let error = check_outputs(&found, &at(out), posteriors)
                 .unwrap_err()
                 .to_string();
-            assert!(error.contains(name) && error.contains("--out"), "{error}");
+            assert!(
+                error.contains(name) && error.contains("overwritten"),
+                "{error}"
+            );
         }
     }
 

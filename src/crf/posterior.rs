@@ -3,11 +3,11 @@
 use std::io::BufWriter;
 use std::path::Path;
 
-use anyhow::{Result, ensure};
 use image::{GrayImage, Luma};
 use ndarray::{Array2, ArrayView3, Axis, Zip};
 use ndarray_npy::WriteNpyExt;
 
+use super::error::{self, Error, Result};
 use crate::run::files::replace;
 
 /// Writes posteriors `[C, H, W]` as a `.npy` of float32 in C order, under a temporary name that is then renamed.
@@ -20,6 +20,7 @@ pub fn write_posteriors(path: &Path, values: ArrayView3<f32>) -> Result<()> {
     replace(path, |file| {
         Ok(values.write_npy(BufWriter::new(file.as_file_mut()))?)
     })
+    .map_err(error::file)
 }
 
 /// The mask of the channels with the highest posterior `[C, H, W]`, the first of equal ones; channel c is written as
@@ -29,11 +30,12 @@ pub fn write_posteriors(path: &Path, values: ArrayView3<f32>) -> Result<()> {
 /// Another number of values than channels, none at all, or an image too large for 32 bits.
 pub fn winners(posterior: ArrayView3<f32>, values: &[u8]) -> Result<GrayImage> {
     let (channels, height, width) = posterior.dim();
-    ensure!(
-        channels == values.len() && channels > 0,
-        "{channels} channels but {} mask values",
-        values.len()
-    );
+    if channels != values.len() || channels == 0 {
+        return Err(Error::MaskValues {
+            channels,
+            values: values.len(),
+        });
+    }
     let mut highest = Array2::from_elem((height, width), f32::NEG_INFINITY);
     let mut mask = Array2::from_elem((height, width), values[0]);
     for (channel, &value) in posterior.axis_iter(Axis(0)).zip(values) {
@@ -46,7 +48,8 @@ pub fn winners(posterior: ArrayView3<f32>, values: &[u8]) -> Result<GrayImage> {
                 }
             });
     }
-    let (width, height) = (u32::try_from(width)?, u32::try_from(height)?);
+    let side = |length: usize| u32::try_from(length).map_err(error::device);
+    let (width, height) = (side(width)?, side(height)?);
     let mut pixels = mask.into_iter();
     Ok(GrayImage::from_fn(width, height, |_, _| {
         Luma([pixels.next().unwrap_or_default()])

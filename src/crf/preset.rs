@@ -2,10 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DenseCrf;
+use super::{DenseCrf, Pairwise};
+
+/// Updates of the mean field, of every preset.
+pub(crate) const ITERATIONS: usize = 10;
 
 /// Parameters by name, as the papers use them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// For labels: sxy 3 compat 3, and sxy 80 srgb 13 compat 10; 10 iterations (released AffinityNet).
@@ -19,7 +22,15 @@ pub enum Preset {
 impl Preset {
     /// The CRF of this name; `None` where there is none.
     pub fn crf(self) -> Option<DenseCrf> {
-        crate::recipe::Crf::preset(self).build()
+        let [position, colour] = self.potentials()?;
+        Some(DenseCrf {
+            pairwise: vec![
+                Pairwise::gaussian(position.0, position.2),
+                Pairwise::bilateral(colour.0, colour.1, colour.2),
+            ],
+            iterations: ITERATIONS,
+            reference_side: None,
+        })
     }
 
     /// (sxy, srgb, compat) of the Gaussian potential, which has no colours, and of the bilateral one.

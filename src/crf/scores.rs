@@ -3,22 +3,23 @@
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use image::{GrayImage, Luma};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
+use super::error::{self, Error, Problem, Result};
 use super::numpy::{Stored, read_npy, read_npz, without_batch};
 use super::unary::{UNSURE, unary_from_labels, unary_from_logits, unary_from_probabilities};
+use crate::data::MaskValue;
 use crate::data::decode::read_mask;
 
 /// How far the probabilities of a pixel may be from a sum of one, and one of them outside of [0, 1].
 pub const TOLERANCE: f32 = 1e-3;
 
 /// The most channels that a PNG tells apart: 0 to 254, since 255 stands for no label.
-pub const PNG_CHANNELS: usize = 255;
+pub const PNG_CHANNELS: usize = MaskValue::MOST_CLASSES + 1;
 
 /// What the numbers of a `[C, H, W]` array are taken for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum As {
     /// Probabilities where every pixel's sum to one, logits where they do not and leave [0, 1], else an error.
     #[default]
@@ -69,15 +70,12 @@ impl Scores {
     /// # Errors
     /// More than [`PNG_CHANNELS`], or labels above 254.
     pub fn png_values(&self, path: &Path) -> Result<Vec<u8>> {
-        let fits = |&label: &usize| u8::try_from(label).ok().filter(|&value| value != UNSURE);
+        let fits = |&label: &usize| MaskValue::of_channel(label).map(u8::from);
         let values: Option<Vec<u8>> = self.labels.iter().map(fits).collect();
-        values.with_context(|| {
-            format!(
-                "the scores {} have {} channels up to label {}; a PNG tells {PNG_CHANNELS} apart, 0 to 254: ask for --posteriors",
-                path.display(),
-                self.labels.len(),
-                self.labels.iter().max().unwrap_or(&0)
-            )
+        values.ok_or_else(|| Error::TooManyChannels {
+            path: path.to_owned(),
+            channels: self.labels.len(),
+            highest: self.labels.iter().copied().max().unwrap_or(0),
         })
     }
 }
@@ -85,8 +83,8 @@ impl Scores {
 /// Reads the scores of an image of `size` (width, height) from a `.npy`, `.npz` or `.png` file.
 ///
 /// A `.npy`, or an array of a `.npz`, is `[C, H, W]` or `[1, C, H, W]` of integers or floats of 8 to 64 bits (no
-/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too, holds
-/// 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
+/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too,
+/// holds 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
 /// `arr_0`, or weakseg's class maps.
 ///
 /// # Errors
@@ -96,50 +94,69 @@ pub fn read(path: &Path, how: As, size: (u32, u32)) -> Result<Scores> {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     let stored = match extension.to_ascii_lowercase().as_str() {
         "png" => {
-            let labels = read_mask(path, PNG_CHANNELS - 1, size)?;
-            return from_labels(labels, how).map_err(|error| unreadable(path, &error));
+            let labels = read_mask(path, PNG_CHANNELS - 1, size).map_err(error::file)?;
+            return from_labels(labels, how).map_err(|problem| unusable(path, problem));
         }
-        "npy" => read_npy(path),
-        "npz" => read_npz(path),
-        _ => Err(anyhow!("scores are .npy, .npz or .png files")),
+        "npy" => read_npy(path).map_err(unreadable),
+        "npz" => read_npz(path).map_err(unreadable),
+        _ => Err(Problem::Unreadable(
+            "scores are .npy, .npz or .png files".into(),
+        )),
     };
     stored
         .and_then(|stored| from_array(path, stored, how, size))
-        .map_err(|error| unreadable(path, &error))
+        .map_err(|problem| unusable(path, problem))
 }
 
-/// One line about a file that could not be used as scores.
-fn unreadable(path: &Path, error: &anyhow::Error) -> anyhow::Error {
+fn unusable(path: &Path, problem: Problem) -> Error {
+    Error::Scores {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+/// What a library says of a file, in one line.
+fn unreadable(error: anyhow::Error) -> Problem {
     let reason = format!("{error:#}");
     let reason: Vec<&str> = reason.split_whitespace().collect();
-    anyhow!("the scores {}: {}", path.display(), reason.join(" "))
+    Problem::Unreadable(reason.join(" "))
 }
 
-fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<Scores> {
+fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<Scores, Problem> {
     let values = without_batch(stored.values);
     let shape = values.shape().to_vec();
     let (width, height) = (size.0 as usize, size.1 as usize);
-    match shape[..] {
-        [0, ..] if shape.len() == 3 => bail!("there are no channels in the shape {shape:?}"),
-        [_, h, w] | [h, w] if (h, w) == (height, width) => {}
-        [h, w, _] if (h, w) == (height, width) => bail!(
+    let wrong = match shape[..] {
+        [0, ..] if shape.len() == 3 => {
+            Some(format!("there are no channels in the shape {shape:?}"))
+        }
+        [_, h, w] | [h, w] if (h, w) == (height, width) => None,
+        [h, w, _] if (h, w) == (height, width) => Some(format!(
             "the channels come last in the shape {shape:?}; save a.transpose(2, 0, 1), which is [C, H, W]"
-        ),
-        [_, h, w] | [h, w] => bail!(
+        )),
+        [_, h, w] | [h, w] => Some(format!(
             "they are {w} x {h} (shape {shape:?}), but the image is {width} x {height}; make both the same size"
-        ),
-        _ => bail!("the shape is {shape:?}; scores are [C, H, W], label maps [H, W]"),
+        )),
+        _ => Some(format!(
+            "the shape is {shape:?}; scores are [C, H, W], label maps [H, W]"
+        )),
+    };
+    if let Some(text) = wrong {
+        return Err(Problem::Shape(text));
     }
     if shape.len() == 2 {
-        ensure!(
-            stored.integers,
-            "the shape {shape:?} is that of a label map, but the numbers are floats; scores are [C, H, W], label maps integers"
-        );
+        if !stored.integers {
+            return Err(Problem::Shape(format!(
+                "the shape {shape:?} is that of a label map, but the numbers are floats; scores are [C, H, W], label maps integers"
+            )));
+        }
         return from_labels(label_map(&values, size)?, how);
     }
     let labels = stored.labels.unwrap_or_else(|| (0..shape[0]).collect());
     // The loops over pixels want their rows in one piece, whatever order the file has.
-    let values: Array3<f32> = values.into_dimensionality::<Ix3>()?;
+    let values: Array3<f32> = values
+        .into_dimensionality::<Ix3>()
+        .map_err(|error| Problem::Shape(error.to_string()))?;
     let values = match values.is_standard_layout() {
         true => values,
         false => values.as_standard_layout().into_owned(),
@@ -149,26 +166,25 @@ fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<
 }
 
 /// The integers `[H, W]` as an image.
-fn label_map(values: &ArrayD<f32>, (width, height): (u32, u32)) -> Result<GrayImage> {
+fn label_map(values: &ArrayD<f32>, (width, height): (u32, u32)) -> Result<GrayImage, Problem> {
     let mut labels = GrayImage::new(width, height);
     for (pixel, (place, &value)) in labels.pixels_mut().zip(values.indexed_iter()) {
-        ensure!(
-            (0.0..=255.0).contains(&value),
-            "the label {value} at (y, x) = ({}, {}) is none of 0 to 254, and 255 for unsure",
-            place[0],
-            place[1]
-        );
+        if !(0.0..=255.0).contains(&value) {
+            return Err(Problem::Value(format!(
+                "the label {value} at (y, x) = ({}, {}) is none of 0 to 254, and 255 for unsure",
+                place[0], place[1]
+            )));
+        }
         *pixel = Luma([value as u8]);
     }
     Ok(labels)
 }
 
 /// Makes a channel of every label that occurs.
-fn from_labels(mut map: GrayImage, how: As) -> Result<Scores> {
-    ensure!(
-        how == As::Auto,
-        "this is a label map, neither probabilities nor logits; leave out --scores-are"
-    );
+fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
+    if how != As::Auto {
+        return Err(Problem::IsLabels);
+    }
     let mut occurs = [false; PNG_CHANNELS];
     for label in map.iter() {
         if let Some(occurs) = occurs.get_mut(usize::from(*label)) {
@@ -176,13 +192,14 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores> {
         }
     }
     let labels: Vec<usize> = (0..PNG_CHANNELS).filter(|&label| occurs[label]).collect();
-    ensure!(
-        !labels.is_empty(),
-        "every pixel is {UNSURE}, which is no label"
-    );
+    if labels.is_empty() {
+        return Err(Problem::Value(format!(
+            "every pixel is {UNSURE}, which is no label"
+        )));
+    }
     let mut channels = [UNSURE; 256];
-    for (channel, &label) in labels.iter().enumerate() {
-        channels[label] = channel as u8;
+    for (&label, channel) in labels.iter().zip(0_u8..) {
+        channels[label] = channel;
     }
     for label in map.iter_mut() {
         *label = channels[usize::from(*label)];
@@ -194,21 +211,25 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores> {
 }
 
 /// Finds out what the numbers `[C, H, W]` are, and whether they are what `how` says.
-fn classify(path: &Path, mut values: Array3<f32>, integers: bool, how: As) -> Result<Content> {
+fn classify(
+    path: &Path,
+    mut values: Array3<f32>,
+    integers: bool,
+    how: As,
+) -> Result<Content, Problem> {
     let Found { outside, unsummed } = inspect(&values)?;
-    let both = "say what they are with --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits";
     match (how, outside, unsummed) {
         (As::Logits, ..) => Ok(Content::Logits(values)),
         (As::Auto | As::Probabilities, None, None) => Ok(Content::Probabilities(values)),
-        (As::Auto, None, Some(sum)) => {
-            bail!("the channels lie in [0, 1], but sum to {sum} instead of 1; {both}")
-        }
-        (As::Auto, Some(value), None) => {
-            bail!("the channels sum to 1, but {value} is no probability; {both}")
-        }
-        (As::Auto, Some(value), Some(_)) if integers => {
-            bail!("the numbers are integers, {value}; {both}")
-        }
+        (As::Auto, None, Some(sum)) => Err(Problem::Unclear(format!(
+            "the channels lie in [0, 1], but sum to {sum} instead of 1"
+        ))),
+        (As::Auto, Some(value), None) => Err(Problem::Unclear(format!(
+            "the channels sum to 1, but {value} is no probability"
+        ))),
+        (As::Auto, Some(value), Some(_)) if integers => Err(Problem::Unclear(format!(
+            "the numbers are integers, {value}"
+        ))),
         (As::Auto, Some(_), Some(_)) => Ok(Content::Logits(values)),
         (As::Probabilities, ..) => {
             normalise(&mut values)?;
@@ -234,7 +255,7 @@ struct Found {
 
 /// # Errors
 /// The first NaN or infinity.
-fn inspect(values: &Array3<f32>) -> Result<Found> {
+fn inspect(values: &Array3<f32>) -> Result<Found, Problem> {
     let mut found = Found {
         outside: None,
         unsummed: None,
@@ -250,11 +271,12 @@ fn inspect(values: &Array3<f32>) -> Result<Found> {
                     continue;
                 }
                 let place = || format!("{v} at (channel, y, x) = ({c}, {y}, {x})");
-                ensure!(
-                    v.is_finite(),
-                    "{}; scores are finite numbers, see numpy.nan_to_num",
-                    place()
-                );
+                if !v.is_finite() {
+                    return Err(Problem::Value(format!(
+                        "{}; scores are finite numbers, see numpy.nan_to_num",
+                        place()
+                    )));
+                }
                 found.outside.get_or_insert_with(place);
             }
         }
@@ -271,17 +293,18 @@ fn inspect(values: &Array3<f32>) -> Result<Found> {
 ///
 /// # Errors
 /// The first negative number.
-fn normalise(values: &mut Array3<f32>) -> Result<()> {
+fn normalise(values: &mut Array3<f32>) -> Result<(), Problem> {
     let classes = values.len_of(Axis(0)) as f32;
     let mut sums = vec![0.0_f64; values.len_of(Axis(2))];
     for (y, mut row) in values.axis_iter_mut(Axis(1)).enumerate() {
         sums.fill(0.0);
         for (c, mut channel) in row.outer_iter_mut().enumerate() {
             for (x, (sum, v)) in sums.iter_mut().zip(&mut channel).enumerate() {
-                ensure!(
-                    *v >= -TOLERANCE,
-                    "{v} at (channel, y, x) = ({c}, {y}, {x}) is no probability; use --scores-are logits or clip it"
-                );
+                if *v < -TOLERANCE {
+                    return Err(Problem::Negative(format!(
+                        "{v} at (channel, y, x) = ({c}, {y}, {x}) is no probability"
+                    )));
+                }
                 *v = v.max(0.0);
                 *sum += f64::from(*v);
             }

@@ -1,14 +1,16 @@
 //! Unary energies `[C, H, W]` of a dense CRF: what every pixel pays for every label, the negative log of a probability.
 
-use anyhow::{Result, bail, ensure};
 use image::GrayImage;
 use ndarray::{Array3, Axis};
+
+use super::error::{Error, Result};
+use crate::data::MaskValue;
 
 /// Probabilities below this count as this much, as in pydensecrf, so that no label is out of reach.
 pub const CLIP: f32 = 1e-5;
 
 /// The value in a label map that stands for a pixel of unknown label.
-pub const UNSURE: u8 = 255;
+pub const UNSURE: u8 = MaskValue::IGNORED.get();
 
 /// -log p of probabilities `[C, H, W]`, which are clipped to [[`CLIP`], 1].
 pub fn unary_from_probabilities(mut probabilities: Array3<f32>) -> Array3<f32> {
@@ -57,11 +59,12 @@ pub fn unary_from_labels(
     classes: usize,
     confidence: f32,
 ) -> Result<Array3<f32>> {
-    ensure!(
-        confidence > 0.0 && confidence < 1.0,
-        "the confidence in the labels is {confidence}; it is a probability between 0 and 1, both excluded"
-    );
-    ensure!(classes > 0, "a label map needs at least one label");
+    if !(confidence > 0.0 && confidence < 1.0) {
+        return Err(Error::Confidence(confidence));
+    }
+    if classes == 0 {
+        return Err(Error::NoLabels);
+    }
     let (width, height) = labels.dimensions();
     let others = -((1.0 - confidence) / (classes.max(2) - 1) as f32).ln();
     let unsure = (classes as f32).ln();
@@ -75,10 +78,11 @@ pub fn unary_from_labels(
         } else if label == usize::from(UNSURE) {
             unary.slice_mut(ndarray::s![.., y, x]).fill(unsure);
         } else {
-            bail!(
-                "the label {label} at ({x}, {y}) is none of 0 to {}",
-                classes - 1
-            );
+            return Err(Error::Label {
+                label,
+                at: [x as u32, y as u32],
+                labels: classes,
+            });
         }
     }
     Ok(unary)
@@ -158,7 +162,7 @@ mod tests {
         assert_eq!(unary_from_labels(&map(254), 255, 0.7).unwrap().len(), 255);
         let text = |result: Result<Array3<f32>>| result.unwrap_err().to_string();
         assert!(text(unary_from_labels(&map(3), 3, 0.7)).contains("label 3 at (0, 0)"));
-        assert!(text(unary_from_labels(&map(255), 0, 0.7)).contains("at least one"));
+        assert!(text(unary_from_labels(&map(255), 0, 0.7)).contains("no labels"));
         for confidence in [0.0, 1.0, -0.5, f32::NAN] {
             assert!(text(unary_from_labels(&map(0), 3, confidence)).contains("confidence"));
         }

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
+use super::MaskValue;
+
 /// File name extensions, in lower case, of the image formats that can be read.
 pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
 
@@ -136,9 +138,10 @@ pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
 
 /// Fails where there are more classes than a mask of 8 bits can tell apart, or one is called as what is no class.
 pub(super) fn check_classes(names: &[String], place: &Path) -> Result<()> {
-    if names.len() > 254 {
+    let most = MaskValue::MOST_CLASSES;
+    if names.len() > most {
         bail!(
-            "{} has {} classes; masks of 8 bits hold at most 254",
+            "{} has {} classes; masks of 8 bits hold at most {most}",
             place.display(),
             names.len()
         );

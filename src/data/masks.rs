@@ -8,6 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
+use super::MaskValue;
 use super::mat;
 use super::palette::palette;
 use crate::run::files::write_bytes;
@@ -18,15 +19,15 @@ use crate::run::files::write_bytes;
 /// in the VOC palette; an alpha channel is not looked at. `size` is the expected (width, height).
 ///
 /// # Errors
-/// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value (or colour)
-/// that is outside the classes, and where it is.
+/// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value
+/// (or colour) that is outside the classes, and where it is.
 pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Result<GrayImage> {
     let path = path.as_ref();
     if mat::is_mat(path) {
         let mask = mat::read_segmentation(path)?;
         check_size(path, mask.dimensions(), size)?;
         for (x, y, value) in mask.enumerate_pixels() {
-            check_value(path, u32::from(value.0[0]), classes, (x, y))?;
+            mask_value(path, u32::from(value.0[0]), classes, (x, y))?;
         }
         return Ok(mask);
     }
@@ -61,11 +62,13 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
             let value = match info.color_type {
                 ColorType::Rgb | ColorType::Rgba => {
                     let colour = [sample(0), sample(1), sample(2)];
-                    let index = (0..=classes as u32).chain([255]).find(|&i| {
-                        colours
-                            .get(i as usize)
-                            .is_some_and(|c| c.map(u32::from) == colour)
-                    });
+                    let index = (0..=classes as u32)
+                        .chain([MaskValue::IGNORED.get().into()])
+                        .find(|&i| {
+                            colours
+                                .get(i as usize)
+                                .is_some_and(|c| c.map(u32::from) == colour)
+                        });
                     index.ok_or_else(|| {
                         anyhow!(
                             "the mask {} has the colour {colour:?} at ({x}, {y}), which is none of the VOC palette's for 0 to {classes} and 255; save class indices instead",
@@ -75,8 +78,9 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
                 }
                 _ => sample(0),
             };
-            check_value(path, value, classes, (x as u32, y as u32))?;
-            mask.put_pixel(x as u32, y as u32, Luma([value as u8]));
+            let (x, y) = (x as u32, y as u32);
+            let value = mask_value(path, value, classes, (x, y))?;
+            mask.put_pixel(x, y, Luma([value.get()]));
         }
     }
     Ok(mask)
@@ -94,14 +98,14 @@ fn check_size(path: &Path, (width, height): (u32, u32), size: (u32, u32)) -> Res
     Ok(())
 }
 
-fn check_value(path: &Path, value: u32, classes: usize, (x, y): (u32, u32)) -> Result<()> {
-    if value > classes as u32 && value != 255 {
-        bail!(
+fn mask_value(path: &Path, value: u32, classes: usize, (x, y): (u32, u32)) -> Result<MaskValue> {
+    let known = u8::try_from(value).map(MaskValue::from).ok();
+    known.filter(|v| v.is_within(classes)).ok_or_else(|| {
+        anyhow!(
             "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore",
             path.display()
-        );
-    }
-    Ok(())
+        )
+    })
 }
 
 /// The sample number `index` of a row, as it is stored: 1, 2, 4, 8 or 16 bits, most significant first.

@@ -1,13 +1,15 @@
 //! Data sets: images with image-level tags, and masks to compare with.
 //!
 //! Everything about classes comes from the data set. A tag is an index into its class names; in a mask 0 is the
-//! background, c + 1 is class c, and 255 is ignored.
+//! background, c + 1 is class c, and 255 is ignored ([`MaskValue`]).
 
+mod batch;
 pub mod decode;
 mod extra;
 mod files;
 mod folder;
 pub mod loader;
+mod mask_value;
 mod masks;
 mod mat;
 pub mod pairs;
@@ -23,13 +25,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+pub use batch::{Batch, Labels, LoaderOptions, Order};
 pub use extra::ExtraKind;
-pub use loader::{Batch, Labels, Loader, LoaderOptions, Order};
+pub use loader::Loader;
+pub use mask_value::MaskValue;
 pub use pairs::{Pairs, Relation};
 pub use palette::palette;
 pub use shapes::ShapesOptions;
 pub use split::Split;
-pub use transforms::{Augment, Scaling, normalize};
+pub use transforms::{Augment, Scaling, limited, normalize};
 pub use voc::{VocList, is_voc, voc_list};
 
 /// The kinds of data sets.

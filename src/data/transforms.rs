@@ -7,8 +7,7 @@ use image::{GrayImage, RgbImage};
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-/// The value of pixels outside of the image in a cropped label.
-const IGNORE: i32 = 255;
+use super::MaskValue;
 
 /// Random augmentation of an image and its label: resize, flip, crop and colour jitter.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,12 +78,11 @@ impl Augment {
             "a label has the size of its image"
         );
         let (mut image, mut label) = (Cow::Borrowed(image), label.map(Cow::Borrowed));
-        let (width, height) = image.dimensions();
-        if (1..width.max(height)).contains(&self.max_side) {
-            resize(&mut image, &mut label, self.max_side);
-        }
+        let size = limited(image.dimensions(), self.max_side);
+        resize(&mut image, &mut label, size);
         if let Some((low, high)) = self.long_side {
-            resize(&mut image, &mut label, rng.random_range(low..=high));
+            let size = scaled(image.dimensions(), rng.random_range(low..=high));
+            resize(&mut image, &mut label, size);
         }
         let (width, height) = image.dimensions();
 
@@ -114,8 +112,8 @@ impl Augment {
             }
         });
         let label = label.map(|label| {
-            let mut values = vec![IGNORE; plane];
-            window.visit(|at, (x, y)| values[at] = i32::from(label.get_pixel(x, y).0[0]));
+            let mut values = vec![MaskValue::IGNORED.into(); plane];
+            window.visit(|at, (x, y)| values[at] = label.get_pixel(x, y).0[0].into());
             values
         });
         (view, label)
@@ -156,13 +154,26 @@ impl Augment {
     }
 }
 
-/// Scales an image and its label so that the longer side has `long_side` pixels.
-fn resize(image: &mut Cow<RgbImage>, label: &mut Option<Cow<GrayImage>>, long_side: u32) {
-    let (width, height) = image.dimensions();
+/// The size (width, height) at which networks see an image, in training and after: scaled down so that neither side has
+/// more than `max_side` pixels; 0 is no limit.
+pub fn limited((width, height): (u32, u32), max_side: u32) -> (u32, u32) {
+    if (1..width.max(height)).contains(&max_side) {
+        scaled((width, height), max_side)
+    } else {
+        (width, height)
+    }
+}
+
+/// The size whose longer side is `long_side`, with the sides' proportion, at least 1.
+fn scaled((width, height): (u32, u32), long_side: u32) -> (u32, u32) {
     let scale = f64::from(long_side) / f64::from(width.max(height));
     let scaled = |side: u32| ((f64::from(side) * scale).round() as u32).max(1);
-    let (w, h) = (scaled(width), scaled(height));
-    if (w, h) == (width, height) {
+    (scaled(width), scaled(height))
+}
+
+/// Scales an image and its label to the size (width, height).
+fn resize(image: &mut Cow<RgbImage>, label: &mut Option<Cow<GrayImage>>, (w, h): (u32, u32)) {
+    if (w, h) == image.dimensions() {
         return;
     }
     *image = Cow::Owned(imageops::resize(&**image, w, h, FilterType::Triangle));

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::loader::{Batch, Labels, LoaderOptions, Order};
+use super::batch::{Batch, Labels, LoaderOptions, Order};
 use super::{Augment, Split};
 
 /// How many batches are prepared ahead of the one that is asked for.

@@ -7,9 +7,10 @@ use super::check::{Check, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
 use crate::models::backbones::{Backbone, narrowest};
-use crate::models::catalogue::{Entry, NETWORKS};
+use crate::models::catalogue::{NETWORKS, PaperNetwork};
 use crate::models::forward::{Forward, Mode};
 use crate::models::heads::cam;
+use crate::models::heads::cross_affinity::Merge;
 use crate::models::params::{Declared, Parameters, Role, Value};
 use crate::models::{Head, Network};
 
@@ -48,7 +49,7 @@ pub fn checks() -> Vec<Check> {
 }
 
 /// Of a backbone that has no narrow form, a network with all of its layers, and no other.
-fn is_checked(entry: &Entry) -> bool {
+fn is_checked(entry: &PaperNetwork) -> bool {
     narrowest(entry.backbone) > 1 || entry.name == "efficientnet_lite0_segmentation"
 }
 
@@ -154,26 +155,28 @@ fn outputs(network: &Network, f: &Forward, images: Tensor<4>) -> Result<Vec<Tens
         logits.reshape([b, c, 1, 1])
     };
     Ok(match network.head {
-        Head::ImageNet => vec![maps(network.imagenet_logits(f, images))],
+        Head::ImageNet => vec![maps(network.imagenet()?.logits(f, images))],
         Head::Cam { .. } => {
             let features = network.levels(f, images).high;
             let logits = cam::logits(f, network.backbone, features.clone());
             vec![cam::maps(f, network.backbone, features), maps(logits)]
         }
-        Head::Affinity { .. } => vec![network.affinity_features(f, images)],
-        Head::Segmentation { .. } | Head::Aspp { .. } => vec![network.scores(f, images)],
+        Head::Affinity { .. } => vec![network.affinity_net()?.features(f, images)],
+        Head::Segmentation { .. } | Head::Aspp { .. } => {
+            vec![network.segmenter()?.scores(f, images)]
+        }
         Head::Joint { .. } => {
-            let joint = network.joint(f, images);
+            let joint = network.joint()?.outputs(f, images);
             vec![joint.scores, maps(joint.logits)]
         }
         Head::CrossAffinity { .. } => {
-            let out = network.cross_scores(f, images, 2);
+            let out = network.cross_affinity()?.scores(f, images, 2, Merge::Max);
             vec![out.own, out.cross]
         }
         Head::CoAttention { .. } => {
             let mut images = images.split(1, 0).into_iter();
             let mut next = || images.next().context("no pair of images");
-            let sides = network.co_attend(f, next()?, next()?);
+            let sides = network.co_attention()?.pair(f, next()?, next()?);
             sides
                 .into_iter()
                 .flat_map(|side| [side.map, side.common_map, side.exclusive_map])

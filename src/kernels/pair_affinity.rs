@@ -27,7 +27,8 @@ shader!(
 );
 
 /// How the L1 distance of two feature vectors is taken over the D channels (Eq. 3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Distance {
     /// The mean over channels: the authors' released code.
     Mean,

@@ -3,18 +3,20 @@
 
 use burn::tensor::activation::{relu, softmax};
 use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
 
 /// How much a pair counts, from the confidence V of its two pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PairWeight {
     /// The larger one: the paper's choice (Eq. 7).
     Max,
     /// The smaller one (Table 3).
     Min,
     /// Their mean, "plus" in Table 3.
     Mean,
-    /// 1: the standard affinity loss (Eq. 1–6).
-    One,
+    /// 1, all pairs alike: the standard affinity loss (Eq. 1–6).
+    Standard,
 }
 
 /// Hyper-parameters of [`adaptive_affinity`].
@@ -25,7 +27,7 @@ pub struct AdaptiveAffinity {
     /// Divergence that pairs of different labels are pushed to (Eq. 10); 3 in the paper.
     pub margin: f32,
     /// Weight of a pair.
-    pub weight: Weight,
+    pub weight: PairWeight,
     /// Added inside of the logarithms.
     pub epsilon: f32,
 }
@@ -36,7 +38,7 @@ impl Default for AdaptiveAffinity {
         AdaptiveAffinity {
             dilations: vec![4, 8, 12, 24],
             margin: 3.0,
-            weight: Weight::Max,
+            weight: PairWeight::Max,
             epsilon: 1e-8,
         }
     }
@@ -241,13 +243,13 @@ impl Pairs {
     }
 }
 
-impl Weight {
+impl PairWeight {
     fn of(self, a: f32, b: f32) -> f32 {
         match self {
-            Weight::Max => a.max(b),
-            Weight::Min => a.min(b),
-            Weight::Mean => (a + b) / 2.0,
-            Weight::One => 1.0,
+            PairWeight::Max => a.max(b),
+            PairWeight::Min => a.min(b),
+            PairWeight::Mean => (a + b) / 2.0,
+            PairWeight::Standard => 1.0,
         }
     }
 }
@@ -256,7 +258,7 @@ impl Weight {
 mod tests {
     use super::*;
 
-    fn loss(labels: &[i32], weight: Weight, dilations: &[usize]) -> [f32; 4] {
+    fn loss(labels: &[i32], weight: PairWeight, dilations: &[usize]) -> [f32; 4] {
         let device = Device::flex();
         let scores = Tensor::<4>::from_data([[[[2.0, 0.0, -1.0]], [[0.0, 1.0, 0.5]]]], &device);
         let settings = AdaptiveAffinity {
@@ -281,10 +283,10 @@ mod tests {
         let [ab, ba] = divergence([2.0, 0.0], [0.0, 1.0]);
         let [bc, cb] = divergence([0.0, 1.0], [-1.0, 0.5]);
         for (weight, first, second) in [
-            (Weight::Max, 0.8, 0.8),
-            (Weight::Min, 0.2, 0.4),
-            (Weight::Mean, 0.5, 0.6),
-            (Weight::One, 1.0, 1.0),
+            (PairWeight::Max, 0.8, 0.8),
+            (PairWeight::Min, 0.2, 0.4),
+            (PairWeight::Mean, 0.5, 0.6),
+            (PairWeight::Standard, 1.0, 1.0),
         ] {
             let [total, foreground, background, negative] = loss(&[1, 1, 0], weight, &[1]);
             let pushed = [bc, cb].map(|d| (second * 3.0 - d).max(0.0));
@@ -303,8 +305,8 @@ mod tests {
 
     #[test]
     fn without_pairs_the_loss_is_zero() {
-        assert_eq!(loss(&[1, 255, 0], Weight::Max, &[1]), [0.0; 4]);
-        assert_eq!(loss(&[1, 1, 0], Weight::Max, &[3, 24]), [0.0; 4]);
-        assert_eq!(loss(&[1, 1, 0], Weight::Max, &[]), [0.0; 4]);
+        assert_eq!(loss(&[1, 255, 0], PairWeight::Max, &[1]), [0.0; 4]);
+        assert_eq!(loss(&[1, 1, 0], PairWeight::Max, &[3, 24]), [0.0; 4]);
+        assert_eq!(loss(&[1, 1, 0], PairWeight::Max, &[]), [0.0; 4]);
     }
 }

@@ -8,7 +8,7 @@ use super::{Head, Network};
 
 /// A network of the papers.
 #[derive(Clone, Copy, Debug)]
-pub struct Entry {
+pub struct PaperNetwork {
     /// Name, as golden files and weight files go by.
     pub name: &'static str,
     /// Name of its backbone.
@@ -35,8 +35,8 @@ const fn entry(
     backbone: &'static str,
     head: Kind,
     used_by: &'static str,
-) -> Entry {
-    Entry {
+) -> PaperNetwork {
+    PaperNetwork {
         name,
         backbone,
         used_by,
@@ -45,7 +45,7 @@ const fn entry(
 }
 
 /// All networks of the papers.
-pub const NETWORKS: [Entry; 24] = [
+pub const NETWORKS: [PaperNetwork; 24] = [
     entry(
         "resnet38_cls",
         "resnet38",

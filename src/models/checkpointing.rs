@@ -1,33 +1,10 @@
 //! Gradient checkpointing (Chen et al. 2016): the feature maps inside of a network's sections are not kept for the
 //! backward pass but computed again in it, one section at a time.
 
-use std::cell::{OnceCell, RefCell};
-
 use burn::tensor::{Gradients, Tensor};
-use rand_chacha::ChaCha8Rng;
 
-use super::forward::Forward;
-use super::params::{Parameters, Value};
-
-/// What a section computes.
-type Part = dyn Fn(&Forward, Tensor<4>) -> Vec<Tensor<4>>;
-
-/// A section of which a pass has kept input and outputs alone.
-struct Section {
-    input: Tensor<4>,
-    /// Where the gradients of whatever follows stop.
-    outputs: Vec<Tensor<4>>,
-    /// Dropout's state before the section.
-    dropout: Option<ChaCha8Rng>,
-    part: Box<Part>,
-}
-
-/// The sections of one pass.
-#[derive(Default)]
-pub(super) struct Sections {
-    passed: RefCell<Vec<Section>>,
-    constants: OnceCell<Parameters>,
-}
+use super::forward::{Forward, Section};
+use super::params::Value;
 
 impl Forward<'_> {
     /// `part` of the network on `x`. Where the pass checkpoints, only `x` and the results are kept of it until

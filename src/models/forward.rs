@@ -1,6 +1,6 @@
 //! The layers that networks are written with, on named [`Parameters`].
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use burn::tensor::activation;
 use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
@@ -9,7 +9,6 @@ use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::checkpointing::Sections;
 use super::params::{Parameters, Role, entry};
 use crate::kernels::{Window, depthwise_conv, pointwise_conv};
 
@@ -37,6 +36,26 @@ pub struct Work {
     pub kernels: Vec<(String, usize)>,
     /// Multiply-adds between feature maps.
     pub products: usize,
+}
+
+/// A section of which a pass has kept input and outputs alone.
+pub(super) struct Section {
+    pub input: Tensor<4>,
+    /// Where the gradients of whatever follows stop.
+    pub outputs: Vec<Tensor<4>>,
+    /// Dropout's state before the section.
+    pub dropout: Option<ChaCha8Rng>,
+    pub part: Box<Part>,
+}
+
+/// What a section computes.
+type Part = dyn Fn(&Forward, Tensor<4>) -> Vec<Tensor<4>>;
+
+/// The sections of one pass.
+#[derive(Default)]
+pub(super) struct Sections {
+    pub passed: RefCell<Vec<Section>>,
+    pub constants: OnceCell<Parameters>,
 }
 
 /// One forward pass over a network's parameters.

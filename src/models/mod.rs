@@ -1,12 +1,14 @@
-//! Networks: a backbone with a head, their parameters by name, and what they compute.
+//! Networks: a backbone with a head, their parameters by name, and what they compute ([`tasks`]).
 
 pub mod backbones;
 pub mod catalogue;
 mod checkpointing;
 pub mod forward;
 pub mod heads;
+pub mod layers;
 pub mod params;
 pub mod resize;
+pub mod tasks;
 mod work;
 
 use anyhow::Result;
@@ -18,11 +20,11 @@ use rand_distr::{Distribution, Normal};
 use backbones::vgg16::{Tail, Vgg16};
 use backbones::{Backbone, Levels};
 use forward::Forward;
-use heads::co_attention::{self, Form, Pairing, Side};
-use heads::cross_affinity::{self, CrossAffinity, Merge};
-use heads::{affinity, aspp, cam, imagenet, segmentation};
+use heads::co_attention::{self, Form};
+use heads::{affinity, aspp, cam, cross_affinity, imagenet, segmentation};
 use params::{Declarations, Declared, Parameters, Role, belongs};
-use resize::resize;
+
+pub use tasks::Joint;
 
 /// What a network predicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,16 +68,6 @@ pub enum Head {
         /// Its classifiers and affinities.
         form: Form,
     },
-}
-
-/// What a joint head gives in one pass over the backbone.
-pub struct Joint {
-    /// Class logits `[B, C]`.
-    pub logits: Tensor<2>,
-    /// Segmentation scores `[B, C + 1, h, w]`, background first, before softmax.
-    pub scores: Tensor<4>,
-    /// The segmentation head's hidden features `[B, D, h, w]`, at least 0.
-    pub embedding: Tensor<4>,
 }
 
 /// A network: backbone and head.
@@ -168,93 +160,6 @@ impl Network {
             (backbone, _) => backbone,
         };
         backbone.forward(f, images)
-    }
-
-    /// Images `[B, 3, H, W]` → logits of ImageNet's classes `[B, 1000]`. Only for ImageNet's head.
-    pub fn imagenet_logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
-        imagenet::logits(f, self.levels(f, images).high)
-    }
-
-    /// Images `[B, 3, H, W]` → class logits `[B, C]`. Only for a CAM, joint or co-attention head.
-    pub fn logits(&self, f: &Forward, images: Tensor<4>) -> Tensor<2> {
-        cam::logits(f, self.backbone, self.levels(f, images).high)
-    }
-
-    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`. Only for a CAM, joint or co-attention head.
-    pub fn maps(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        cam::maps(f, self.backbone, self.levels(f, images).high)
-    }
-
-    /// Images `[B, 3, H, W]` → class activation maps `[B, C, h, w]`, the mean over the images' own size and `others`,
-    /// which multiply it (RRM Eq. 2). Only for a CAM or joint head.
-    pub fn multi_scale_maps(&self, f: &Forward, images: Tensor<4>, others: &[f32]) -> Tensor<4> {
-        let [_, _, height, width] = images.dims();
-        let mut sum = self.maps(f, images.clone());
-        let [_, _, h, w] = sum.dims();
-        for scale in others {
-            let size = [height, width].map(|side| ((side as f32 * scale) as usize).max(1));
-            let maps = self.maps(f, resize(images.clone(), size));
-            sum = sum + resize(maps, [h, w]);
-        }
-        sum / (1 + others.len()) as f32
-    }
-
-    /// Images `[B, 3, H, W]` → affinity features `[B, D, h, w]`. Only for an affinity head.
-    pub fn affinity_features(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        affinity::features(f, self.backbone, self.levels(f, images))
-    }
-
-    /// Images `[B, 3, H, W]` → what both heads give. Only for a joint head.
-    pub fn joint(&self, f: &Forward, images: Tensor<4>) -> Joint {
-        let levels = self.levels(f, images);
-        let features = levels.high.clone();
-        let embedding = segmentation::embedding(f, self.backbone, levels);
-        Joint {
-            logits: cam::logits(f, self.backbone, features),
-            scores: segmentation::scores(f, self.backbone, embedding.clone()),
-            embedding,
-        }
-    }
-
-    /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`. Only for a head that segments.
-    pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        let levels = self.levels(f, images);
-        match self.head {
-            Head::Aspp { .. } => aspp::scores(f, levels.high),
-            Head::CrossAffinity { .. } => cross_affinity::scores(f, self.backbone, levels),
-            _ => {
-                let embedding = segmentation::embedding(f, self.backbone, levels);
-                segmentation::scores(f, self.backbone, embedding)
-            }
-        }
-    }
-
-    /// Images `[B, 3, H, W]` in `group` parts, as [`cross_affinity::cross_scores`] takes them → scores with messages
-    /// from the image itself and from related ones, merged by maximum. Only for a cross-affinity head.
-    pub fn cross_scores(&self, f: &Forward, images: Tensor<4>, group: usize) -> CrossAffinity {
-        self.merged_scores(f, images, group, Merge::Max)
-    }
-
-    /// As [`Self::cross_scores`], merged as `merge` says.
-    pub fn merged_scores(
-        &self,
-        f: &Forward,
-        images: Tensor<4>,
-        group: usize,
-        merge: Merge,
-    ) -> CrossAffinity {
-        let levels = self.levels(f, images);
-        cross_affinity::cross_scores(f, self.backbone, levels, group, merge)
-    }
-
-    /// Pairs of images `[B, 3, H, W]` each → what the co-attention computes for either. Only for a co-attention head.
-    pub fn co_attend(&self, f: &Forward, m: Tensor<4>, n: Tensor<4>) -> [Side; 2] {
-        let form = match self.head {
-            Head::CoAttention { form, .. } => form,
-            _ => Form::RELEASED,
-        };
-        let [m, n] = [m, n].map(|images| self.levels(f, images).high);
-        co_attention::pair(f, self.backbone, m, n, &Pairing::new(form))
     }
 }
 

@@ -112,6 +112,12 @@ impl Declarations {
         self.0.push(Declared { name, shape, role });
     }
 
+    /// Names and shapes, as [`crate::weights`] takes them.
+    pub fn shapes(&self) -> Vec<(String, Vec<usize>)> {
+        let shape = |p: &Declared| (p.name.clone(), p.shape.clone());
+        self.0.iter().map(shape).collect()
+    }
+
     /// Number of trainable values.
     pub fn count(&self) -> usize {
         self.0

@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::backbones::{Backbone, narrowest};
 use super::forward::{Forward, Mode};
+use super::heads::cross_affinity::Merge;
 use super::{Head, Network};
 use crate::device::download;
 
@@ -53,7 +54,8 @@ impl Network {
         let images = match self.head {
             Head::CrossAffinity { .. } if in_pairs => {
                 let pair = Tensor::cat(vec![image.clone(), image], 0);
-                download(thin.cross_scores(&f, pair, 2).cross)?;
+                let scores = thin.cross_affinity()?.scores(&f, pair, 2, Merge::Max);
+                download(scores.cross)?;
                 2
             }
             Head::CoAttention { .. } => {
@@ -82,26 +84,26 @@ impl Network {
         Ok(((kernels + products) / images) as u64)
     }
 
-    /// Inference of images `[B, 3, H, W]` by whatever the head is for, one value of the result awaited, the rest dropped.
-    /// An image is its own partner where the head takes pairs.
+    /// Inference of images `[B, 3, H, W]` by whatever the head is for, one value of the result awaited, the rest
+    /// dropped. An image is its own partner where the head takes pairs.
     ///
     /// # Errors
     /// Where the device gives no result.
     pub fn infer(&self, f: &Forward, images: Tensor<4>) -> Result<()> {
         let out = match self.head {
-            Head::Cam { .. } => self.maps(f, images),
+            Head::Cam { .. } => self.classifier()?.maps(f, images),
             Head::ImageNet => {
-                let logits = self.imagenet_logits(f, images);
+                let logits = self.imagenet()?.logits(f, images);
                 let [b, classes] = logits.dims();
                 logits.reshape([b, classes, 1, 1])
             }
-            Head::Affinity { .. } => self.affinity_features(f, images),
+            Head::Affinity { .. } => self.affinity_net()?.features(f, images),
             Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
-                self.scores(f, images)
+                self.segmenter()?.scores(f, images)
             }
-            Head::Joint { .. } => self.joint(f, images).scores,
+            Head::Joint { .. } => self.joint()?.outputs(f, images).scores,
             Head::CoAttention { .. } => {
-                let [m, _] = self.co_attend(f, images.clone(), images);
+                let [m, _] = self.co_attention()?.pair(f, images.clone(), images);
                 m.common_map
             }
         };

@@ -1,9 +1,9 @@
 //! A dense CRF in a recipe: a preset, and what differs from it.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::crf::{DenseCrf, Pairwise, Preset};
+use crate::crf::{DenseCrf, ITERATIONS, Pairwise, Preset};
 
 /// A preset and single overrides; what is absent is the preset's.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -37,7 +37,7 @@ pub struct Crf {
 
 impl Crf {
     /// The ends of the keys that may be absent.
-    pub(super) const OPTIONAL: [&'static str; 7] = [
+    pub(crate) const OPTIONAL: [&'static str; 7] = [
         "crf.reference_side",
         "crf.iterations",
         "crf.gaussian_sxy",
@@ -80,48 +80,13 @@ impl Crf {
                 .into_iter()
                 .filter(|p| !p.is_without_effect())
                 .collect(),
-            iterations: self.iterations.unwrap_or(10) as usize,
+            iterations: self.iterations.map_or(ITERATIONS, |n| n as usize),
             reference_side: self.reference_side,
         })
     }
 
-    /// These parameters with `overrides`, each a `key=value` with a key of this table.
-    ///
-    /// # Errors
-    /// One line for an unknown key or a value that does not fit.
-    pub fn with<'a>(mut self, overrides: impl IntoIterator<Item = &'a str>) -> Result<Crf> {
-        for text in overrides {
-            let (key, value) = text.split_once('=').unwrap_or((text, ""));
-            let number: f32 = value
-                .trim()
-                .parse()
-                .with_context(|| format!("--set-crf {text}: write it as key=number"))?;
-            match key.trim() {
-                "iterations" if number >= 0.0 && number.fract() == 0.0 => {
-                    self.iterations = Some(number as u32);
-                }
-                "reference_side" => self.reference_side = Some(number),
-                "gaussian_sxy" => self.gaussian_sxy = Some(number),
-                "gaussian_compat" => self.gaussian_compat = Some(number),
-                "bilateral_sxy" => self.bilateral_sxy = Some(number),
-                "bilateral_srgb" => self.bilateral_srgb = Some(number),
-                "bilateral_compat" => self.bilateral_compat = Some(number),
-                "iterations" => bail!("--set-crf {text}: iterations are a whole number"),
-                key => {
-                    let known = Crf::OPTIONAL.map(|k| k.trim_start_matches("crf."));
-                    bail!(
-                        "--set-crf {key}: there is no such key: use {}",
-                        known.join(", ")
-                    )
-                }
-            }
-        }
-        self.check("--set-crf")?;
-        Ok(self)
-    }
-
     /// Rejects values that no CRF can work with; `key` names the table.
-    pub(super) fn check(&self, key: &str) -> Result<()> {
+    pub(crate) fn check(&self, key: &str) -> Result<()> {
         for (name, value) in [
             ("reference_side", self.reference_side),
             ("gaussian_sxy", self.gaussian_sxy),

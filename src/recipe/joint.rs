@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::{Backbone, Crf, Training};
+use crate::losses::adaptive_affinity::PairWeight;
 
 /// Classification and segmentation in one network: reliable labels and the losses on them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -77,20 +78,6 @@ pub struct PairLoss {
     pub dilations: Vec<usize>,
     /// Divergence that different labels are pushed to.
     pub margin: f32,
-}
-
-/// AALR Table 3, and the standard loss of Eq. 1–6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PairWeight {
-    /// The larger confidence.
-    Max,
-    /// The smaller one.
-    Min,
-    /// Their mean.
-    Mean,
-    /// All pairs alike: the standard affinity loss.
-    Standard,
 }
 
 /// AALR Eq. 13–17.

@@ -10,7 +10,6 @@ use crate::data::decode::read_mask;
 use crate::kernels::Distance;
 use crate::losses::affinity::{EPSILON, affinity_loss};
 use crate::models::{Head, Network};
-use crate::recipe;
 use crate::train::Fit;
 
 /// AffinityNet for this recipe.
@@ -22,10 +21,7 @@ pub fn network(context: &Context) -> Result<Network> {
 
 /// How the recipe measures feature distances.
 pub fn distance(context: &Context) -> Distance {
-    match context.recipe.affinity.distance {
-        recipe::Distance::Mean => Distance::Mean,
-        recipe::Distance::Sum => Distance::Sum,
-    }
+    context.recipe.affinity.distance
 }
 
 /// Trains it, starting from the classifier's backbone.
@@ -57,7 +53,7 @@ pub fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let features = network.affinity_features(forward, images);
+        let features = network.affinity_net()?.features(forward, images);
         let [_, _, h, w] = features.dims();
         let Some(labels) = &batch.labels else {
             bail!("a batch without labels: this is a bug in weakseg, please report it");

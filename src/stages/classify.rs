@@ -167,7 +167,7 @@ fn fit(
         let device = images.device();
         let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), classes]);
         let targets = Tensor::from_data(targets, &device);
-        let logits = network.logits(forward, images);
+        let logits = network.classifier()?.logits(forward, images);
         Ok(vec![(
             "classification",
             multilabel_soft_margin(logits, targets),

@@ -184,7 +184,9 @@ fn fit(context: &Context, round: usize) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let out = network.merged_scores(forward, images, group, settings.merge);
+        let out = network
+            .cross_affinity()?
+            .scores(forward, images, group, settings.merge);
         let completion = match batch.step < completion_from {
             true => 0.0,
             false => settings.completion,

@@ -10,7 +10,7 @@ use image::imageops::FilterType;
 use image::{ImageBuffer, Luma, RgbImage};
 use ndarray::{Array3, Array4};
 
-use crate::data::normalize;
+use crate::data::{limited, normalize};
 use crate::device::download;
 use crate::device::fault::{self, Fault};
 pub use crate::models::resize::resize;
@@ -110,13 +110,9 @@ pub fn passes(scales: &[f32], flip: bool) -> f32 {
 
 /// The size (width, height) at which networks see an image: its own, or within `MIN_SIDE` and the recipe's
 /// `max_side` (0 = no limit).
-pub fn network_size((w, h): (u32, u32), input: &NetworkInput) -> (u32, u32) {
-    let scale = match input.max_side {
-        0 => 1.0,
-        side => (f64::from(side) / f64::from(w.max(h).max(1))).min(1.0),
-    };
-    let fit = |side: u32| ((f64::from(side) * scale).round() as u32).max(MIN_SIDE);
-    (fit(w), fit(h))
+pub fn network_size(size: (u32, u32), input: &NetworkInput) -> (u32, u32) {
+    let (w, h) = limited(size, input.max_side);
+    (w.max(MIN_SIDE), h.max(MIN_SIDE))
 }
 
 /// Images of one size → `[B, 3, h, w]` at their [`network_size`], normalised.

@@ -70,8 +70,9 @@ fn maps(
         &context.input(network)?,
         &context.device,
     );
+    let classifier = network.classifier()?;
     let maps = multi_scale(images, &settings.scales, settings.flip, |x| {
-        network.maps(&Forward::new(parameters, Mode::Inference), x)
+        classifier.maps(&Forward::new(parameters, Mode::Inference), x)
     });
     download_maps(maps)
 }

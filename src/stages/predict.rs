@@ -64,9 +64,10 @@ impl<'a> Predictor<'a> {
             return Ok(Array4::zeros((0, 0, 0, 0)));
         }
         let x = upload(images.iter().copied(), &self.input, &self.device);
+        let segmenter = self.network.segmenter()?;
         let out = multi_scale(x, &self.settings.scales, self.settings.flip, |x| {
             let forward = Forward::new(&self.parameters, Mode::Inference);
-            softmax(self.network.scores(&forward, x), 1)
+            softmax(segmenter.scores(&forward, x), 1)
         });
         download_maps(out)
     }

@@ -84,7 +84,9 @@ fn walked(
     );
     let grid = [h, w].map(|side| (side as f32 * context.recipe.propagate.scale).round() as usize);
     let images = resize(images, grid);
-    let features = network.affinity_features(&Forward::new(parameters, Mode::Inference), images);
+    let features = network
+        .affinity_net()?
+        .features(&Forward::new(parameters, Mode::Inference), images);
     let [b, _, small_h, small_w] = features.dims();
     let classes = context.classes() + 1;
     let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));

@@ -24,7 +24,8 @@ impl Refine {
         image: impl FnOnce() -> Result<RgbImage>,
         device: &Device,
     ) -> Result<Refine> {
-        let on_image = crf.map(|crf| crf.on(&image()?, device)).transpose();
+        let on = |crf: &DenseCrf| -> Result<OnImage> { Ok(crf.on(&image()?, device)?) };
+        let on_image = crf.map(on).transpose();
         Ok(Refine(on_image.context("dense CRF")?))
     }
 

@@ -78,7 +78,7 @@ fn fit(context: &Context, split: &Split, labels: Labels) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let scores = network.scores(forward, images);
+        let scores = network.segmenter()?.scores(forward, images);
         let [_, _, h, w] = scores.dims();
         let Some(labels) = &batch.labels else {
             bail!("a batch without labels: this is a bug in weakseg, please report it");

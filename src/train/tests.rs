@@ -56,7 +56,10 @@ fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f3
     };
     let parameters = fit.run(|network, forward, images, batch| {
         before(batch.step)?;
-        Ok(vec![("mean", network.logits(forward, images).mean())])
+        Ok(vec![(
+            "mean",
+            network.classifier()?.logits(forward, images).mean(),
+        )])
     })?;
     let values = parameters.0.values().map(|p| p.value.to_vec());
     Ok(values.collect::<Result<Vec<_>>>()?.concat())

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, bail, ensure};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
+use super::error::{Error, Result, reason};
 use super::tensor::elements;
 use crate::run::files;
 
 /// Writes float32 tensors to `path` under a temporary name, which is then renamed. `declared` has all names and shapes;
-/// `values` gives the values of each, row-major and in the same order, and is asked for one at a time, so that a network
-/// larger than memory can be written. Equal tensors give equal bytes.
+/// `values` gives the values of each, row-major and in the same order, and is asked for one at a time, so that a
+/// network larger than memory can be written. Equal tensors give equal bytes.
 ///
 /// # Errors
 /// One line where the file cannot be written, a value cannot be read, names repeat, or values and shapes disagree.
@@ -21,7 +22,10 @@ pub fn write_safetensors(
     declared: &[(String, Vec<usize>)],
     values: impl IntoIterator<Item = Result<Vec<f32>>>,
 ) -> Result<()> {
-    let header = header(declared).with_context(|| format!("cannot write {}", path.display()))?;
+    let header = header(declared).map_err(|error| Error::Unwritable {
+        path: path.to_owned(),
+        reason: reason(&error),
+    })?;
     files::replace(path, |file| {
         let mut out = BufWriter::new(file);
         out.write_all(&(header.len() as u64).to_le_bytes())?;
@@ -43,10 +47,11 @@ pub fn write_safetensors(
         }
         Ok(out.flush()?)
     })
+    .map_err(|error| Error::Other(error.into()))
 }
 
 /// The JSON header, padded so that values start at a multiple of eight bytes.
-fn header(declared: &[(String, Vec<usize>)]) -> Result<String> {
+fn header(declared: &[(String, Vec<usize>)]) -> anyhow::Result<String> {
     let mut end = 0usize;
     let mut tensors = Vec::new();
     let mut names = std::collections::HashSet::new();
@@ -115,7 +120,7 @@ mod tests {
         let path = dir.path().join("a.safetensors");
         let declared = [("a".to_owned(), vec![1]), ("b".to_owned(), vec![1])];
         let refused = [
-            vec![Ok(vec![1.0]), Err(anyhow::anyhow!("gone"))],
+            vec![Ok(vec![1.0]), Err(Error::Asset("gone".into()))],
             vec![Ok(vec![1.0])],
             vec![Ok(vec![1.0, 2.0]), Ok(vec![1.0])],
         ];

@@ -1,10 +1,10 @@
 //! The values that a pickle builds: plain data, which refer to each other by index.
 
-use super::rebuild::{Storage, Tensor};
+use super::tensor::Dtype;
 
 /// A value on the pickle machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
+pub enum PickleValue<'a> {
     /// `None`
     None,
     /// `True` or `False`
@@ -23,17 +23,43 @@ pub enum Value<'a> {
     Opaque,
 }
 
-/// What a [`Value::Object`] stands for.
+/// What a [`PickleValue::Object`] stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object<'a> {
     /// List, tuple or set.
-    Sequence(Vec<Value<'a>>),
+    Sequence(Vec<PickleValue<'a>>),
     /// Dictionary in the order of its making; of equal keys the last one counts.
-    Dict(Vec<(Value<'a>, Value<'a>)>),
+    Dict(Vec<(PickleValue<'a>, PickleValue<'a>)>),
     /// Raw values of a tensor, stored elsewhere in the file.
     Storage(Storage<'a>),
     /// A view of a storage.
     Tensor(Tensor<'a>),
+}
+
+/// Raw values that tensors are views of.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Storage<'a> {
+    /// Its name in the file.
+    pub key: &'a str,
+    /// Type of its elements.
+    pub dtype: Dtype,
+    /// Number of elements of the whole storage.
+    pub elements: usize,
+    /// Where this view of it starts, in elements.
+    pub offset: usize,
+}
+
+/// A strided view of a storage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tensor<'a> {
+    /// What it is a view of.
+    pub storage: Storage<'a>,
+    /// First element, counted from the start of the storage.
+    pub offset: usize,
+    /// Dimensions.
+    pub shape: Vec<usize>,
+    /// Step of each dimension in elements.
+    pub strides: Vec<usize>,
 }
 
 /// All objects of a pickle. They refer to each other by index, so that cycles and shared parts cost nothing.
@@ -49,15 +75,15 @@ impl<'a> Heap<'a> {
     }
 
     /// Adds an object.
-    pub fn add(&mut self, object: Object<'a>) -> Value<'a> {
+    pub fn add(&mut self, object: Object<'a>) -> PickleValue<'a> {
         self.objects.push(object);
-        Value::Object(self.objects.len() - 1)
+        PickleValue::Object(self.objects.len() - 1)
     }
 
     /// The object that `value` stands for, if it is one.
-    pub fn get(&self, value: Value<'a>) -> Option<&Object<'a>> {
+    pub fn get(&self, value: PickleValue<'a>) -> Option<&Object<'a>> {
         match value {
-            Value::Object(index) => self.objects.get(index),
+            PickleValue::Object(index) => self.objects.get(index),
             _ => None,
         }
     }
@@ -68,7 +94,7 @@ impl<'a> Heap<'a> {
     }
 
     /// The items of a list or tuple.
-    pub fn sequence(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
+    pub fn sequence(&self, value: PickleValue<'a>) -> Option<&[PickleValue<'a>]> {
         match self.get(value) {
             Some(Object::Sequence(items)) => Some(items),
             _ => None,
@@ -76,7 +102,7 @@ impl<'a> Heap<'a> {
     }
 
     /// The items of a dictionary.
-    pub fn dict(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
+    pub fn dict(&self, value: PickleValue<'a>) -> Option<&[(PickleValue<'a>, PickleValue<'a>)]> {
         match self.get(value) {
             Some(Object::Dict(items)) => Some(items),
             _ => None,

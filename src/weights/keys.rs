@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
+use super::error::{Error, Result, reason};
 use super::pattern::{Bindings, Pattern, Words};
 use super::{Checkpoint, Format};
 
@@ -150,11 +151,11 @@ static MAPS: LazyLock<Result<Vec<KeyMap>, String>> = LazyLock::new(|| {
 
 /// All embedded key maps.
 fn all() -> Result<&'static [KeyMap]> {
-    MAPS.as_deref()
-        .map_err(|error| anyhow!("{error}: this is a bug in weakseg, please report it"))
+    MAPS.as_deref().map_err(|error| Error::Asset(error.clone()))
 }
 
-/// What `network` expects of its input, which is the same for every source of its weights. Errors on an unknown network.
+/// What `network` expects of its input, which is the same for every source of its weights. Errors on an unknown
+/// network.
 pub fn input(network: &str) -> Result<Input> {
     of(network).map(|(first, _)| first.input)
 }
@@ -176,12 +177,12 @@ pub fn find(network: &str, checkpoint: &Checkpoint) -> Result<&'static KeyMap> {
         .iter()
         .map(|map| format!("{} (with the key {})", map.source, map.detect.join(", ")))
         .collect();
-    bail!(
-        "{} ({}) does not hold weights of {network}: give {}; `weakseg weights inspect` shows what it holds",
-        checkpoint.path().display(),
-        checkpoint.format(),
-        sources.join(" or ")
-    )
+    Err(Error::OtherNetwork {
+        path: checkpoint.path().to_owned(),
+        format: checkpoint.format(),
+        network: network.to_owned(),
+        sources,
+    })
 }
 
 /// The key maps for `network`, at least one.
@@ -192,9 +193,7 @@ fn of(network: &str) -> Result<(&'static KeyMap, Vec<&'static KeyMap>)> {
         .collect();
     match maps.first() {
         Some(first) => Ok((first, maps)),
-        None => bail!(
-            "no published weights of {network:?} are known: use a ResNet38, VGG16, ResNet, pre-activation ResNet or EfficientNet-Lite"
-        ),
+        None => Err(Error::UnknownNetwork(network.to_owned())),
     }
 }
 
@@ -207,7 +206,7 @@ fn any(patterns: &[Pattern], key: &str, words: &Words) -> bool {
 impl KeyMap {
     /// Reads a key map and checks it.
     pub(super) fn parse(file: &str, text: &str) -> Result<Self, String> {
-        let parsed = || -> Result<Self> {
+        let parsed = || -> anyhow::Result<Self> {
             let map: Self = toml::from_str(text)?;
             for rule in &map.map {
                 match (&rule.to, &rule.skip) {
@@ -234,7 +233,10 @@ impl KeyMap {
         };
         Ok(match (&rule.to, &rule.skip) {
             (Some(to), _) => Target::Parameter {
-                name: to.fill(&bindings).with_context(|| format!("key {key:?}"))?,
+                name: to
+                    .fill(&bindings)
+                    .with_context(|| format!("key {key:?}"))
+                    .map_err(|error| Error::Asset(reason(&error)))?,
                 squeeze: rule.squeeze,
                 reverse_channels: rule.reverse_channels,
             },

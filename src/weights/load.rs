@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use anyhow::{Result, bail, ensure};
 use serde::Serialize;
 
 use super::Checkpoint;
+use super::error::{Error, Result};
 use super::keys::{self, Input, KeyMap, Target};
 
 /// A parameter that the file has.
@@ -85,7 +85,7 @@ fn plan_by(
     network: &str,
     declared: &[(String, Vec<usize>)],
 ) -> Result<Plan> {
-    let file = checkpoint.path().display();
+    let path = || checkpoint.path().to_owned();
     let shapes: HashMap<&str, &[usize]> = declared
         .iter()
         .map(|(name, shape)| (name.as_str(), shape.as_slice()))
@@ -126,10 +126,16 @@ fn plan_by(
             continue;
         };
         if !fits(shape, expected, squeeze) {
-            ensure!(
-                map.is_classifier(&name) && is_other_count(shape, expected),
-                "{file}: {key:?} has shape {shape:?}, but {name} of {network} has {expected:?}: give weights of the same network and width"
-            );
+            if !(map.is_classifier(&name) && is_other_count(shape, expected)) {
+                return Err(Error::Shape {
+                    path: path(),
+                    key: key.to_owned(),
+                    found: shape.to_vec(),
+                    network: network.to_owned(),
+                    name,
+                    expected: expected.to_vec(),
+                });
+            }
             let reason = format!(
                 "left fresh: the file's classifier has {} classes, this one {}",
                 shape[0], expected[0]
@@ -138,10 +144,13 @@ fn plan_by(
             fresh.insert(name, reason);
             continue;
         }
-        ensure!(
-            !reverse_channels || matches!(expected, [_, 3, _, _]),
-            "{file}: {key:?} of shape {shape:?} has no colour channels to turn around"
-        );
+        if reverse_channels && !matches!(expected, [_, 3, _, _]) {
+            return Err(Error::NoColours {
+                path: path(),
+                key: key.to_owned(),
+                shape: shape.to_vec(),
+            });
+        }
         let entry = Loaded {
             key: key.to_owned(),
             name: name.clone(),
@@ -149,11 +158,11 @@ fn plan_by(
             reverse_channels,
         };
         if let Some(first) = found.insert(name, entry) {
-            bail!(
-                "{file}: both {:?} and {key:?} give {}: remove one",
-                first.key,
-                first.name
-            );
+            return Err(Error::Twice {
+                path: path(),
+                keys: [first.key, key.to_owned()],
+                name: first.name,
+            });
         }
     }
     let mut loaded = Vec::new();
@@ -175,10 +184,12 @@ fn plan_by(
             is_expected,
         });
     }
-    ensure!(
-        !loaded.is_empty(),
-        "{file} holds no parameter of {network}: `weakseg weights inspect {file}` shows what it holds"
-    );
+    if loaded.is_empty() {
+        return Err(Error::NothingToLoad {
+            path: path(),
+            network: network.to_owned(),
+        });
+    }
     Ok(Plan {
         network: network.to_owned(),
         source: map.source.clone(),
@@ -214,8 +225,8 @@ impl Plan {
             .collect()
     }
 
-    /// Keys and parameters that the key map does not account for, one sentence each: signs of a file that is not what it
-    /// was taken for.
+    /// Keys and parameters that the key map does not account for, one sentence each: signs of a file that is not what
+    /// it was taken for.
     pub fn surprises(&self) -> Vec<String> {
         let skipped = self.skipped.iter().filter(|entry| !entry.is_expected);
         let skipped = skipped.map(|entry| format!("{:?} is not used: {}", entry.key, entry.reason));

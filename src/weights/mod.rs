@@ -6,8 +6,10 @@
 //! [`published`] are the files that have names, and [`fetch`] brings them here.
 
 mod caffe;
+mod error;
 mod export;
 pub mod fetch;
+mod format;
 mod heap;
 pub mod keys;
 pub mod load;
@@ -23,75 +25,19 @@ mod torch_legacy;
 mod torch_zip;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
+use anyhow::ensure;
 use bytes::Bytes;
 use memmap2::Mmap;
-use serde::Deserialize;
 
+use error::reason;
+pub use error::{Error, Result};
 pub use export::write_safetensors;
+pub use format::Format;
 pub use tensor::Dtype;
 use tensor::Entry;
-
-/// Format of a weight file, told by its content.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Format {
-    /// What `torch.save` writes since version 1.6: a zip archive.
-    TorchZip,
-    /// What `torch.save` wrote before: pickles and raw storages.
-    TorchLegacy,
-    /// MXNet's NDArray list, `.params`.
-    Mxnet,
-    /// Caffe's `.caffemodel`.
-    Caffe,
-    /// safetensors.
-    Safetensors,
-}
-
-impl Format {
-    /// Extensions that files of this format have.
-    fn extensions(self) -> &'static [&'static str] {
-        match self {
-            Format::TorchZip | Format::TorchLegacy => {
-                &["pth", "pt", "pkl", "bin", "ckpt", "tar", "model"]
-            }
-            Format::Mxnet => &["params"],
-            Format::Caffe => &["caffemodel"],
-            Format::Safetensors => &["safetensors"],
-        }
-    }
-
-    /// The format of a file that starts with `start`. Caffe's has no mark of its own: it is what is left.
-    fn of(start: &[u8]) -> Format {
-        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
-            Format::TorchZip
-        } else if start.first() == Some(&0x80) {
-            Format::TorchLegacy
-        } else if start.starts_with(&mxnet::MAGIC.to_le_bytes()) {
-            Format::Mxnet
-        } else if start.get(8) == Some(&b'{') {
-            Format::Safetensors
-        } else {
-            Format::Caffe
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Format::TorchZip => "PyTorch zip",
-            Format::TorchLegacy => "PyTorch legacy pickle",
-            Format::Mxnet => "MXNet params",
-            Format::Caffe => "Caffe caffemodel",
-            Format::Safetensors => "safetensors",
-        })
-    }
-}
 
 /// Starts of files that are often taken for weights, and what they are.
 const OTHERS: [(&[u8], &str); 6] = [
@@ -124,16 +70,17 @@ impl Checkpoint {
     /// One line that names the file where it cannot be read, is of an unknown format, is damaged or truncated, holds no
     /// tensors, or holds a pickle that would run code.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = path.display();
-        let bytes =
-            map(path).map_err(|error| anyhow!("cannot read the weight file {file}: {error:#}"))?;
+        let bytes = map(path).map_err(|error| Error::Unreadable {
+            path: path.to_owned(),
+            reason: format!("{error:#}"),
+        })?;
         Self::from_bytes(path, bytes)
     }
 
     fn from_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
-        let file = path.display();
+        let path = path.to_owned();
         if let Some((_, what)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
-            bail!("{file} is no weight file but {what}");
+            return Err(Error::NotWeights { path, what });
         }
         let format = Format::of(&bytes);
         let extension = path.extension().and_then(|extension| extension.to_str());
@@ -147,20 +94,20 @@ impl Checkpoint {
             Format::Caffe => caffe::entries(&bytes, &mut notes),
             Format::Safetensors => safetensors::entries(&bytes, &mut notes),
         };
-        let entries = read.map_err(|error| {
-            let cause = format!("{error:#}").replace('\n', " ");
-            if format == Format::Caffe && !is_expected {
-                anyhow!(
-                    "{file} is of no format that is known here: give a PyTorch (.pth), MXNet (.params), Caffe (.caffemodel) or safetensors file"
-                )
-            } else {
-                anyhow!("cannot read the weight file {file} ({format}): {cause}")
+        let entries = match read {
+            Ok(entries) if entries.is_empty() => return Err(Error::NoTensors { path, format }),
+            Ok(entries) => entries,
+            Err(_) if format == Format::Caffe && !is_expected => {
+                return Err(Error::UnknownFormat(path));
             }
-        })?;
-        ensure!(
-            !entries.is_empty(),
-            "{file} ({format}) holds no tensors: give the file with a network's state_dict"
-        );
+            Err(error) => {
+                return Err(Error::Damaged {
+                    path,
+                    format,
+                    reason: reason(&error),
+                });
+            }
+        };
         let is_known = [
             Format::TorchZip,
             Format::Mxnet,
@@ -174,7 +121,7 @@ impl Checkpoint {
         }
         let entries = without_prefix(entries, "module.", &mut notes);
         Ok(Self {
-            path: path.to_owned(),
+            path,
             format,
             bytes: bytes.len() as u64,
             entries,
@@ -223,25 +170,26 @@ impl Checkpoint {
     /// # Errors
     /// One line where there is no such tensor, or its compressed data is damaged.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        let file = self.path.display();
-        let entry = self
-            .entries
-            .get(name)
-            .with_context(|| format!("{file} has no tensor {name:?}"))?;
-        entry
-            .values()
-            .map_err(|error| anyhow!("tensor {name:?} of {file}: {error:#}"))
+        let (path, name) = (self.path.clone(), name.to_owned());
+        let Some(entry) = self.entries.get(&name) else {
+            return Err(Error::NoTensor { path, name });
+        };
+        entry.values().map_err(|error| Error::DamagedTensor {
+            path,
+            name,
+            reason: format!("{error:#}"),
+        })
     }
 }
 
 /// The file as bytes that are read when they are looked at.
-fn map(path: &Path) -> Result<Bytes> {
+fn map(path: &Path) -> anyhow::Result<Bytes> {
     let file = File::open(path)?;
     let about = file.metadata()?;
     ensure!(about.is_file(), "it is not a file");
     ensure!(about.len() > 0, "it is empty: get it again");
-    // SAFETY: a map is only unsound where somebody changes the file meanwhile, which `open` asks not to do. Every reader
-    // checks ranges against the map's length and treats the bytes as untrusted.
+    // SAFETY: a map is only unsound where somebody changes the file meanwhile, which `open` asks not to do. Every
+    // reader checks ranges against the map's length and treats the bytes as untrusted.
     let map = unsafe { Mmap::map(&file) }?;
     Ok(Bytes::from_owner(map))
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::heap::{Heap, Object, Value};
+use super::heap::{Heap, Object, PickleValue};
 use super::rebuild;
 
 /// Most opcodes in one pickle, ten times what the largest networks need; bounds time and memory.
@@ -15,7 +15,7 @@ const MAX_STEPS: usize = 2_000_000;
 #[derive(Debug)]
 pub struct Pickle<'a> {
     /// The pickled value.
-    pub root: Value<'a>,
+    pub root: PickleValue<'a>,
     /// Its objects.
     pub heap: Heap<'a>,
     /// Bytes of the pickle, up to and with its STOP.
@@ -50,17 +50,17 @@ pub fn read(input: &[u8]) -> Result<Pickle<'_>> {
 struct Machine<'a> {
     input: &'a [u8],
     at: usize,
-    stack: Vec<Value<'a>>,
+    stack: Vec<PickleValue<'a>>,
     /// Heights of the stack at its open marks.
     marks: Vec<usize>,
-    memo: HashMap<u32, Value<'a>>,
+    memo: HashMap<u32, PickleValue<'a>>,
     heap: Heap<'a>,
     steps: usize,
 }
 
 impl<'a> Machine<'a> {
     /// Runs one opcode; the value where it is STOP.
-    fn step(&mut self) -> Result<Option<Value<'a>>> {
+    fn step(&mut self) -> Result<Option<PickleValue<'a>>> {
         self.charge(1)?;
         let opcode = self.number(1)?;
         match opcode as u8 {
@@ -74,20 +74,20 @@ impl<'a> Machine<'a> {
                 let top = self.pop()?;
                 self.stack.extend([top, top]);
             }
-            b'N' => self.stack.push(Value::None),
-            0x88 => self.stack.push(Value::Bool(true)),
-            0x89 => self.stack.push(Value::Bool(false)),
+            b'N' => self.stack.push(PickleValue::None),
+            0x88 => self.stack.push(PickleValue::Bool(true)),
+            0x89 => self.stack.push(PickleValue::Bool(false)),
             b'K' => self.push_unsigned(1)?,
             b'M' => self.push_unsigned(2)?,
             b'J' => {
                 let value = self.number(4)? as u32 as i32;
-                self.stack.push(Value::Int(value.into()));
+                self.stack.push(PickleValue::Int(value.into()));
             }
             0x8a => self.long(1)?,
             0x8b => self.long(4)?,
             b'G' => {
                 self.take(8)?;
-                self.stack.push(Value::Opaque);
+                self.stack.push(PickleValue::Opaque);
             }
             b'X' => self.text(4)?,
             0x8c => self.text(1)?,
@@ -124,11 +124,11 @@ impl<'a> Machine<'a> {
             }
             b'c' => {
                 let (module, name) = (self.line()?, self.line()?);
-                self.stack.push(Value::Global(module, name));
+                self.stack.push(PickleValue::Global(module, name));
             }
             0x93 => match (self.pop()?, self.pop()?) {
-                (Value::Text(name), Value::Text(module)) => {
-                    self.stack.push(Value::Global(module, name));
+                (PickleValue::Text(name), PickleValue::Text(module)) => {
+                    self.stack.push(PickleValue::Global(module, name));
                 }
                 _ => bail!("its pickle names a function by something that is not text"),
             },
@@ -173,7 +173,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn call(&mut self, function: Value<'a>, arguments: Value<'a>) -> Result<()> {
+    fn call(&mut self, function: PickleValue<'a>, arguments: PickleValue<'a>) -> Result<()> {
         let arguments = self.heap.sequence(arguments).context(
             "its pickle calls a function without a tuple of arguments: the file is damaged",
         )?;
@@ -227,18 +227,18 @@ impl<'a> Machine<'a> {
 
     fn push_unsigned(&mut self, bytes: usize) -> Result<()> {
         let value = self.number(bytes)? as i64;
-        self.stack.push(Value::Int(value));
+        self.stack.push(PickleValue::Int(value));
         Ok(())
     }
 
     fn long(&mut self, prefix: usize) -> Result<()> {
         let bytes = self.counted(prefix)?;
         self.stack.push(if bytes.len() > 8 {
-            Value::Bytes(bytes)
+            PickleValue::Bytes(bytes)
         } else {
             let is_negative = bytes.last().is_some_and(|b| b & 0x80 != 0);
             let fill = if is_negative { -1i64 } else { 0 };
-            Value::Int(bytes.iter().rev().fold(fill, |n, b| n << 8 | i64::from(*b)))
+            PickleValue::Int(bytes.iter().rev().fold(fill, |n, b| n << 8 | i64::from(*b)))
         });
         Ok(())
     }
@@ -246,19 +246,19 @@ impl<'a> Machine<'a> {
     fn text(&mut self, prefix: usize) -> Result<()> {
         let bytes = self.counted(prefix)?;
         self.stack.push(match str::from_utf8(bytes) {
-            Ok(text) => Value::Text(text),
-            Err(_) => Value::Bytes(bytes),
+            Ok(text) => PickleValue::Text(text),
+            Err(_) => PickleValue::Bytes(bytes),
         });
         Ok(())
     }
 
     fn bytes(&mut self, prefix: usize) -> Result<()> {
         let bytes = self.counted(prefix)?;
-        self.stack.push(Value::Bytes(bytes));
+        self.stack.push(PickleValue::Bytes(bytes));
         Ok(())
     }
 
-    fn pop(&mut self) -> Result<Value<'a>> {
+    fn pop(&mut self) -> Result<PickleValue<'a>> {
         let floor = self.marks.last().copied().unwrap_or(0);
         ensure!(
             self.stack.len() > floor,
@@ -267,7 +267,7 @@ impl<'a> Machine<'a> {
         self.stack.pop().context("its pickle is empty")
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Value<'a>>> {
+    fn pop_mark(&mut self) -> Result<Vec<PickleValue<'a>>> {
         let mark = self.marks.pop().context(
             "its pickle closes a group that is not open: the file is damaged, get it again",
         )?;
@@ -275,7 +275,7 @@ impl<'a> Machine<'a> {
     }
 
     fn tuple(&mut self, n: usize) -> Result<()> {
-        let mut items = vec![Value::None; n];
+        let mut items = vec![PickleValue::None; n];
         for item in items.iter_mut().rev() {
             *item = self.pop()?;
         }
@@ -288,12 +288,12 @@ impl<'a> Machine<'a> {
         let top = self.pop()?;
         self.stack.push(top);
         Ok(match top {
-            Value::Object(index) => self.heap.get_mut(index),
+            PickleValue::Object(index) => self.heap.get_mut(index),
             _ => None,
         })
     }
 
-    fn append(&mut self, new: Vec<Value<'a>>) -> Result<()> {
+    fn append(&mut self, new: Vec<PickleValue<'a>>) -> Result<()> {
         match self.top()? {
             Some(Object::Sequence(items)) => items.extend(new),
             None => {} // Items of something opaque.
@@ -302,7 +302,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn set(&mut self, pairs: &[Value<'a>]) -> Result<()> {
+    fn set(&mut self, pairs: &[PickleValue<'a>]) -> Result<()> {
         match self.top()? {
             Some(Object::Dict(items)) => {
                 let (pairs, _) = pairs.as_chunks::<2>();
@@ -349,13 +349,13 @@ mod tests {
             let pickle = read(bytes).unwrap();
             assert_eq!(pickle.length, bytes.len());
             let items = pickle.heap.dict(pickle.root).unwrap();
-            assert_eq!(items[0].0, Value::Text("a"));
+            assert_eq!(items[0].0, PickleValue::Text("a"));
             let list = pickle.heap.sequence(items[0].1).unwrap();
-            assert_eq!(list[..2], [Value::Int(1), Value::Int(-2)]);
+            assert_eq!(list[..2], [PickleValue::Int(1), PickleValue::Int(-2)]);
             let pair = pickle.heap.sequence(list[2]).unwrap();
-            assert_eq!(pair, [Value::Bool(true), Value::None]);
-            assert_eq!(items[1].1, Value::Bytes(b"\0\0\0\0\0\0\0\0@"));
-            assert_eq!(items[2].1, Value::Opaque);
+            assert_eq!(pair, [PickleValue::Bool(true), PickleValue::None]);
+            assert_eq!(items[1].1, PickleValue::Bytes(b"\0\0\0\0\0\0\0\0@"));
+            assert_eq!(items[2].1, PickleValue::Opaque);
             for length in 0..bytes.len() {
                 assert!(read(&bytes[..length]).is_err(), "{length}");
             }
@@ -376,7 +376,7 @@ mod tests {
         // A name that nobody calls does nothing; the text opcodes of protocol 0 that could call are not known.
         assert_eq!(
             read(b"cos\nsystem\n.").unwrap().root,
-            Value::Global("os", "system")
+            PickleValue::Global("os", "system")
         );
         assert!(read(b"(S'ls'\nios\nsystem\n.").is_err());
         assert!(read(b"(cos\nsystem\nS'ls'\no.").is_err());
@@ -386,7 +386,8 @@ mod tests {
     fn dictionaries_of_python_2() {
         let bytes = b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01e](U\x01bK\x02ee\x85R.";
         let pickle = read(bytes).unwrap();
-        let items = [("a", 1), ("b", 2)].map(|(key, n)| (Value::Text(key), Value::Int(n)));
+        let items =
+            [("a", 1), ("b", 2)].map(|(key, n)| (PickleValue::Text(key), PickleValue::Int(n)));
         assert_eq!(pickle.heap.dict(pickle.root), Some(&items[..]));
     }
 

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::LazyLock;
 
-use anyhow::{Result, anyhow};
 use serde::Deserialize;
+
+use super::error::{Error, Result};
 
 const EMBEDDED: &str = include_str!("../../assets/weights/published.toml");
 
 /// A published weight file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct PublishedFile {
     /// What users call it: the backbone's name where these are its usual weights.
     pub name: String,
     /// The network that it is for, as the key maps call it.
@@ -51,10 +52,10 @@ pub enum Source {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Table {
-    weights: Vec<Entry>,
+    weights: Vec<PublishedFile>,
 }
 
-static TABLE: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
+static TABLE: LazyLock<Result<Vec<PublishedFile>, String>> = LazyLock::new(|| {
     toml::from_str(EMBEDDED)
         .map(|table: Table| table.weights)
         .map_err(|error| format!("published.toml: {error}"))
@@ -64,28 +65,27 @@ static TABLE: LazyLock<Result<Vec<Entry>, String>> = LazyLock::new(|| {
 ///
 /// # Errors
 /// Where the embedded table is wrong, which tests rule out.
-pub fn all() -> Result<&'static [Entry]> {
+pub fn all() -> Result<&'static [PublishedFile]> {
     TABLE
         .as_deref()
-        .map_err(|error| anyhow!("{error}: this is a bug in weakseg, please report it"))
+        .map_err(|error| Error::Asset(error.clone()))
 }
 
 /// The published weight file called `name`.
 ///
 /// # Errors
 /// One line with the names there are, where this is none of them.
-pub fn find(name: &str) -> Result<&'static Entry> {
+pub fn find(name: &str) -> Result<&'static PublishedFile> {
     let all = all()?;
-    all.iter().find(|entry| entry.name == name).ok_or_else(|| {
-        let names: Vec<&str> = all.iter().map(|entry| entry.name.as_str()).collect();
-        anyhow!(
-            "no published weights are called {name:?}: use {}",
-            names.join(", ")
-        )
-    })
+    all.iter()
+        .find(|entry| entry.name == name)
+        .ok_or_else(|| Error::UnknownName {
+            name: name.to_owned(),
+            known: all.iter().map(|entry| entry.name.clone()).collect(),
+        })
 }
 
-impl Entry {
+impl PublishedFile {
     /// Whether a file with the SHA-256 `digest`, in lower-case hexadecimal digits, is this one.
     pub fn is_of(&self, digest: &str) -> bool {
         digest.starts_with(&self.sha256)
@@ -116,7 +116,8 @@ mod tests {
     #[test]
     fn every_entry_is_sane() {
         let all = all().unwrap();
-        let unique = |of: fn(&Entry) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
+        let unique =
+            |of: fn(&PublishedFile) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
         assert_eq!(unique(|entry| &entry.name), all.len());
         assert_eq!(unique(|entry| &entry.file), all.len());
         let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::heap::{Heap, Object, Value};
+use super::heap::{Heap, Object, PickleValue, Storage, Tensor};
 use super::tensor::Dtype;
 
 /// Callable without effect on the tensors: what they give is not looked at.
@@ -28,44 +28,18 @@ const HARMLESS: [(&str, &str); 18] = [
     ("torch._utils", "_rebuild_tensor_v3"),
 ];
 
-/// Raw values that tensors are views of.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Storage<'a> {
-    /// Its name in the file.
-    pub key: &'a str,
-    /// Type of its elements.
-    pub dtype: Dtype,
-    /// Number of elements of the whole storage.
-    pub elements: usize,
-    /// Where this view of it starts, in elements.
-    pub offset: usize,
-}
-
-/// A strided view of a storage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Tensor<'a> {
-    /// What it is a view of.
-    pub storage: Storage<'a>,
-    /// First element, counted from the start of the storage.
-    pub offset: usize,
-    /// Dimensions.
-    pub shape: Vec<usize>,
-    /// Step of each dimension in elements.
-    pub strides: Vec<usize>,
-}
-
 /// Stands in for a call from a pickle: makes the container or tensor that `function` would make. `cost` receives the
 /// number of items that were copied.
 ///
 /// # Errors
 /// Where the function is any other, or its arguments are not a tensor's.
 pub fn call<'a>(
-    function: Value<'a>,
-    arguments: &[Value<'a>],
+    function: PickleValue<'a>,
+    arguments: &[PickleValue<'a>],
     heap: &mut Heap<'a>,
     cost: &mut usize,
-) -> Result<Value<'a>> {
-    let Value::Global(module, name) = function else {
+) -> Result<PickleValue<'a>> {
+    let PickleValue::Global(module, name) = function else {
         bail!(
             "its pickle calls something that is not a function: the file is damaged, get it again"
         );
@@ -80,7 +54,7 @@ pub fn call<'a>(
         ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
             match tensor(arguments, heap)? {
                 Some(tensor) => Object::Tensor(tensor),
-                None => return Ok(Value::Opaque),
+                None => return Ok(PickleValue::Opaque),
             }
         }
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
@@ -89,7 +63,7 @@ pub fn call<'a>(
                 .copied()
                 .context("its pickle makes a parameter of nothing: the file is damaged");
         }
-        call if HARMLESS.contains(&call) => return Ok(Value::Opaque),
+        call if HARMLESS.contains(&call) => return Ok(PickleValue::Opaque),
         _ => bail!(
             "its pickle calls {}.{}, and no code in a file is run here: in Python, save the state_dict alone (torch.save(model.state_dict(), FILE)), and do not load this file if you do not trust it",
             module.escape_debug(),
@@ -100,7 +74,10 @@ pub fn call<'a>(
 }
 
 /// The items of an `OrderedDict` that is made from a list of pairs, as Python 2 pickled it.
-fn pairs<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Vec<(Value<'a>, Value<'a>)>> {
+fn pairs<'a>(
+    arguments: &[PickleValue<'a>],
+    heap: &Heap<'a>,
+) -> Result<Vec<(PickleValue<'a>, PickleValue<'a>)>> {
     let Some(list) = arguments.first() else {
         return Ok(Vec::new());
     };
@@ -115,8 +92,8 @@ fn pairs<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Vec<(Value<'a>,
 }
 
 /// The tensor that `(storage, offset, shape, strides, ...)` describes; none over a storage of an unknown type.
-fn tensor<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Option<Tensor<'a>>> {
-    let [storage, Value::Int(offset), shape, strides, ..] = arguments else {
+fn tensor<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Option<Tensor<'a>>> {
+    let [storage, PickleValue::Int(offset), shape, strides, ..] = arguments else {
         bail!(
             "its pickle makes a tensor of something else than storage, offset, shape and strides"
         );
@@ -144,9 +121,9 @@ fn tensor<'a>(arguments: &[Value<'a>], heap: &Heap<'a>) -> Result<Option<Tensor<
     }
 }
 
-fn natural(value: Value) -> Option<usize> {
+fn natural(value: PickleValue) -> Option<usize> {
     match value {
-        Value::Int(n) => usize::try_from(n).ok(),
+        PickleValue::Int(n) => usize::try_from(n).ok(),
         _ => None,
     }
 }
@@ -155,15 +132,15 @@ fn natural(value: Value) -> Option<usize> {
 ///
 /// # Errors
 /// Where it has another form.
-pub fn persistent<'a>(id: Value<'a>, heap: &mut Heap<'a>) -> Result<Value<'a>> {
-    let Some([Value::Text(kind), class, rest @ ..]) = heap.sequence(id) else {
+pub fn persistent<'a>(id: PickleValue<'a>, heap: &mut Heap<'a>) -> Result<PickleValue<'a>> {
+    let Some([PickleValue::Text(kind), class, rest @ ..]) = heap.sequence(id) else {
         bail!("its pickle refers to something outside of it that is not a storage");
     };
     ensure!(
         *kind == "storage",
         "its pickle holds whole Python objects: in Python, save the state_dict alone (torch.save(model.state_dict(), FILE))"
     );
-    let [Value::Text(key), _device, elements, view @ ..] = rest else {
+    let [PickleValue::Text(key), _device, elements, view @ ..] = rest else {
         bail!("its pickle refers to a storage in a form that torch.save does not write");
     };
     ensure!(
@@ -172,7 +149,7 @@ pub fn persistent<'a>(id: Value<'a>, heap: &mut Heap<'a>) -> Result<Value<'a>> {
         key.len()
     );
     let Some(dtype) = storage_type(*class) else {
-        return Ok(Value::Opaque);
+        return Ok(PickleValue::Opaque);
     };
     let elements = natural(*elements).context("its pickle has a storage of impossible size")?;
     // A view of a storage (old PyTorch): its own key, where it starts, and how long it is.
@@ -189,8 +166,8 @@ pub fn persistent<'a>(id: Value<'a>, heap: &mut Heap<'a>) -> Result<Value<'a>> {
     Ok(heap.add(Object::Storage(storage)))
 }
 
-fn storage_type(class: Value) -> Option<Dtype> {
-    let Value::Global("torch" | "torch.cuda" | "torch.storage", name) = class else {
+fn storage_type(class: PickleValue) -> Option<Dtype> {
+    let PickleValue::Global("torch" | "torch.cuda" | "torch.storage", name) = class else {
         return None;
     };
     Some(match name {

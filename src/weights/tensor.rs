@@ -95,7 +95,7 @@ impl Dtype {
 
 /// Bytes in the mapped file.
 #[derive(Clone, Debug)]
-pub enum Data {
+pub enum TensorBytes {
     /// As they are.
     Plain(Bytes),
     /// Compressed by deflate, `size` bytes when unpacked.
@@ -107,20 +107,20 @@ pub enum Data {
     },
 }
 
-impl Data {
+impl TensorBytes {
     /// Number of bytes when unpacked.
     pub fn len(&self) -> usize {
         match self {
-            Data::Plain(bytes) => bytes.len(),
-            Data::Deflated { size, .. } => *size,
+            TensorBytes::Plain(bytes) => bytes.len(),
+            TensorBytes::Deflated { size, .. } => *size,
         }
     }
 
     /// The bytes, unpacked where they are compressed. Errors where that gives another number of bytes than declared.
     pub fn bytes(&self) -> Result<Cow<'_, [u8]>> {
         match self {
-            Data::Plain(bytes) => Ok(Cow::Borrowed(bytes)),
-            Data::Deflated { packed, size } => {
+            TensorBytes::Plain(bytes) => Ok(Cow::Borrowed(bytes)),
+            TensorBytes::Deflated { packed, size } => {
                 let mut unpacked = Vec::new();
                 DeflateDecoder::new(&packed[..])
                     .take(*size as u64 + 1)
@@ -141,7 +141,7 @@ impl Data {
 pub struct Entry {
     dtype: Dtype,
     shape: Vec<usize>,
-    data: Data,
+    data: TensorBytes,
     /// First element, counted in elements from the start of `data`.
     offset: usize,
     /// Step of each dimension in elements; `None` where the values follow one another.
@@ -161,7 +161,7 @@ impl Entry {
         Ok(Self {
             dtype,
             shape,
-            data: Data::Plain(data),
+            data: TensorBytes::Plain(data),
             offset: 0,
             strides: None,
         })
@@ -173,7 +173,7 @@ impl Entry {
         shape: Vec<usize>,
         strides: Vec<usize>,
         offset: usize,
-        data: Data,
+        data: TensorBytes,
     ) -> Result<Self> {
         ensure!(
             shape.len() == strides.len(),
@@ -281,8 +281,8 @@ pub fn elements(shape: &[usize]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn floats(count: u8) -> Data {
-        Data::Plain(
+    fn floats(count: u8) -> TensorBytes {
+        TensorBytes::Plain(
             (0..count)
                 .flat_map(|v| f32::from(v).to_le_bytes())
                 .collect(),

@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::heap::{Heap, Object, Value};
+use super::heap::{Heap, Object, PickleValue, Storage, Tensor};
 use super::pickle::Pickle;
-use super::rebuild::{Storage, Tensor};
-use super::tensor::{Data, Entry};
+use super::tensor::{Entry, TensorBytes};
 
 /// Keys under which training scripts keep the state dict beside an optimizer, an epoch and so on.
 const WRAPPERS: [&str; 8] = [
@@ -37,7 +36,7 @@ const MAX_NAME: usize = 512;
 pub fn entries<'a>(
     pickle: &Pickle<'a>,
     notes: &mut Vec<String>,
-    find: impl Fn(&Storage<'a>) -> Result<Data>,
+    find: impl Fn(&Storage<'a>) -> Result<TensorBytes>,
 ) -> Result<BTreeMap<String, Entry>> {
     let mut walk = Walk {
         heap: &pickle.heap,
@@ -65,7 +64,7 @@ pub fn entries<'a>(
 }
 
 /// The state dict inside of the checkpoints of training scripts.
-fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> Value<'a> {
+fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> PickleValue<'a> {
     let heap = &pickle.heap;
     let mut value = pickle.root;
     for _ in 0..MAX_DEPTH {
@@ -75,7 +74,8 @@ fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> Value<'a> {
             .any(|(_, item)| matches!(heap.get(*item), Some(Object::Tensor(_))));
         let inner = WRAPPERS.iter().find_map(|wrapper| {
             let wrapped = items.iter().rev().find(|(key, item)| {
-                *key == Value::Text(wrapper) && heap.dict(*item).is_some_and(|d| !d.is_empty())
+                *key == PickleValue::Text(wrapper)
+                    && heap.dict(*item).is_some_and(|d| !d.is_empty())
             });
             wrapped.map(|(_, inner)| (wrapper, *inner))
         });
@@ -98,10 +98,10 @@ fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> Value<'a> {
     value
 }
 
-fn label(key: Value) -> String {
+fn label(key: PickleValue) -> String {
     match key {
-        Value::Text(text) => text.chars().take(MAX_NAME).collect(),
-        Value::Int(n) => n.to_string(),
+        PickleValue::Text(text) => text.chars().take(MAX_NAME).collect(),
+        PickleValue::Int(n) => n.to_string(),
         _ => "(a key that is not text)".into(),
     }
 }
@@ -115,12 +115,12 @@ struct Walk<'w, 'a> {
 }
 
 impl<'a> Walk<'_, 'a> {
-    fn visit(&mut self, name: String, value: Value<'a>, depth: usize) -> Result<()> {
+    fn visit(&mut self, name: String, value: PickleValue<'a>, depth: usize) -> Result<()> {
         ensure!(
             depth <= MAX_DEPTH,
             "its dictionaries are nested more than {MAX_DEPTH} deep: save the state_dict alone"
         );
-        let (Value::Object(index), Some(object)) = (value, self.heap.get(value)) else {
+        let (PickleValue::Object(index), Some(object)) = (value, self.heap.get(value)) else {
             self.others += 1;
             return Ok(());
         };

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::heap::{Object, Value};
+use super::heap::{Object, PickleValue};
 use super::pickle::{self, Pickle};
-use super::tensor::{Data, Entry};
+use super::tensor::{Entry, TensorBytes};
 use super::torch;
 
 /// 0x1950a86a20f9469cfc6c, as little-endian two's complement.
@@ -26,15 +26,15 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
         Ok(pickle)
     };
     ensure!(
-        next()?.root == Value::Bytes(&MAGIC),
+        next()?.root == PickleValue::Bytes(&MAGIC),
         "it is a pickle, but not one that torch.save wrote: in Python, load it and write model.state_dict() with torch.save"
     );
     ensure!(
-        next()?.root == Value::Int(1001),
+        next()?.root == PickleValue::Int(1001),
         "it has an unknown protocol version: save it again with a newer PyTorch"
     );
     let system = next()?;
-    let is_little = (Value::Text("little_endian"), Value::Bool(true));
+    let is_little = (PickleValue::Text("little_endian"), PickleValue::Bool(true));
     ensure!(
         system
             .heap
@@ -53,19 +53,19 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
         let values = storages
             .get(storage.key)
             .context("its values are missing: the file is damaged, get it again")?;
-        Ok(Data::Plain(values.clone()))
+        Ok(TensorBytes::Plain(values.clone()))
     })
 }
 
 /// The raw values of each storage from `rest`: a count of elements, then the elements.
 fn storages<'a>(
     object: &Pickle<'a>,
-    keys: &[Value<'a>],
+    keys: &[PickleValue<'a>],
     mut rest: Bytes,
 ) -> Result<HashMap<&'a str, Bytes>> {
     let mut known = HashMap::new();
     for index in 0..object.heap.len() {
-        if let Some(Object::Storage(storage)) = object.heap.get(Value::Object(index)) {
+        if let Some(Object::Storage(storage)) = object.heap.get(PickleValue::Object(index)) {
             let first = known.entry(storage.key).or_insert(storage.dtype);
             ensure!(
                 *first == storage.dtype,
@@ -76,7 +76,7 @@ fn storages<'a>(
     }
     let mut storages = HashMap::new();
     for key in keys {
-        let Value::Text(key) = key else {
+        let PickleValue::Text(key) = key else {
             bail!("a storage has no name: the file is damaged, get it again");
         };
         let (key, dtype) = known

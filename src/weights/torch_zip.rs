@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use rawzip::{CompressionMethod, ZipArchive};
 
-use super::tensor::{Data, Entry};
+use super::tensor::{Entry, TensorBytes};
 use super::{pickle, torch};
 
 /// All files of the archive together may be so many times larger when unpacked; float32 values hardly shrink at all.
@@ -42,7 +42,7 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
 }
 
 /// The files in the archive by name.
-fn members(file: &Bytes) -> Result<HashMap<String, Data>> {
+fn members(file: &Bytes) -> Result<HashMap<String, TensorBytes>> {
     let archive = ZipArchive::from_slice(&file[..]).map_err(damaged)?;
     let mut members = HashMap::new();
     let mut ranges = Vec::new();
@@ -74,9 +74,9 @@ fn members(file: &Bytes) -> Result<HashMap<String, Data>> {
                     size == packed.len() as u64,
                     "{name:?} in the archive has two sizes: the file is damaged"
                 );
-                Data::Plain(packed)
+                TensorBytes::Plain(packed)
             }
-            CompressionMethod::Deflate => Data::Deflated {
+            CompressionMethod::Deflate => TensorBytes::Deflated {
                 packed,
                 size: usize::try_from(size)?,
             },

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use weakseg::weights::fetch::{Cache, Fetcher, Patience, State};
-use weakseg::weights::published::{Entry, Source};
+use weakseg::weights::published::{PublishedFile, Source};
 
 use server::{Server, send, send_file, serve};
 
@@ -33,9 +33,9 @@ fn digest(bytes: &[u8]) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn entry(sources: Vec<Source>) -> Entry {
+fn entry(sources: Vec<Source>) -> PublishedFile {
     let content = content();
-    Entry {
+    PublishedFile {
         name: "tiny".to_owned(),
         backbone: "tiny".to_owned(),
         file: "tiny.pth".to_owned(),
@@ -52,7 +52,7 @@ fn address(url: String) -> Source {
 }
 
 /// The weights from one address of `server`.
-fn from(server: &Server) -> Entry {
+fn from(server: &Server) -> PublishedFile {
     entry(vec![address(server.url("/tiny.pth"))])
 }
 
@@ -77,7 +77,7 @@ fn is_there(folder: &Path) {
 
 /// It fails with one line that has all of `parts`, and leaves no file.
 #[track_caller]
-fn fails(fetcher: &Fetcher, entry: &Entry, parts: &[&str]) {
+fn fails(fetcher: &Fetcher, entry: &PublishedFile, parts: &[&str]) {
     let error = format!("{:#}", fetcher.ensure(entry).unwrap_err());
     for part in parts {
         assert!(error.contains(part), "no {part:?} in: {error}");

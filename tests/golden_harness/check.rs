@@ -5,7 +5,7 @@ use image::{Rgb, RgbImage};
 use weakseg::kernels::{
     Distance, Walk, Window, cross_attention, depthwise_conv, pointwise_conv, random_walk,
 };
-use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
+use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, PairWeight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
 use weakseg::losses::dense_energy::dense_energy;
 use weakseg::losses::label_reassign::{LabelReassign, label_reassign};
@@ -242,7 +242,7 @@ fn adaptive(g: &Golden, on: &On) {
             .map(|d| d.trim().parse().unwrap())
             .collect(),
         margin: g.number("margin") as f32,
-        weight: Weight::Max,
+        weight: PairWeight::Max,
         epsilon: g.number("eps") as f32,
     };
     let scores = upload::<4>(g.tensor("logits"), &on.device.clone().autodiff()).require_grad();
@@ -257,7 +257,7 @@ fn adaptive(g: &Golden, on: &On) {
         &g.tensor("grad_logits").values,
         GRADIENT,
     );
-    settings.weight = Weight::One;
+    settings.weight = PairWeight::Standard;
     let loss = adaptive_affinity(scores, &labels, &confidence, &settings).total;
     close(
         &format!("{} standard", g.name),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use burn::tensor::Tensor;
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::heads::co_attention::Side;
+use weakseg::models::heads::cross_affinity::Merge;
 use weakseg::models::params::Parameters;
 use weakseg::models::{Head, Network};
 
@@ -93,7 +94,11 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             let [b, c, h, w] = levels.high.dims();
             let high = levels.high.reshape([b, c / 16, 16, h * w]).narrow(2, 0, 1);
             keep(&mut to, "high", high);
-            keep(&mut to, "imagenet", network.imagenet_logits(f, x));
+            keep(
+                &mut to,
+                "imagenet",
+                network.imagenet().unwrap().logits(f, x),
+            );
         }
         Head::Cam { .. } => {
             let levels = network.levels(f, x.clone());
@@ -101,8 +106,12 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             keep(&mut to, "conv5", levels.middle);
             keep(&mut to, "conv6", levels.high.clone());
             keep(&mut to, "features", levels.high);
-            keep(&mut to, "logits", network.logits(f, x.clone()));
-            let maps = network.maps(f, x);
+            keep(
+                &mut to,
+                "logits",
+                network.classifier().unwrap().logits(f, x.clone()),
+            );
+            let maps = network.classifier().unwrap().maps(f, x);
             // As the released code: the square root is for VGG16 only (`cam.square_root` in a recipe).
             let is_vgg = g.text("network").starts_with("vgg16");
             keep(&mut to, "cam", if is_vgg { maps.sqrt() } else { maps });
@@ -111,35 +120,47 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             keep(
                 &mut to,
                 "affinity_features",
-                network.affinity_features(f, x),
+                network.affinity_net().unwrap().features(f, x),
             );
         }
         Head::Segmentation { .. } | Head::Aspp { .. } => {
             keep(&mut to, "features", network.levels(f, x.clone()).high);
-            keep(&mut to, "logits", network.scores(f, x));
+            keep(&mut to, "logits", network.segmenter().unwrap().scores(f, x));
         }
         Head::Joint { .. } => {
-            let out = network.joint(f, x.clone());
+            let out = network.joint().unwrap().outputs(f, x.clone());
             let (logits, scores) = (out.logits, out.scores);
             keep(&mut to, "logits", logits);
             keep(&mut to, "segmentation", scores);
             // The released code averages over these scales wherever it asks for maps.
-            let maps = network.multi_scale_maps(f, x, &[0.5, 1.5, 2.0]);
+            let maps = network
+                .classifier()
+                .unwrap()
+                .multi_scale_maps(f, x, &[0.5, 1.5, 2.0]);
             keep(&mut to, "cam", maps);
         }
         Head::CrossAffinity { .. } => {
-            let out = network.cross_scores(f, x.clone(), 2);
+            let out = network
+                .cross_affinity()
+                .unwrap()
+                .scores(f, x.clone(), 2, Merge::Max);
             keep(&mut to, "cross_logits", out.cross);
             let own = download(out.own);
             // Testing takes another path to the same numbers.
             let tested: Vec<f64> = own.iter().map(|v| f64::from(*v)).collect();
-            let alone = download(network.scores(f, x));
+            let alone = download(network.segmenter().unwrap().scores(f, x));
             close("alone and in pairs", &alone, &tested, on.network);
             to.insert("self_logits".into(), own);
         }
         Head::CoAttention { .. } => {
             let n = input(g, "input_name_n", on);
-            for (side, image) in network.co_attend(f, x, n).into_iter().zip(["m", "n"]) {
+            for (side, image) in network
+                .co_attention()
+                .unwrap()
+                .pair(f, x, n)
+                .into_iter()
+                .zip(["m", "n"])
+            {
                 keep_side(&mut to, side, image);
             }
         }

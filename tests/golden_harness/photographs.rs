@@ -8,7 +8,7 @@ use serde_json::Value;
 use weakseg::data::{decode, normalize};
 use weakseg::models::backbones::Backbone;
 use weakseg::models::backbones::efficientnet_lite::{EfficientNetLite, Size};
-use weakseg::models::catalogue::{Entry, NETWORKS};
+use weakseg::models::catalogue::{NETWORKS, PaperNetwork};
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::params::Parameters;
 use weakseg::models::{Head, Network};
@@ -23,7 +23,7 @@ const PHOTOGRAPHS: [&str; 3] = ["2011_000003", "2011_000006", "2011_000025"];
 const CLASSES: usize = 20;
 
 /// One network, weights by the formula; what it gives is of the right size, finite, and another for every photograph.
-fn through(entry: &Entry, on: &On) {
+fn through(entry: &PaperNetwork, on: &On) {
     let network = Network::named(entry.name, 1, CLASSES).unwrap();
     let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
     let backbone = format!("backbone.name={}", entry.backbone);
@@ -88,20 +88,36 @@ fn outputs(
     match network.head {
         // It makes no map.
         Head::ImageNet => Vec::new(),
-        Head::Cam { .. } => vec![("maps", network.maps(f, image), CLASSES)],
+        Head::Cam { .. } => vec![(
+            "maps",
+            network.classifier().unwrap().maps(f, image),
+            CLASSES,
+        )],
         Head::Affinity { channels } => {
-            let features = network.affinity_features(f, image);
+            let features = network.affinity_net().unwrap().features(f, image);
             vec![("features", features, channels.iter().sum())]
         }
         Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
-            vec![("scores", network.scores(f, image), CLASSES + 1)]
+            vec![(
+                "scores",
+                network.segmenter().unwrap().scores(f, image),
+                CLASSES + 1,
+            )]
         }
         Head::Joint { .. } => vec![
-            ("maps", network.maps(f, image.clone()), CLASSES),
-            ("scores", network.joint(f, image).scores, CLASSES + 1),
+            (
+                "maps",
+                network.classifier().unwrap().maps(f, image.clone()),
+                CLASSES,
+            ),
+            (
+                "scores",
+                network.joint().unwrap().outputs(f, image).scores,
+                CLASSES + 1,
+            ),
         ],
         Head::CoAttention { .. } => {
-            let [m, _] = network.co_attend(f, image, partner);
+            let [m, _] = network.co_attention().unwrap().pair(f, image, partner);
             vec![
                 ("maps", m.map, CLASSES),
                 ("common maps", m.common_map, CLASSES),
@@ -151,7 +167,7 @@ pub fn are_classified(on: &On) {
             let data = TensorData::new(normalize(&corner, &scaling), [1, 3, 224, 224]);
             let f = Forward::new(&parameters, Mode::Inference);
             let image = Tensor::from_data(data, &on.device);
-            let logits = download(network.imagenet_logits(&f, image));
+            let logits = download(network.imagenet().unwrap().logits(&f, image));
             let mut order: Vec<usize> = (0..logits.len()).collect();
             order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
             for (class, best) in order.into_iter().zip(expected["top5"].as_array().unwrap()) {

@@ -10,6 +10,7 @@ use weakseg::losses::multilabel_soft_margin::multilabel_soft_margin;
 use weakseg::models::Network;
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::heads::co_attention::Side;
+use weakseg::models::heads::cross_affinity::Merge;
 use weakseg::models::resize::resize;
 use weakseg::recipe;
 use weakseg::train::{self, Group, Optimizer};
@@ -117,7 +118,10 @@ pub fn classifier(g: &Golden, on: &On) {
         "resnet38_cls",
         targets.shape[1],
         |network, f, device| {
-            let logits = network.logits(f, upload(&images, device));
+            let logits = network
+                .classifier()
+                .unwrap()
+                .logits(f, upload(&images, device));
             vec![multilabel_soft_margin(logits, upload(&targets, device))]
         },
     );
@@ -143,7 +147,10 @@ pub fn affinity(g: &Golden, on: &On) {
         .map_or(EPS, |eps| eps as f32);
     let images = g.described("input");
     train(g, on, "resnet38_affinity", 20, |network, f, device| {
-        let features = network.affinity_features(f, upload(&images, device));
+        let features = network
+            .affinity_net()
+            .unwrap()
+            .features(f, upload(&images, device));
         let loss = affinity_loss(features, &labels, radius, distance, eps);
         vec![loss.total, loss.foreground, loss.background, loss.negative]
     });
@@ -167,7 +174,7 @@ pub fn rrm(g: &Golden, on: &On) {
         "resnet38_rrm",
         classes as usize,
         |network, f, device| {
-            let out = network.joint(f, upload(&images, device));
+            let out = network.joint().unwrap().outputs(f, upload(&images, device));
             let classification = multilabel_soft_margin(out.logits, upload(&targets, device));
             let scores = resize(out.scores, [height, width]);
             let segmentation = balanced_cross_entropy(scores, &labels);
@@ -202,7 +209,7 @@ pub fn co_attention(g: &Golden, on: &On) {
         m.shape[1],
         |network, f, device| {
             let [x, y] = [0, 1].map(|i| upload(&images[i], device));
-            let sides = network.co_attend(f, x, y);
+            let sides = network.co_attention().unwrap().pair(f, x, y);
             // The sum over both images of either one's mean.
             let loss = |of: fn(&Side) -> Tensor<2>, targets: [&Array; 2]| {
                 let [m, n] = [0, 1]
@@ -239,7 +246,11 @@ pub fn cian(g: &Golden, on: &On) {
         .map(|image| image.iter().copied().filter(|l| *l != IGNORE).collect())
         .collect();
     train(g, on, "cian_resnet50", 20, |network, f, device| {
-        let out = network.cross_scores(f, upload(&images, device), 2);
+        let out =
+            network
+                .cross_affinity()
+                .unwrap()
+                .scores(f, upload(&images, device), 2, Merge::Max);
         let best = out.cross.clone().inner().argmax(1).into_data();
         let best: Vec<i32> = best.convert::<i32>().try_to_vec().unwrap();
         let completed: Vec<i32> = best

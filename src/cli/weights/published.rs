@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{print, print_json};
 use crate::weights::fetch::{Cache, Fetcher, State};
-use crate::weights::published::{self, Entry};
+use crate::weights::published::{self, PublishedFile};
 
 /// Lists the published weights, and whether the cache has them. No file is read for it.
 pub fn list(json: bool) -> Result<()> {
@@ -37,7 +37,7 @@ pub fn list(json: bool) -> Result<()> {
     print(format_args!("cache: {}", cache.folder().display()))
 }
 
-fn row_json((entry, state): &(&Entry, State), cache: &Cache) -> Value {
+fn row_json((entry, state): &(&PublishedFile, State), cache: &Cache) -> Value {
     let sources: Vec<String> = entry.sources.iter().map(ToString::to_string).collect();
     json!({
         "name": entry.name,
@@ -65,10 +65,10 @@ fn word(state: &State) -> &'static str {
 /// Fetches the weights called `names`, or checks every byte of those that are there, and prints where they are.
 pub fn fetch(names: &[String], json: bool) -> Result<()> {
     // A name that is none is told before anything is fetched.
-    let entries: Vec<&Entry> = names
+    let entries: Vec<&PublishedFile> = names
         .iter()
         .map(|name| published::find(name))
-        .collect::<Result<_>>()?;
+        .collect::<Result<_, _>>()?;
     let fetcher = Fetcher::of_user()?;
     let mut paths = Vec::new();
     for entry in entries {

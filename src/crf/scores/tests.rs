@@ -273,20 +273,11 @@ fn sums_other_than_one() {
         &bytes,
         As::Auto,
         (2, 2),
-        &[
-            "0.75 at (y, x) = (1, 0)",
-            "--scores-are probabilities",
-            "--scores-are logits",
-        ],
+        &["the channels lie in [0, 1]", "0.75 at (y, x) = (1, 0)"],
     );
     // Scores of 0 to 255 are more likely than logits that are whole numbers.
     let bytes = npy("|u1", false, "(2, 1, 1)", &[51, 204]);
-    fails(
-        &bytes,
-        As::Auto,
-        (1, 1),
-        &["integers", "51 at", "--scores-are"],
-    );
+    fails(&bytes, As::Auto, (1, 1), &["integers", "51 at"]);
     assert!(read_bytes("a.npy", &bytes, As::Logits, (1, 1)).is_ok());
 }
 
@@ -334,7 +325,7 @@ fn label_maps_become_channels_of_the_labels_that_occur() {
         assert_eq!(scores.unary(0.7).unwrap().dim(), (3, 2, 3));
         for (how, size, part) in [
             (As::Auto, (2, 3), "2 x 3"),
-            (As::Logits, (3, 2), "leave out --scores-are"),
+            (As::Logits, (3, 2), "this is a label map"),
         ] {
             let error = read(path, how, size).unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains('\n'), "{error}");
@@ -361,6 +352,18 @@ fn label_maps_become_channels_of_the_labels_that_occur() {
 }
 
 #[test]
+fn every_label_at_once() {
+    let map: Vec<u8> = (0..=255).collect();
+    let bytes = npy("|u1", false, "(16, 16)", &map);
+    let scores = read_bytes("a.npy", &bytes, As::Auto, (16, 16)).unwrap();
+    assert_eq!(scores.labels, (0..255).collect::<Vec<_>>());
+    let Content::Labels(channels) = scores.content else {
+        panic!("labels became something else");
+    };
+    assert_eq!(channels.into_raw(), map);
+}
+
+#[test]
 fn one_label_and_300() {
     let one = read_bytes("a.npy", &floats("(1, 1, 1)", &[1.0]), As::Auto, (1, 1)).unwrap();
     assert_eq!(one.unary(0.7).unwrap(), array![[[0.0]]]);
@@ -373,7 +376,7 @@ fn one_label_and_300() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("a.npy have 300 channels") && error.contains("--posteriors"),
+        error.contains("a.npy have 300 channels") && error.contains("255 apart"),
         "{error}"
     );
     assert_eq!(scores.unary(0.7).unwrap().dim(), (300, 1, 1));

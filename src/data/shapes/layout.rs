@@ -6,6 +6,7 @@ use rand::{Rng, RngExt};
 use super::object::Object;
 use super::scene::Scene;
 use super::{CLASSES, ShapesOptions};
+use crate::data::MaskValue;
 
 /// The plan of one picture.
 #[derive(Clone, Debug)]
@@ -90,7 +91,11 @@ impl Layout {
         GrayImage::from_fn(self.size, self.size, |x, y| {
             let owner = usize::from(self.owners[(y * self.size + x) as usize]);
             let object = owner.checked_sub(1).map(|number| &self.objects[number]);
-            Luma([object.map_or(0, |o| o.class as u8 + 1)])
+            let value = match object {
+                Some(object) => MaskValue::of_class(object.class).unwrap_or(MaskValue::IGNORED),
+                None => MaskValue::BACKGROUND,
+            };
+            Luma([value.get()])
         })
     }
 

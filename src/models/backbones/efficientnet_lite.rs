@@ -1,5 +1,6 @@
-//! EfficientNet-Lite (Tan and Le 2019; the Lite form of the authors' `efficientnet_lite_builder.py`): inverted bottlenecks
-//! without squeeze-and-excite, ReLU6, TensorFlow's `SAME` padding. Names are those of the published PyTorch weights.
+//! EfficientNet-Lite (Tan and Le 2019; the Lite form of the authors' `efficientnet_lite_builder.py`): inverted
+//! bottlenecks without squeeze-and-excite, ReLU6, TensorFlow's `SAME` padding. Names are those of the published PyTorch
+//! weights.
 
 use std::ops::Range;
 
@@ -7,6 +8,7 @@ use burn::tensor::Tensor;
 
 use super::Levels;
 use crate::models::forward::Forward;
+use crate::models::layers::{ConvNorm, Layer};
 use crate::models::params::Declarations;
 
 /// Kernel, stride, expansion, channels and blocks of each stage at width and depth 1.
@@ -28,11 +30,11 @@ const RELU6: Option<f32> = Some(6.0);
 /// The last stages of the lower two levels; the head is the third.
 const LOW: usize = 2;
 const MIDDLE: usize = 4;
-/// Standard deviations of Lite0's levels with the published weights, over the values of 40 photographs (ours, measured):
-/// what heads that join levels divide them by, since the first are ten times as large as the last.
+/// Standard deviations of Lite0's levels with the published weights, over the values of 40 photographs (ours,
+/// measured): what heads that join levels divide them by, since the first are ten times as large as the last.
 pub const DEVIATIONS: [f32; 3] = [7.4, 6.4, 0.73];
-/// Blocks of the stages that stay as pretrained, with the stem: what they see is edges and textures, of photographs as of
-/// ImageNet, and a training step takes half as long without their gradients.
+/// Blocks of the stages that stay as pretrained, with the stem: what they see is edges and textures, of photographs as
+/// of ImageNet, and a training step takes half as long without their gradients.
 const FROZEN_STAGES: usize = 3;
 
 /// How wide and deep.
@@ -149,27 +151,33 @@ impl EfficientNetLite {
     /// Layers that stay as pretrained.
     pub fn frozen(self) -> Vec<String> {
         let blocks = self.stages().into_iter().take(FROZEN_STAGES).flatten();
-        let stem = ["_conv_stem".to_owned(), "_bn0".to_owned()];
+        let stem = self.stem().names().map(str::to_owned);
         stem.into_iter().chain(blocks.map(|b| b.name)).collect()
     }
 
     /// Declares the backbone's parameters.
     pub fn declare(self, to: &mut Declarations) {
-        to.conv("_conv_stem", 3, STEM, 3);
-        to.batch_norm("_bn0", STEM);
-        let stages = self.stages();
-        for block in stages.iter().flatten() {
-            block.declare(to);
+        self.stem().declare(to);
+        for block in self.stages().iter().flatten() {
+            block.layers().declare(to);
         }
-        to.conv("_conv_head", self.width(STAGES.len() - 1), HEAD, 1);
-        to.batch_norm("_bn1", HEAD);
+        self.head().declare(to);
     }
 
-    /// Images `[B, 3, H, W]` → stages 2 and 4 and the head, at 1/8, 1/`output_stride` and 1/`output_stride` of the size,
-    /// rounded up. The first two are linear, the last is activated.
+    fn stem(self) -> ConvNorm {
+        conv_norm(["_conv_stem", "_bn0"].map(str::to_owned), [3, STEM], 3)
+    }
+
+    fn head(self) -> ConvNorm {
+        let input = self.width(STAGES.len() - 1);
+        conv_norm(["_conv_head", "_bn1"].map(str::to_owned), [input, HEAD], 1)
+    }
+
+    /// Images `[B, 3, H, W]` → stages 2 and 4 and the head, at 1/8, 1/`output_stride` and 1/`output_stride` of the
+    /// size, rounded up. The first two are linear, the last is activated.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
         let [low] = f.section(images, move |f, x| {
-            let x = f.same_conv_norm(["_conv_stem", "_bn0"], x, 2, EPSILON, RELU6);
+            let x = self.stem().full(f, x, 2, RELU6);
             [self.pass(f, x, 0..LOW + 1)]
         });
         let [middle] = f.section(low.clone(), move |f, x| {
@@ -177,7 +185,7 @@ impl EfficientNetLite {
         });
         let [high] = f.section(middle.clone(), move |f, x| {
             let x = self.pass(f, x, MIDDLE + 1..STAGES.len());
-            [f.pointwise_norm(["_conv_head", "_bn1"], x, EPSILON, RELU6)]
+            [self.head().pointwise(f, x, RELU6)]
         });
         Levels { low, middle, high }
     }
@@ -190,38 +198,49 @@ impl EfficientNetLite {
     }
 }
 
-impl Block {
-    fn layer(&self, layer: &str) -> String {
-        format!("{}.{layer}", self.name)
-    }
+fn conv_norm(names: [String; 2], channels: [usize; 2], size: usize) -> ConvNorm {
+    ConvNorm::new(names, channels, size, EPSILON)
+}
 
-    fn expands(&self) -> bool {
-        self.inner != self.input
-    }
+/// The layers of a block.
+struct Layers {
+    /// Where there is more to work on than comes in.
+    expand: Option<ConvNorm>,
+    depthwise: ConvNorm,
+    project: ConvNorm,
+}
 
+impl Layer for Layers {
     fn declare(&self, to: &mut Declarations) {
-        if self.expands() {
-            to.conv(&self.layer("_expand_conv"), self.input, self.inner, 1);
-            to.batch_norm(&self.layer("_bn0"), self.inner);
+        self.expand.declare(to);
+        self.depthwise.declare(to);
+        self.project.declare(to);
+    }
+}
+
+impl Block {
+    fn layers(&self) -> Layers {
+        let (input, inner, output) = (self.input, self.inner, self.output);
+        let layer = |names: [&str; 2], channels, size| {
+            conv_norm(names.map(|n| format!("{}.{n}", self.name)), channels, size)
+        };
+        Layers {
+            expand: (inner != input).then(|| layer(["_expand_conv", "_bn0"], [input, inner], 1)),
+            depthwise: layer(["_depthwise_conv", "_bn1"], [1, inner], self.kernel),
+            project: layer(["_project_conv", "_bn2"], [inner, output], 1),
         }
-        to.conv(&self.layer("_depthwise_conv"), 1, self.inner, self.kernel);
-        to.batch_norm(&self.layer("_bn1"), self.inner);
-        to.conv(&self.layer("_project_conv"), self.inner, self.output, 1);
-        to.batch_norm(&self.layer("_bn2"), self.output);
     }
 
     fn forward(&self, f: &Forward, x: Tensor<4>) -> Tensor<4> {
-        let names = |conv, norm| [self.layer(conv), self.layer(norm)];
-        let mut y = x.clone();
-        if self.expands() {
-            let [conv, norm] = names("_expand_conv", "_bn0");
-            y = f.pointwise_norm([&conv, &norm], y, EPSILON, RELU6);
-        }
-        let [conv, norm] = names("_depthwise_conv", "_bn1");
-        let step = [self.stride, self.dilation];
-        y = f.depthwise_norm([&conv, &norm], y, step, EPSILON, RELU6);
-        let [conv, norm] = names("_project_conv", "_bn2");
-        y = f.pointwise_norm([&conv, &norm], y, EPSILON, None);
+        let layers = self.layers();
+        let y = match &layers.expand {
+            Some(expand) => expand.pointwise(f, x.clone(), RELU6),
+            None => x.clone(),
+        };
+        let y = layers
+            .depthwise
+            .depthwise(f, y, [self.stride, self.dilation], RELU6);
+        let y = layers.project.pointwise(f, y, None);
         if self.stride == 1 && self.input == self.output {
             y + x
         } else {

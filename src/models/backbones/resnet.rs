@@ -6,12 +6,13 @@ use burn::tensor::activation::relu;
 
 use super::Levels;
 use crate::models::forward::Forward;
+use crate::models::layers::{BatchNorm, Conv, Layer};
 use crate::models::params::Declarations;
 
 /// Channels of each level's blocks; the inner convolutions have a quarter of them.
 const CHANNELS: [usize; 4] = [256, 512, 1024, 2048];
-/// Stride and dilations of each level at output stride 8, and at 16. A level's first block still has the dilation of the
-/// level before it.
+/// Stride and dilations of each level at output stride 8, and at 16. A level's first block still has the dilation of
+/// the level before it.
 const AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [1, 2]), (1, [2, 4])];
 const AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [1, 2])];
 
@@ -53,72 +54,123 @@ impl ResNet {
 
     /// Declares the backbone's parameters.
     pub fn declare(self, to: &mut Declarations) {
-        let mut input = 64 / self.divisor;
-        to.conv("conv1", 3, input, 7);
-        to.batch_norm("bn1", input);
-        for (level, output) in CHANNELS.into_iter().enumerate() {
-            let output = output / self.divisor;
-            for block in 0..self.depth.blocks()[level] {
-                let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
-                let inner = output / 4;
-                for (i, from, to_channels, size) in [
-                    (1, input, inner, 1),
-                    (2, inner, inner, 3),
-                    (3, inner, output, 1),
-                ] {
-                    to.conv(&name(&format!("conv{i}")), from, to_channels, size);
-                    to.batch_norm(&name(&format!("bn{i}")), to_channels);
-                }
-                if block == 0 {
-                    to.conv(&name("downsample.0"), input, output, 1);
-                    to.batch_norm(&name("downsample.1"), output);
-                }
-                input = output;
-            }
-        }
+        let Layers { conv1, bn1, levels } = self.layers();
+        conv1.declare(to);
+        bn1.declare(to);
+        levels.declare(to);
     }
 
     /// Images `[B, 3, H, W]` → layer2 at an eighth of the size, layer3 and layer4 at 1 / `output_stride`.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
+        let Layers { conv1, bn1, levels } = self.layers();
+        let [layer1, layer2, layer3, layer4] = levels;
         let [x] = f.section(images, move |f, x| {
-            let x = f.norm_relu("bn1", f.conv("conv1", x, 2, 1, false));
-            [self.level(f, 0, f.max_pool(x, 3, 2))]
+            let x = bn1.relu(f, conv1.apply(f, x));
+            [pass(f, &layer1, f.max_pool(x, 3, 2))]
         });
-        let level = |index, x| f.section(x, move |f, x| [self.level(f, index, x)]);
-        let [low] = level(1, x);
-        let [middle] = level(2, low.clone());
-        let [high] = level(3, middle.clone());
+        let [low] = f.section(x, move |f, x| [pass(f, &layer2, x)]);
+        let [middle] = f.section(low.clone(), move |f, x| [pass(f, &layer3, x)]);
+        let [high] = f.section(middle.clone(), move |f, x| [pass(f, &layer4, x)]);
         Levels { low, middle, high }
     }
 
-    fn level(self, f: &Forward, level: usize, mut x: Tensor<4>) -> Tensor<4> {
-        let levels = if self.output_stride == 16 {
+    fn layers(self) -> Layers {
+        let stem = 64 / self.divisor;
+        Layers {
+            conv1: Conv::new("conv1", [3, stem], 7).stride(2),
+            bn1: BatchNorm::new("bn1", stem),
+            levels: [0, 1, 2, 3].map(|level| self.level(level)),
+        }
+    }
+
+    /// The blocks of a level, from 0.
+    fn level(self, level: usize) -> Vec<Block> {
+        let steps = if self.output_stride == 16 {
             AT_16
         } else {
             AT_8
         };
-        let (stride, [first, rest]) = levels[level];
-        for block in 0..self.depth.blocks()[level] {
+        let (stride, [first, rest]) = steps[level];
+        let output = CHANNELS[level] / self.divisor;
+        let input = match level.checked_sub(1) {
+            Some(before) => CHANNELS[before],
+            None => 64,
+        } / self.divisor;
+        let block = |block: usize| {
             let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
-            let (stride, dilation) = if block == 0 {
-                (stride, first)
+            if block == 0 {
+                Block::new(name, [input, output], stride, first)
             } else {
-                (1, rest)
-            };
-            let y = f.conv(&name("conv1"), x.clone(), 1, 1, false);
-            let y = f.norm_relu(&name("bn1"), y);
-            let y = f.conv(&name("conv2"), y, stride, dilation, false);
-            let y = f.norm_relu(&name("bn2"), y);
-            let y = f.conv(&name("conv3"), y, 1, 1, false);
-            let y = f.norm(&name("bn3"), y);
-            let shortcut = if block == 0 {
-                let x = f.conv(&name("downsample.0"), x, stride, 1, false);
-                f.norm(&name("downsample.1"), x)
-            } else {
-                x
-            };
-            x = relu(shortcut + y);
-        }
-        x
+                Block::new(name, [output, output], 1, rest)
+            }
+        };
+        (0..self.depth.blocks()[level]).map(block).collect()
     }
+}
+
+struct Layers {
+    conv1: Conv,
+    bn1: BatchNorm,
+    levels: [Vec<Block>; 4],
+}
+
+/// A bottleneck of 1x1, 3x3 and 1x1 convolutions, each with its batch norm; the level's first has a convolution in its
+/// shortcut.
+struct Block {
+    convs: [(Conv, BatchNorm); 3],
+    downsample: Option<(Conv, BatchNorm)>,
+}
+
+impl Block {
+    fn new(
+        name: impl Fn(&str) -> String,
+        [input, output]: [usize; 2],
+        stride: usize,
+        dilation: usize,
+    ) -> Block {
+        let inner = output / 4;
+        let pair = |[conv, norm]: [&str; 2], channels: [usize; 2], size| {
+            (
+                Conv::new(name(conv), channels, size),
+                BatchNorm::new(name(norm), channels[1]),
+            )
+        };
+        let (conv2, bn2) = pair(["conv2", "bn2"], [inner, inner], 3);
+        Block {
+            convs: [
+                pair(["conv1", "bn1"], [input, inner], 1),
+                (conv2.stride(stride).dilation(dilation), bn2),
+                pair(["conv3", "bn3"], [inner, output], 1),
+            ],
+            downsample: (input != output).then(|| {
+                let (conv, norm) = pair(["downsample.0", "downsample.1"], [input, output], 1);
+                (conv.stride(stride), norm)
+            }),
+        }
+    }
+
+    fn forward(&self, f: &Forward, x: Tensor<4>) -> Tensor<4> {
+        let [(conv1, bn1), (conv2, bn2), (conv3, bn3)] = &self.convs;
+        let y = bn1.relu(f, conv1.apply(f, x.clone()));
+        let y = bn2.relu(f, conv2.apply(f, y));
+        let y = bn3.apply(f, conv3.apply(f, y));
+        let shortcut = match &self.downsample {
+            Some((conv, norm)) => norm.apply(f, conv.apply(f, x)),
+            None => x,
+        };
+        relu(shortcut + y)
+    }
+}
+
+impl Layer for Block {
+    fn declare(&self, to: &mut Declarations) {
+        for (conv, norm) in self.convs.iter().chain(&self.downsample) {
+            conv.declare(to);
+            norm.declare(to);
+        }
+    }
+}
+
+fn pass(f: &Forward, blocks: &[Block], x: Tensor<4>) -> Tensor<4> {
+    blocks.iter().fold(x, |x, block| block.forward(f, x))
 }

@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 
 use super::Levels;
 use crate::models::forward::Forward;
+use crate::models::layers::{Conv, Layer};
 use crate::models::params::Declarations;
 
 /// Number of convolutions and channels of each level.
@@ -50,29 +51,8 @@ impl Vgg16 {
 
     /// Declares the backbone's parameters.
     pub fn declare(self, to: &mut Declarations) {
-        let [_, input, output] = self.channels();
-        let mut channels = 3;
-        let mut conv = |name: &str, input, output, size| {
-            to.conv(name, input, output, size);
-            to.bias(name, output);
-        };
-        for (level, (count, width)) in LEVELS.into_iter().enumerate() {
-            for i in 0..count {
-                conv(&self.layer(level, i), channels, width / self.divisor, 3);
-                channels = width / self.divisor;
-            }
-        }
-        match self.tail {
-            Tail::LargeFov { .. } => {
-                conv("fc6", input, output, 3);
-                conv("fc7", output, output, 1);
-            }
-            Tail::ExtraConvs => {
-                for i in 0..3 {
-                    conv(&extra(i), output, output, 3);
-                }
-            }
-        }
+        self.levels().declare(to);
+        self.end().declare(to);
     }
 
     /// Images `[B, 3, H, W]` → conv4_3, conv5_3 and the tail's output at an eighth of the size.
@@ -81,38 +61,64 @@ impl Vgg16 {
             Tail::LargeFov { .. } => 3,
             Tail::ExtraConvs => 2,
         };
-        let [x] = f.section(images, move |f, x| [self.level(f, 0, x, 1)]);
-        let next = |index, x| {
-            f.section(x, move |f, x| {
-                [self.level(f, index, f.max_pool(x, pool, 2), 1)]
-            })
+        let [first, second, third, fourth, fifth] = self.levels();
+        let end = self.end();
+        let [x] = f.section(images, move |f, x| [pass(f, &first, x)]);
+        let next = |convs: Vec<Conv>, x| {
+            f.section(x, move |f, x| [pass(f, &convs, f.max_pool(x, pool, 2))])
         };
-        let [x] = next(1, x);
-        let [x] = next(2, x);
-        let [low] = next(3, x);
+        let [x] = next(second, x);
+        let [x] = next(third, x);
+        let [low] = next(fourth, x);
         let [middle] = f.section(low.clone(), move |f, x| {
-            [self.level(f, 4, f.max_pool(x, 3, 1), 2)]
+            [pass(f, &fifth, f.max_pool(x, 3, 1))]
         });
-        let [high] = f.section(middle.clone(), move |f, x| [self.end(f, x)]);
+        let [high] = f.section(middle.clone(), move |f, x| match (self.tail, &end[..]) {
+            (Tail::LargeFov { .. }, [fc6, fc7]) => {
+                let x = f.dropout(fc6.relu(f, x), DROPOUT);
+                [fc7.relu(f, x)]
+            }
+            _ => [pass(f, &end, x)],
+        });
         Levels { low, middle, high }
     }
 
-    fn level(self, f: &Forward, index: usize, x: Tensor<4>, dilation: usize) -> Tensor<4> {
-        (0..LEVELS[index].0).fold(x, |x, i| f.conv_relu(&self.layer(index, i), x, dilation))
+    /// The convolutions of the five levels.
+    fn levels(self) -> [Vec<Conv>; 5] {
+        let mut input = 3;
+        [0, 1, 2, 3, 4].map(|level| {
+            let (count, width) = LEVELS[level];
+            let output = width / self.divisor;
+            let conv = |i: usize| {
+                let channels = [if i == 0 { input } else { output }, output];
+                Conv::new(self.name(level, i), channels, 3)
+                    .dilation(if level == 4 { 2 } else { 1 })
+                    .bias()
+            };
+            let convs = (0..count).map(conv).collect();
+            input = output;
+            convs
+        })
     }
 
-    fn end(self, f: &Forward, x: Tensor<4>) -> Tensor<4> {
+    /// The convolutions of the tail.
+    fn end(self) -> Vec<Conv> {
+        let [_, input, output] = self.channels();
         match self.tail {
-            Tail::LargeFov { dilation } => {
-                let x = f.dropout(f.conv_relu("fc6", x, dilation), DROPOUT);
-                f.conv_relu("fc7", x, 1)
-            }
-            Tail::ExtraConvs => (0..3).fold(x, |x, i| f.conv_relu(&extra(i), x, 1)),
+            Tail::LargeFov { dilation } => vec![
+                Conv::new("fc6", [input, output], 3)
+                    .dilation(dilation)
+                    .bias(),
+                Conv::new("fc7", [output, output], 1).bias(),
+            ],
+            Tail::ExtraConvs => (0..3)
+                .map(|i| Conv::new(format!("{EXTRA}.{}", 2 * i), [output, output], 3).bias())
+                .collect(),
         }
     }
 
     /// The name of convolution `i` of a level, both from 0.
-    fn layer(self, level: usize, i: usize) -> String {
+    fn name(self, level: usize, i: usize) -> String {
         match self.tail {
             Tail::LargeFov { .. } => format!("conv{}_{}", level + 1, i + 1),
             Tail::ExtraConvs => {
@@ -124,6 +130,7 @@ impl Vgg16 {
     }
 }
 
-fn extra(i: usize) -> String {
-    format!("{EXTRA}.{}", 2 * i)
+/// Convolutions with a ReLU behind each.
+fn pass(f: &Forward, convs: &[Conv], x: Tensor<4>) -> Tensor<4> {
+    convs.iter().fold(x, |x, conv| conv.relu(f, x))
 }

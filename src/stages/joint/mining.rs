@@ -58,8 +58,9 @@ impl Miner<'_> {
         crops: &Crops,
         probability: &[f32],
     ) -> Result<Mined> {
+        let classifier = network.classifier()?;
         let maps = multi_scale(images, &self.settings.scales, false, |x| {
-            network.maps(&Forward::new(parameters, Mode::Inference), x)
+            classifier.maps(&Forward::new(parameters, Mode::Inference), x)
         });
         let maps = download_maps(maps)?;
         let size = crops.batch.size;

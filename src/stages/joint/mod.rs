@@ -18,12 +18,12 @@ use super::inference::resize;
 use super::{Context, Stage, classify};
 use crate::data::{Batch, Labels, Order};
 use crate::device::download;
-use crate::losses::adaptive_affinity::{AdaptiveAffinity, Weight, adaptive_affinity};
+use crate::losses::adaptive_affinity::{AdaptiveAffinity, adaptive_affinity};
 use crate::losses::cross_entropy::balanced_cross_entropy;
 use crate::losses::label_reassign::{LabelReassign, label_reassign};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::{self, Head, Network};
-use crate::recipe::{Joint, PairWeight};
+use crate::recipe::Joint;
 use crate::train::{self, Fit, Losses};
 
 /// Which losses join classification and cross entropy.
@@ -86,7 +86,7 @@ pub fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let out = network.joint(forward, images.clone());
+        let out = network.joint()?.outputs(forward, images.clone());
         step.losses(network, &forward.constants(), out, images, batch)
     })
     .context("training the joint network")?;
@@ -185,12 +185,7 @@ impl Step<'_> {
         let settings = AdaptiveAffinity {
             dilations: settings.dilations.clone(),
             margin: settings.margin,
-            weight: match settings.pair {
-                PairWeight::Max => Weight::Max,
-                PairWeight::Min => Weight::Min,
-                PairWeight::Mean => Weight::Mean,
-                PairWeight::Standard => Weight::One,
-            },
+            weight: settings.pair,
             ..AdaptiveAffinity::default()
         };
         let labels = sample(&mined.labels, size, [h, w]);

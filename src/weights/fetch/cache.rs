@@ -5,12 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use anyhow::{Result, anyhow};
-
 use super::digest::sha256;
-use super::folder::{self, VARIABLE};
+use super::folder;
 use crate::run::files;
-use crate::weights::published::Entry;
+use crate::weights::error::{Error, Result};
+use crate::weights::published::PublishedFile;
 
 /// The folder with the files that were fetched.
 ///
@@ -57,12 +56,12 @@ impl Cache {
     }
 
     /// Where the file of `entry` is, once it is there.
-    pub fn path(&self, entry: &Entry) -> PathBuf {
+    pub fn path(&self, entry: &PublishedFile) -> PathBuf {
         self.folder.join(&entry.file)
     }
 
     /// `FILE.extension`.
-    pub(super) fn beside(&self, entry: &Entry, extension: &str) -> PathBuf {
+    pub(super) fn beside(&self, entry: &PublishedFile, extension: &str) -> PathBuf {
         self.folder.join(format!("{}.{extension}", entry.file))
     }
 
@@ -70,7 +69,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be looked at.
-    pub fn glance(&self, entry: &Entry) -> Result<State> {
+    pub fn glance(&self, entry: &PublishedFile) -> Result<State> {
         let about = match self.measure(entry)? {
             Ok(about) => about,
             Err(state) => return Ok(state),
@@ -81,7 +80,7 @@ impl Cache {
     }
 
     /// What the system knows of a file of the right length; what is there, where that is none.
-    fn measure(&self, entry: &Entry) -> Result<Result<Metadata, State>> {
+    fn measure(&self, entry: &PublishedFile) -> Result<Result<Metadata, State>> {
         let path = self.path(entry);
         Ok(match path.metadata() {
             Ok(about) if !about.is_file() => Err(State::Wrong("is not a file".to_owned())),
@@ -93,7 +92,7 @@ impl Cache {
             Ok(about) => Ok(about),
             // A file where the folder should be is told when something is to be written.
             Err(error) if is_missing(&error) => Err(State::Absent),
-            Err(error) => return Err(read_error(&path, &error)),
+            Err(source) => return Err(Error::CacheRead { path, source }),
         })
     }
 
@@ -101,7 +100,7 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn check(&self, entry: &Entry) -> Result<State> {
+    pub fn check(&self, entry: &PublishedFile) -> Result<State> {
         match self.glance(entry)? {
             State::Unchecked => self.check_in_full(entry),
             known => Ok(known),
@@ -112,18 +111,21 @@ impl Cache {
     ///
     /// # Errors
     /// Where the file cannot be read.
-    pub fn check_in_full(&self, entry: &Entry) -> Result<State> {
+    pub fn check_in_full(&self, entry: &PublishedFile) -> Result<State> {
         if let Err(state) = self.measure(entry)? {
             return Ok(state);
         }
         let path = self.path(entry);
-        let digest = sha256(&path).map_err(|error| read_error(&path, &error))?;
+        let digest = match sha256(&path) {
+            Ok(digest) => digest,
+            Err(source) => return Err(Error::CacheRead { path, source }),
+        };
         self.stamp(entry, &digest);
         Ok(verdict(entry, &digest))
     }
 
     /// Notes that the file has the SHA-256 `digest`. Without a stamp the file is read again next time, no more.
-    pub(super) fn stamp(&self, entry: &Entry, digest: &str) {
+    pub(super) fn stamp(&self, entry: &PublishedFile, digest: &str) {
         let path = self.beside(entry, "ok");
         let about = self.path(entry).metadata().ok();
         if let Some(identity) = about.as_ref().and_then(identity)
@@ -134,19 +136,23 @@ impl Cache {
         }
     }
 
-    /// Makes the folder, and waits until this process is the only one that writes the file of `entry`, which it is until
-    /// the result is dropped.
+    /// Makes the folder, and waits until this process is the only one that writes the file of `entry`, which it is
+    /// until the result is dropped.
     ///
     /// # Errors
     /// One line with the remedy where nothing can be written there.
-    pub(super) fn lock(&self, entry: &Entry) -> Result<File> {
-        fs::create_dir_all(&self.folder).map_err(|error| write_error(&self.folder, &error))?;
+    pub(super) fn lock(&self, entry: &PublishedFile) -> Result<File> {
+        let write_error = |path: &Path, source| Error::CacheWrite {
+            path: path.to_owned(),
+            source,
+        };
+        fs::create_dir_all(&self.folder).map_err(|error| write_error(&self.folder, error))?;
         let path = self.beside(entry, "lock");
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
         let file = options
             .open(&path)
-            .map_err(|error| write_error(&path, &error))?;
+            .map_err(|error| write_error(&path, error))?;
         let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
                 log::info!(
@@ -169,7 +175,7 @@ impl Cache {
 }
 
 /// What a file with the SHA-256 `digest` is.
-fn verdict(entry: &Entry, digest: &str) -> State {
+fn verdict(entry: &PublishedFile, digest: &str) -> State {
     if entry.is_of(digest) {
         State::Checked
     } else {
@@ -178,7 +184,7 @@ fn verdict(entry: &Entry, digest: &str) -> State {
 }
 
 /// How a file with the SHA-256 `digest` differs from `entry`.
-pub(super) fn differs(entry: &Entry, digest: &str) -> String {
+pub(super) fn differs(entry: &PublishedFile, digest: &str) -> String {
     let rest = if entry.sha256.len() < digest.len() {
         "..."
     } else {
@@ -201,33 +207,12 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-fn read_error(path: &Path, error: &io::Error) -> anyhow::Error {
-    anyhow!(
-        "cannot read {}: {error}: make it readable, or set {VARIABLE} to another folder",
-        path.display()
-    )
-}
-
-/// The one-line error for what cannot be written to the cache.
-pub(super) fn write_error(path: &Path, error: &io::Error) -> anyhow::Error {
-    let remedy = match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "free some space"
-        }
-        _ => "make the folder writable",
-    };
-    anyhow!(
-        "cannot write {}: {error}: {remedy}, or set {VARIABLE} to another folder",
-        path.display()
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn entry() -> Entry {
-        Entry {
+    fn entry() -> PublishedFile {
+        PublishedFile {
             name: "abc".to_owned(),
             backbone: "abc".to_owned(),
             file: "abc-ba7816bf.pth".to_owned(),

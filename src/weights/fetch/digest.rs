@@ -6,8 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-use super::part::MEGABYTE;
-use crate::progress;
+use super::progress::{self, MEGABYTE};
 
 /// The SHA-256 of the file `path` in lower-case hexadecimal digits.
 ///
@@ -17,7 +16,7 @@ pub(super) fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let total = file.metadata()?.len() / MEGABYTE;
-    let bar = progress::bar(total, "MB", &format!("checking {name}"));
+    let bar = progress::begin(total, "MB", &format!("checking {name}"));
     let mut hash = Sha256::new();
     let mut buffer = vec![0; MEGABYTE as usize];
     loop {

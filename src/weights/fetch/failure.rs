@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use crate::weights::published::Entry;
+use crate::weights::Error;
+use crate::weights::published::PublishedFile;
 
 /// Why a source gave no file. The texts are parts of one line.
 #[derive(Debug)]
@@ -14,12 +15,12 @@ pub(super) enum Failure {
     /// All bytes came, and are not those of the file.
     Wrong(String),
     /// Nothing can be written here, so that no source helps.
-    Here(anyhow::Error),
+    Here(Error),
 }
 
 impl Failure {
     /// The source has a file of another length.
-    pub fn length(entry: &Entry, found: u64) -> Self {
+    pub fn length(entry: &PublishedFile, found: u64) -> Self {
         Failure::Source(format!(
             "the file there has {found} bytes, not {}",
             entry.bytes
@@ -27,8 +28,9 @@ impl Failure {
     }
 
     /// `path`, in the cache, cannot be written.
-    pub fn here(path: &Path, error: &std::io::Error) -> Self {
-        Failure::Here(super::cache::write_error(path, error))
+    pub fn here(path: &Path, source: std::io::Error) -> Self {
+        let path = path.to_owned();
+        Failure::Here(Error::CacheWrite { path, source })
     }
 }
 

