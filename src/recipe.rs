@@ -1,11 +1,14 @@
 //! Recipes: every hyper-parameter of a method at one scale, from `assets/recipes/*.toml` or the user's own file.
 
+mod backbones;
 mod check;
+mod coattend;
 mod crf;
-mod cross_image;
+mod cross;
 mod joint;
-mod networks;
 mod overrides;
+mod range;
+mod seeds;
 mod training;
 
 use std::path::Path;
@@ -15,12 +18,15 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::data::{Scaling, ShapesOptions};
+use crate::kernels;
 use crate::weights::keys::{self, Order};
 
+pub use backbones::{BackboneSettings, Part};
+pub use coattend::{Classifier, Coattend, LocalizationMaps};
 pub use crf::Crf;
-pub use cross_image::{Cian, Classifier, LocalizationMaps, Mcis, Seeds};
+pub use cross::Cross;
 pub use joint::{Energy, Joint, PairLoss, PairWeight, Reassign, Rule};
-pub use networks::{Backbone, Part};
+pub use seeds::Seeds;
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
@@ -74,7 +80,7 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub needs: String,
     /// The network of all stages whose section has none of its own.
-    pub backbone: Backbone,
+    pub backbone: BackboneSettings,
     /// Images on their way into it.
     pub input: Input,
     /// Training of the CAM classifier.
@@ -91,10 +97,12 @@ pub struct Recipe {
     pub joint: Joint,
     /// Confident pixels by thresholds.
     pub seeds: Seeds,
-    /// The segmentation network of CIAN.
-    pub cian: Cian,
-    /// The classifier of MCIS.
-    pub mcis: Mcis,
+    /// `[cian]`: the segmentation network with messages between related images.
+    #[serde(rename = "cian")]
+    pub cross: Cross,
+    /// `[mcis]`: the classifier with co-attention.
+    #[serde(rename = "mcis")]
+    pub coattend: Coattend,
     /// The segmentation network and its training.
     pub segment: Training,
     /// Inference of the segmentation network.
@@ -139,7 +147,7 @@ pub struct NetworkInput {
 pub struct Cam {
     /// That of the classifier, whose maps these are, in place of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Backbone>,
+    pub backbone: Option<BackboneSettings>,
     /// Image sizes whose maps are summed; 1 = the image's own.
     pub scales: Vec<f32>,
     /// Adds the mirrored image at each scale.
@@ -156,7 +164,7 @@ pub struct Cam {
 pub struct AffinityTraining {
     /// AffinityNet's, in place of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Backbone>,
+    pub backbone: Option<BackboneSettings>,
     /// Background exponent (Eq. 2) under which a pixel of a class is confident foreground.
     pub alpha_low: f32,
     /// Background exponent under which a pixel of the background is confident background.
@@ -183,6 +191,15 @@ pub enum Distance {
     Mean,
     /// The paper.
     Sum,
+}
+
+impl From<Distance> for kernels::Distance {
+    fn from(distance: Distance) -> kernels::Distance {
+        match distance {
+            Distance::Mean => kernels::Distance::Mean,
+            Distance::Sum => kernels::Distance::Sum,
+        }
+    }
 }
 
 /// The random walk (Eq. 11, 12).

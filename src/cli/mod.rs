@@ -10,12 +10,16 @@ mod demo;
 mod devices;
 mod doctor;
 mod eval;
+mod every_run;
+mod finished_run;
+mod method;
 mod models;
 mod predict;
+mod remaining;
 mod run;
-mod several;
 mod shapes;
 mod show;
+mod stage;
 mod weights;
 
 use std::io::{ErrorKind, Write};
@@ -25,7 +29,6 @@ use clap::{Parser, Subcommand};
 
 use crate::device::fault;
 use crate::progress;
-use crate::stages::Stage;
 
 /// Image tags in, pixel masks out: weakly supervised semantic segmentation on any GPU.
 #[derive(Parser, Debug)]
@@ -55,24 +58,8 @@ enum Command {
     Demo(demo::Args),
     /// Run all stages of a method: images and tags in, masks, a segmentation network and a report out.
     Run(run::Args),
-    /// Stage 1: train the classifier on the tags.
-    Classify(run::StageArgs),
-    /// MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class.
-    Coattend(run::StageArgs),
-    /// Stage 2: class activation maps of the training images.
-    Cam(run::StageArgs),
-    /// Stage 3: train AffinityNet on what the maps are sure of.
-    Affinity(run::StageArgs),
-    /// Stage 4: spread the maps by random walk.
-    Propagate(run::StageArgs),
-    /// RRM's and AALR's stage 2: train classification and segmentation in one network.
-    Joint(run::StageArgs),
-    /// CIAN's stage 3: train the segmentation network with messages between related images.
-    Cross(run::StageArgs),
-    /// Stage 5: pseudo-labels from the spread maps.
-    Label(run::StageArgs),
-    /// Stage 6: train the segmentation network on the pseudo-labels.
-    Segment(run::StageArgs),
+    #[command(flatten)]
+    Stage(stage::StageCommand),
     /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the validation images, where none are given.
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
@@ -109,15 +96,7 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Demo(args) => demo::run(args, cli.json),
         Command::Run(args) => run::run(args, cli.json),
-        Command::Classify(args) => run::stage(args, Stage::Classify, cli.json),
-        Command::Coattend(args) => run::stage(args, Stage::Coattend, cli.json),
-        Command::Cam(args) => run::stage(args, Stage::Cam, cli.json),
-        Command::Affinity(args) => run::stage(args, Stage::Affinity, cli.json),
-        Command::Propagate(args) => run::stage(args, Stage::Propagate, cli.json),
-        Command::Joint(args) => run::stage(args, Stage::Joint, cli.json),
-        Command::Cross(args) => run::stage(args, Stage::Cross, cli.json),
-        Command::Label(args) => run::stage(args, Stage::Label, cli.json),
-        Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
+        Command::Stage(command) => run::stage(command.args, command.stage, cli.json),
         Command::Predict(args) => predict::run(args, cli.json),
         Command::Eval(args) => eval::run(args, cli.json),
         Command::Crf(args) => crf::run(args, cli.json),

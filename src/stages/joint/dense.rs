@@ -7,11 +7,11 @@ use image::RgbImage;
 
 use super::mining::{Crops, Mined};
 use crate::crf::Pairwise;
+use crate::inference;
 use crate::kernels::Lattice;
 use crate::losses::dense_energy::{dense_energy, every_second, half};
 use crate::models::resize::resize;
 use crate::recipe::Energy;
-use crate::stages::refine;
 
 /// Values `[B, C, h, w]` on the device without autodiff → their sums over all pixels under a Gaussian of position and
 /// colour, not normalised.
@@ -24,7 +24,7 @@ pub type Filter = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 /// As [`Lattice::new`].
 pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Result<Filter> {
     let kernel = Pairwise::bilateral(xy, rgb, 0.0);
-    let lattices = refine::map(device, images, |image| {
+    let lattices = inference::map(device, images, |image| {
         Lattice::new(kernel.features(image, device)?)
     })?;
     Ok(Box::new(move |values| {

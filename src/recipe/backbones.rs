@@ -1,4 +1,4 @@
-//! Which network each stage has, and where its weights come from.
+//! Which backbone each network of a recipe has, and where its weights come from.
 
 use std::path::PathBuf;
 
@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::Recipe;
-use crate::models::Head;
 use crate::models::backbones::{self, NAMES};
+use crate::models::{Head, Network};
 
 /// A backbone and where its weights come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Backbone {
+pub struct BackboneSettings {
     /// One of [`crate::models::backbones::NAMES`].
     pub name: String,
     /// Divides every channel count; 1 = full width.
@@ -30,19 +30,19 @@ fn full_width() -> usize {
     1
 }
 
-/// The sections of a recipe that may have a backbone of their own, by the network that each is about.
+/// The sections of a recipe that may have a backbone of their own, called by the stage that trains the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// `[cam]`: the classifier.
-    Cam,
+    /// `[cam]`: the classifier, which class activation maps are of.
+    Classify,
     /// `[affinity]`: AffinityNet.
     Affinity,
     /// `[joint]`: RRM's and AALR's network.
     Joint,
-    /// `[cian]`: CIAN's.
-    Cian,
-    /// `[mcis]`: MCIS's classifier.
-    Mcis,
+    /// `[cian]`: the network with messages between related images.
+    Cross,
+    /// `[mcis]`: the classifier with co-attention.
+    Coattend,
     /// `[segment]`: the segmentation network.
     Segment,
 }
@@ -50,40 +50,49 @@ pub enum Part {
 impl Part {
     /// All of them.
     pub const ALL: [Part; 6] = [
-        Part::Cam,
+        Part::Classify,
         Part::Affinity,
         Part::Joint,
-        Part::Cian,
-        Part::Mcis,
+        Part::Cross,
+        Part::Coattend,
         Part::Segment,
     ];
 
-    /// The part whose network has this head.
-    pub fn of(head: Head) -> Part {
-        match head {
-            Head::Cam { .. } | Head::ImageNet => Part::Cam,
-            Head::Affinity { .. } => Part::Affinity,
-            Head::Joint { .. } => Part::Joint,
-            Head::CrossAffinity { .. } => Part::Cian,
-            Head::CoAttention { .. } => Part::Mcis,
-            Head::Segmentation { .. } | Head::Aspp { .. } => Part::Segment,
+    /// Its section's name.
+    pub fn section(self) -> &'static str {
+        match self {
+            Part::Classify => "cam",
+            Part::Affinity => "affinity",
+            Part::Joint => "joint",
+            Part::Cross => "cian",
+            Part::Coattend => "mcis",
+            Part::Segment => "segment",
         }
     }
 
-    /// Its section's name.
-    fn section(self) -> &'static str {
+    /// Its section's own backbone in `recipe`.
+    pub(super) fn own(self, recipe: &mut Recipe) -> &mut Option<BackboneSettings> {
         match self {
-            Part::Cam => "cam",
-            Part::Affinity => "affinity",
-            Part::Joint => "joint",
-            Part::Cian => "cian",
-            Part::Mcis => "mcis",
-            Part::Segment => "segment",
+            Part::Classify => &mut recipe.cam.backbone,
+            Part::Affinity => &mut recipe.affinity.backbone,
+            Part::Joint => &mut recipe.joint.backbone,
+            Part::Cross => &mut recipe.cross.backbone,
+            Part::Coattend => &mut recipe.coattend.backbone,
+            Part::Segment => &mut recipe.segment.backbone,
+        }
+    }
+
+    /// Where a backbone may stand, for people.
+    pub(super) fn sections() -> String {
+        let names = Part::ALL.map(|part| format!("[{}.backbone]", part.section()));
+        match names.split_last() {
+            Some((last, others)) => format!("{} or {last}", others.join(", ")),
+            None => String::new(),
         }
     }
 }
 
-impl Backbone {
+impl BackboneSettings {
     /// The backbone that the program knows by this name, at its width and output stride.
     ///
     /// # Errors
@@ -94,7 +103,7 @@ impl Backbone {
     }
 
     /// Whether a network with this backbone may start from one with `other`.
-    pub fn is_like(&self, other: &Backbone) -> bool {
+    pub fn is_like(&self, other: &BackboneSettings) -> bool {
         // Dilated or not, the kernels are the same.
         self.name == other.name && self.width_divisor == other.width_divisor
     }
@@ -121,17 +130,28 @@ impl Backbone {
 
 impl Recipe {
     /// The backbone of a part's network: its section's, or the recipe's.
-    pub fn backbone(&self, part: Part) -> &Backbone {
+    pub fn backbone(&self, part: Part) -> &BackboneSettings {
         self.own(part).unwrap_or(&self.backbone)
     }
 
-    fn own(&self, part: Part) -> Option<&Backbone> {
+    /// The network with `head` on the backbone of a part.
+    ///
+    /// # Errors
+    /// Where there is no such backbone, or not of this width and output stride.
+    pub fn network(&self, part: Part, head: Head) -> Result<Network> {
+        Ok(Network {
+            backbone: self.backbone(part).build()?,
+            head,
+        })
+    }
+
+    fn own(&self, part: Part) -> Option<&BackboneSettings> {
         match part {
-            Part::Cam => self.cam.backbone.as_ref(),
+            Part::Classify => self.cam.backbone.as_ref(),
             Part::Affinity => self.affinity.backbone.as_ref(),
             Part::Joint => self.joint.backbone.as_ref(),
-            Part::Cian => self.cian.backbone.as_ref(),
-            Part::Mcis => self.mcis.backbone.as_ref(),
+            Part::Cross => self.cross.backbone.as_ref(),
+            Part::Coattend => self.coattend.backbone.as_ref(),
             Part::Segment => self.segment.backbone.as_ref(),
         }
     }
