@@ -9,18 +9,19 @@ use serde::Serialize;
 use super::context::{Common, Opened};
 use super::every_run::EveryRunArgs;
 use super::method::MethodParser;
+use super::output::{print, print_json};
 use super::remaining::{RemainingWork, finished};
-use super::{print, print_json};
 use crate::data::Split;
 use crate::data::decode::read_mask;
 use crate::methods::{self, METHODS, Method};
 use crate::metrics::StageScore;
-use crate::pipeline::Product;
+use crate::pipeline::{Product, Stage};
 use crate::progress::Whole;
 use crate::report::{self, PictureRow, Report};
 use crate::results::{self, NETWORK, NETWORK_CRF};
 use crate::run::RunDir;
 use crate::run::files::write_json;
+use crate::stages;
 
 /// Rows of pictures on the page.
 const ROWS: usize = 16;
@@ -155,24 +156,24 @@ fn begin(args: &Args, out: &Path, first: &Opened, compared: &[&Method]) -> Resul
     remaining.begin(&format!("{} methods", compared.len()), "compare", first)
 }
 
-/// The stages that are scored, with the heads of their columns.
-const COLUMNS: [(&str, &str); 5] = [
-    ("cam", "maps"),
-    ("propagate", "walk"),
-    ("label", "labels"),
-    (NETWORK, "masks"),
-    (NETWORK_CRF, "+CRF"),
-];
+/// The names of the scores, in order, with the heads of their columns.
+fn columns() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let head = |stage: Stage| match stage.product() {
+        Product::ClassMaps => Some((stage.name(), "maps")),
+        Product::Scores => Some((stage.name(), "walk")),
+        Product::Labels => Some((stage.name(), "labels")),
+        Product::Network(_) | Product::Masks => None,
+    };
+    let stages = stages::ALL.into_iter().filter_map(head);
+    stages.chain([(NETWORK, "masks"), (NETWORK_CRF, "+CRF")])
+}
 
 fn table(outcomes: &[MethodResult]) -> String {
-    let heads: String = COLUMNS
-        .iter()
-        .map(|(_, head)| format!(" {head:>6}"))
-        .collect();
+    let heads: String = columns().map(|(_, head)| format!(" {head:>6}")).collect();
     let mut text = format!("{:<14}{heads} minutes\n", "mIoU");
     for outcome in outcomes {
         text += &format!("{:<14}", outcome.method);
-        for (stage, _) in COLUMNS {
+        for (stage, _) in columns() {
             let score = outcome.mean_iou.get(stage);
             let score = score.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
             text += &format!(" {score:>6}");

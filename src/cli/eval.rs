@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use super::context::{Common, Opened};
+use super::output::{print, print_json};
 use super::run::finish;
-use super::{print, print_json};
 use crate::data::is_voc;
 use crate::device::Choice;
 use crate::metrics::{papers, print_table};

@@ -14,6 +14,7 @@ mod every_run;
 mod finished_run;
 mod method;
 mod models;
+mod output;
 mod predict;
 mod remaining;
 mod run;
@@ -22,7 +23,7 @@ mod show;
 mod stage;
 mod weights;
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -93,24 +94,7 @@ pub fn main() -> ExitCode {
     let verbosity = if cli.quiet { -1 } else { cli.verbose as i8 };
     progress::init_logging(cli.json, verbosity);
     one_line_panics();
-    let result = match cli.command {
-        Command::Demo(args) => demo::run(args, cli.json),
-        Command::Run(args) => run::run(args, cli.json),
-        Command::Stage(command) => run::stage(command.args, command.stage, cli.json),
-        Command::Predict(args) => predict::run(args, cli.json),
-        Command::Eval(args) => eval::run(args, cli.json),
-        Command::Crf(args) => crf::run(args, cli.json),
-        Command::Ablate(args) => ablate::run(args, cli.json),
-        Command::Compare(args) => compare::run(args, cli.json),
-        Command::Show(args) => show::run(args, cli.json),
-        Command::Devices => devices::run(cli.json),
-        Command::Doctor(args) => doctor::run(args, cli.json),
-        Command::Models(args) => models::run(args, cli.json),
-        Command::Shapes(args) => shapes::run(args, cli.json),
-        Command::Weights(args) => weights::run(args, cli.json),
-        Command::Bench(args) => bench::run(args, cli.json),
-    };
-    match result {
+    match dispatch(cli.command, cli.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // One line, whatever libraries put into theirs.
@@ -125,6 +109,26 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn dispatch(command: Command, json: bool) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args, json),
+        Command::Run(args) => run::run(args, json),
+        Command::Stage(command) => run::stage(command.args, command.stage, json),
+        Command::Predict(args) => predict::run(args, json),
+        Command::Eval(args) => eval::run(args, json),
+        Command::Crf(args) => crf::run(args, json),
+        Command::Ablate(args) => ablate::run(args, json),
+        Command::Compare(args) => compare::run(args, json),
+        Command::Show(args) => show::run(args, json),
+        Command::Devices => devices::run(json),
+        Command::Doctor(args) => doctor::run(args, json),
+        Command::Models(args) => models::run(args, json),
+        Command::Shapes(args) => shapes::run(args, json),
+        Command::Weights(args) => weights::run(args, json),
+        Command::Bench(args) => bench::run(args, json),
+    }
+}
+
 /// A panic is a mistake of ours or a lost device: one line as well, and a way to see more.
 fn one_line_panics() {
     if std::env::var_os("RUST_BACKTRACE").is_some() {
@@ -135,23 +139,4 @@ fn one_line_panics() {
             eprintln!("error: {line}");
         }
     }));
-}
-
-/// Prints `value` as one JSON document.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(serde_json::to_string_pretty(value)?)
-}
-
-/// Prints `text` and a line end on standard output; a reader that has closed it has seen enough.
-///
-/// # Errors
-/// Where it cannot be written to, such as a file on a full disk.
-fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
-            "cannot write to standard output: {error}: free some space, or send it elsewhere"
-        )),
-        _ => Ok(()),
-    }
 }

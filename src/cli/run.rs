@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::context::{Common, Opened};
 use super::method::MethodParser;
+use super::output::{print, print_json};
 use super::remaining::{RemainingWork, finished};
-use super::{print, print_json};
 use crate::methods;
 use crate::metrics::print_table;
 use crate::pipeline::{Context, Stage};

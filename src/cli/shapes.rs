@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Common;
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::data::shapes::write_voc;
 use crate::data::{self, DataOptions, ShapesOptions};
 use crate::device::Choice;

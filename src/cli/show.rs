@@ -8,7 +8,7 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use super::finished_run::FinishedRun;
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::data::decode::read_rgb;
 use crate::device::{self, Choice, download};
 use crate::inference::Trained;

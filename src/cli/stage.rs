@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use clap::{ArgMatches, Args as _, Command, FromArgMatches, Subcommand};
 
 use super::run::StageArgs;
-use crate::pipeline::{Product, Stage};
+use crate::pipeline::Stage;
 use crate::stages;
 
 /// The command of a single stage.
@@ -16,22 +16,15 @@ pub struct StageCommand {
     pub args: StageArgs,
 }
 
-/// The stages that have a command of this kind: all but that which predicts, whose command takes any images.
-fn stages() -> impl Iterator<Item = Stage> {
-    let all = stages::ALL.into_iter();
-    all.filter(|stage| !matches!(stage.product(), Product::Masks))
-}
-
 impl Subcommand for StageCommand {
     fn augment_subcommands(command: Command) -> Command {
-        stages().fold(command, |command, stage| {
-            let own = Command::new(stage.name());
-            // After the arguments, whose struct brings its own description.
-            command.subcommand(
-                StageArgs::augment_args(own)
-                    .about(stage.help())
-                    .long_about(None),
-            )
+        stages::ALL.into_iter().fold(command, |command, stage| {
+            let Some(about) = stage.command() else {
+                return command;
+            };
+            let own = StageArgs::augment_args(Command::new(stage.name()));
+            // After the arguments, whose struct brings a description of its own.
+            command.subcommand(own.about(about).long_about(None))
         })
     }
 
@@ -40,16 +33,15 @@ impl Subcommand for StageCommand {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        stages().any(|stage| stage.name() == name)
+        stages::named(name).is_some_and(|stage| stage.command().is_some())
     }
 }
 
 impl FromArgMatches for StageCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<StageCommand, clap::Error> {
-        let named = matches.subcommand().and_then(|(name, own)| {
-            let stage = stages().find(|stage| stage.name() == name)?;
-            Some((stage, own))
-        });
+        let named = matches
+            .subcommand()
+            .and_then(|(name, own)| Some((stages::named(name)?, own)));
         let Some((stage, own)) = named else {
             return Err(clap::Error::new(ErrorKind::MissingSubcommand));
         };
@@ -72,14 +64,19 @@ mod tests {
     #[test]
     fn every_stage_has_a_command_with_its_help() {
         let command = StageCommand::augment_subcommands(Command::new("weakseg"));
-        for stage in stages() {
+        for stage in stages::ALL {
+            let Some(about) = stage.command() else {
+                assert!(command.find_subcommand(stage.name()).is_none());
+                assert!(!StageCommand::has_subcommand(stage.name()));
+                continue;
+            };
             let own = command.find_subcommand(stage.name()).unwrap();
-            assert_eq!(own.get_about().unwrap().to_string(), stage.help());
+            assert_eq!(own.get_about().unwrap().to_string(), about);
             let args = ["weakseg", stage.name(), "--again", "--out", "run"];
             let matches = command.clone().try_get_matches_from(args).unwrap();
             let parsed = StageCommand::from_arg_matches(&matches).unwrap();
             assert_eq!(parsed.stage, stage);
         }
-        assert!(!StageCommand::has_subcommand("predict"));
+        assert!(!StageCommand::has_subcommand("paint"));
     }
 }

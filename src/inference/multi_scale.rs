@@ -8,7 +8,7 @@ use super::images::MIN_SIDE;
 use crate::device::download;
 use crate::models::resize::resize;
 
-/// Passes over a pixel at the largest of `scales`, with `flip` or without, for [`batches`](super::batches::batches).
+/// Passes over a pixel at the largest of `scales`, with `flip` or without, for [`batches`](fn@super::batches).
 pub fn passes(scales: &[f32], flip: bool) -> f32 {
     let largest = scales.iter().fold(1.0f32, |m, s| m.max(*s));
     largest * largest * if flip { 2.0 } else { 1.0 }

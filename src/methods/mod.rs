@@ -178,12 +178,12 @@ pub const METHODS: &[Method] = &[
     },
     Method {
         name: "supervised",
-        title: "full supervision",
+        title: "Full supervision",
         paper: None,
         stages: &[segment::STAGE, predict::STAGE],
         objective: Objective::Energy,
         overrides: &[],
-        summary: "the bound: the same segmentation network, trained on the data set's own masks",
+        summary: "the same segmentation network, trained on the data set's own masks, as the bound",
     },
 ];
 

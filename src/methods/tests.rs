@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use super::readme::{BEGIN, END};
 use super::*;
-use crate::pipeline::Product;
+use crate::data::{self, DataOptions, ShapesOptions};
+use crate::pipeline::{LabelSource, Product};
 use crate::recipe::Recipe;
+use crate::run::{Mode, RunDir};
+use crate::stages;
 
 #[test]
 fn the_readme_has_the_table() {
@@ -56,4 +59,97 @@ fn every_method_can_be_run() {
     }
     let bounds = METHODS.iter().filter(|m| m.needs_masks());
     assert_eq!(bounds.map(|m| m.name).collect::<Vec<_>>(), ["supervised"]);
+}
+
+/// A run of `method` on four images that has not begun.
+fn context(method: &Method, folder: &std::path::Path) -> Context {
+    let shapes = ShapesOptions {
+        size: 48,
+        train: 4,
+        val: 2,
+        ..ShapesOptions::default()
+    };
+    let config = toml::Table::new();
+    Context {
+        recipe: Recipe::load("nano", &[]).unwrap(),
+        data: data::open(&DataOptions::built_in(0, shapes)).unwrap(),
+        run: RunDir::open(folder, &config, Mode::Resume, &stages::files()).unwrap(),
+        device: burn::tensor::Device::flex(),
+        pipeline: method.stages,
+        seed: 0,
+        objective: method.objective,
+        device_line: String::new(),
+    }
+}
+
+#[test]
+fn stages_are_given_what_the_method_has_before_them() {
+    // Of a method: whose network maps are of, what labels are made of, and whose network predicts.
+    let expected = [
+        (
+            "affinitynet",
+            Some("classify"),
+            Some("propagate"),
+            "segment",
+        ),
+        ("rrm", None, None, "joint"),
+        ("rrm-two-step", None, Some("joint"), "segment"),
+        ("aalr", None, None, "joint"),
+        ("cian", Some("classify"), None, "cross"),
+        ("mcis", Some("coattend"), Some("cam"), "segment"),
+        ("mcis-lid", Some("coattend"), Some("propagate"), "segment"),
+        ("supervised", None, None, "segment"),
+    ];
+    assert!(expected.iter().map(|(name, ..)| *name).eq(names()));
+    for (name, maps_of, labels_of, predicts) in expected {
+        let method = named(name).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let context = context(method, dir.path());
+        let (mut maps, mut labels, mut masks) = (None, None, None);
+        for stage in method.stages.iter().copied() {
+            match stage.product() {
+                Product::ClassMaps => {
+                    let source = context.network_before(stage, Purpose::ClassMaps);
+                    maps = Some(source.unwrap().name());
+                }
+                Product::Scores => {
+                    let walks_on = context.network_before(stage, Purpose::Affinities);
+                    assert_eq!(walks_on.unwrap().name(), "affinity");
+                    assert_eq!(context.class_maps(stage).unwrap().name(), "cam");
+                }
+                Product::Labels => {
+                    let source = context.label_source(stage).unwrap();
+                    let (LabelSource::ClassMaps(from)
+                    | LabelSource::Scores(from)
+                    | LabelSource::Network(from)) = source;
+                    labels = Some(from.name());
+                }
+                Product::Masks => {
+                    let source = context.network_before(stage, Purpose::Masks);
+                    masks = Some(source.unwrap().name());
+                }
+                Product::Network(_) => {}
+            }
+        }
+        assert_eq!(
+            (maps, labels, masks),
+            (maps_of, labels_of, Some(predicts)),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn segmentation_learns_from_labels_or_else_from_masks() {
+    let labels = |name: &str| {
+        let dir = tempfile::tempdir().unwrap();
+        let method = named(name).unwrap();
+        let context = context(method, dir.path());
+        let labels = context.labels(method.segmenter().unwrap());
+        labels
+            .map(|(split, _)| split.len())
+            .map_err(|e| e.to_string())
+    };
+    assert_eq!(labels("supervised"), Ok(4));
+    assert!(labels("mcis").unwrap_err().starts_with("no labels in "));
 }

@@ -21,6 +21,7 @@ use crate::recipe::NetworkInput;
 const OWN_LABELS: &str = "labels";
 
 /// What pseudo-labels are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LabelSource {
     /// Class maps, without a background's score.
     ClassMaps(Stage),
@@ -84,9 +85,16 @@ impl Context {
     /// # Errors
     /// Where there is none, which is a mistake in the method's list, and where its checkpoint is missing or damaged.
     pub fn trained(&self, asking: Stage, purpose: Purpose) -> Result<Trained> {
-        let stage = last_network(self.before(asking), purpose)
-            .with_context(|| lacks(asking, "a trained network"))?;
-        self.trained_by(stage)
+        self.trained_by(self.network_before(asking, purpose)?)
+    }
+
+    /// The stage that trains the last network for `purpose` before `asking`.
+    ///
+    /// # Errors
+    /// Where there is none, which is a mistake in the method's list.
+    pub fn network_before(&self, asking: Stage, purpose: Purpose) -> Result<Stage> {
+        last_network(self.before(asking), purpose)
+            .with_context(|| lacks(asking, "a trained network"))
     }
 
     /// The network that `stage` has trained.

@@ -53,8 +53,8 @@ pub struct Definition {
     pub name: &'static str,
     /// Its folder in a run directory.
     pub folder: &'static str,
-    /// What its command does, one line for `weakseg --help`.
-    pub help: &'static str,
+    /// What its command does, one line for `weakseg --help`; `None` where the program has another command that does it.
+    pub command: Option<&'static str>,
     /// What it leaves for other stages, and so which files it writes.
     pub product: Product,
     /// Whether it does something else under another [`Objective`].
@@ -117,9 +117,9 @@ impl Stage {
         self.0.name
     }
 
-    /// What its command does, one line.
-    pub fn help(self) -> &'static str {
-        self.0.help
+    /// What its command does, one line; `None` where it has no command of its own.
+    pub fn command(self) -> Option<&'static str> {
+        self.0.command
     }
 
     /// What it leaves.

@@ -1,13 +1,11 @@
-//! Which backbone each network of a recipe has, and where its weights come from.
+//! Backbones in a recipe: which, and where their weights come from.
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::Recipe;
 use crate::models::backbones::{self, NAMES};
-use crate::models::{Head, Network};
 
 /// A backbone and where its weights come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,18 +68,6 @@ impl Part {
         }
     }
 
-    /// Its section's own backbone in `recipe`.
-    pub(super) fn own(self, recipe: &mut Recipe) -> &mut Option<BackboneSettings> {
-        match self {
-            Part::Classify => &mut recipe.cam.backbone,
-            Part::Affinity => &mut recipe.affinity.backbone,
-            Part::Joint => &mut recipe.joint.backbone,
-            Part::Cross => &mut recipe.cross.backbone,
-            Part::Coattend => &mut recipe.coattend.backbone,
-            Part::Segment => &mut recipe.segment.backbone,
-        }
-    }
-
     /// Where a backbone may stand, for people.
     pub(super) fn sections() -> String {
         let names = Part::ALL.map(|part| format!("[{}.backbone]", part.section()));
@@ -125,45 +111,5 @@ impl BackboneSettings {
         let width = self.width_divisor;
         ensure!(width >= 1, "{key}.width_divisor is {width}: use at least 1");
         self.build().map(|_| ()).with_context(|| key.to_owned())
-    }
-}
-
-impl Recipe {
-    /// The backbone of a part's network: its section's, or the recipe's.
-    pub fn backbone(&self, part: Part) -> &BackboneSettings {
-        self.own(part).unwrap_or(&self.backbone)
-    }
-
-    /// The network with `head` on the backbone of a part.
-    ///
-    /// # Errors
-    /// Where there is no such backbone, or not of this width and output stride.
-    pub fn network(&self, part: Part, head: Head) -> Result<Network> {
-        Ok(Network {
-            backbone: self.backbone(part).build()?,
-            head,
-        })
-    }
-
-    fn own(&self, part: Part) -> Option<&BackboneSettings> {
-        match part {
-            Part::Classify => self.cam.backbone.as_ref(),
-            Part::Affinity => self.affinity.backbone.as_ref(),
-            Part::Joint => self.joint.backbone.as_ref(),
-            Part::Cross => self.cross.backbone.as_ref(),
-            Part::Coattend => self.coattend.backbone.as_ref(),
-            Part::Segment => self.segment.backbone.as_ref(),
-        }
-    }
-
-    /// Rejects backbones that do not exist.
-    pub(super) fn check_backbones(&self) -> Result<()> {
-        self.backbone.check("backbone")?;
-        for part in Part::ALL {
-            if let Some(backbone) = self.own(part) {
-                backbone.check(&format!("{}.backbone", part.section()))?;
-            }
-        }
-        Ok(())
     }
 }

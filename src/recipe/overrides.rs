@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::{Crf, Optimizer, Part, Recipe, Training, shorten};
+use super::table::shorten;
+use super::{Crf, Optimizer, Part, Recipe, Training};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
@@ -75,7 +76,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
     let mut full = recipe.clone();
     let own = full.backbone.clone();
     for part in Part::ALL {
-        part.own(&mut full)
+        full.own_mut(part)
             .get_or_insert_with(|| own.clone())
             .fill_in(PathBuf::from("x"));
     }

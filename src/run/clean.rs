@@ -9,6 +9,8 @@ use anyhow::{Context, Result, bail};
 use super::files;
 use super::stage_files::StageFiles;
 
+/// What keeps other processes out of a run directory.
+pub(super) const LOCK: &str = ".lock";
 /// The files of a run beside those of its stages, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
 const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
 
@@ -17,7 +19,7 @@ pub(super) fn is_empty(path: &Path) -> Result<bool> {
     Ok(entries(path)?.iter().all(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name == super::LOCK || name.starts_with(files::TEMPORARY_PREFIX)
+        name == LOCK || name.starts_with(files::TEMPORARY_PREFIX)
     }))
 }
 

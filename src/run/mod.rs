@@ -23,7 +23,6 @@ pub use training_state::{Tensors, TrainingState};
 use crate::progress;
 
 const CONFIG: &str = "config.toml";
-const LOCK: &str = ".lock";
 
 /// What to do with a run directory that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,7 +207,7 @@ impl RunDir {
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let lock = path.join(LOCK);
+    let lock = path.join(clean::LOCK);
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let file = options

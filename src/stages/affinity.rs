@@ -16,7 +16,7 @@ use crate::train::{Fit, labels, sample};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "affinity",
     folder: "affinity",
-    help: "Stage 3: train AffinityNet on what the maps are sure of",
+    command: Some("Stage 3: train AffinityNet on what the maps are sure of"),
     product: Product::Network(Trains {
         part: Part::Affinity,
         purpose: Purpose::Affinities,

@@ -14,7 +14,7 @@ use crate::progress;
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "cam",
     folder: "cam",
-    help: "Stage 2: class activation maps of the training images",
+    command: Some("Stage 2: class activation maps of the training images"),
     product: Product::ClassMaps,
     follows_objective: false,
     cost: |on| {
@@ -31,7 +31,7 @@ fn write(context: &Context) -> Result<()> {
     let file = |image: &str| context.file(STAGE, image);
     match trained.network.head {
         Head::CoAttention { form, .. } if context.recipe.coattend.related > 0 => {
-            related::write(context, &trained, form, file)
+            related::write(context, &trained, form, STAGE.name(), file)
         }
         _ => alone(context, &trained),
     }

@@ -18,7 +18,7 @@ use crate::train::Fit;
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "classify",
     folder: "classify",
-    help: "Stage 1: train the classifier on the tags",
+    command: Some("Stage 1: train the classifier on the tags"),
     product: Product::Network(Trains {
         part: Part::Classify,
         purpose: Purpose::ClassMaps,

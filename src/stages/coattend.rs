@@ -20,7 +20,9 @@ use crate::train::{self, Fit};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "coattend",
     folder: "coattend",
-    help: "MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class",
+    command: Some(
+        "MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class",
+    ),
     product: Product::Network(Trains {
         part: Part::Coattend,
         purpose: Purpose::ClassMaps,

@@ -24,7 +24,9 @@ use crate::train::{self, Fit, Losses, sample};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "cross",
     folder: "cross",
-    help: "CIAN's stage 3: train the segmentation network with messages between related images",
+    command: Some(
+        "CIAN's stage 3: train the segmentation network with messages between related images",
+    ),
     product: Product::Network(Trains {
         part: Part::Cross,
         purpose: Purpose::Masks,

@@ -12,7 +12,7 @@ use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "label",
     folder: "labels",
-    help: "Stage 5: pseudo-labels from the spread maps",
+    command: Some("Stage 5: pseudo-labels from the spread maps"),
     product: Product::Labels,
     follows_objective: false,
     cost: |on| 0.5 * on.all_images(),

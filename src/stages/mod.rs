@@ -1,8 +1,8 @@
 //! The stages that methods are composed of, one file each. Each reads the run directory's files of the stages before it,
 //! writes its own, and can be run alone, looked at, replaced and resumed.
 //!
-//! A stage's file ends what there is to say of it: [`Definition`](crate::pipeline::Definition) in its `STAGE` holds name,
-//! files, cost and work. No stage imports another; what several need is in [`crate::pipeline`], [`crate::maps`],
+//! All that the program knows of a stage is the [`Definition`](crate::pipeline::Definition) in its file's `STAGE`: name,
+//! files, cost, command and work. No stage imports another; what several need is in [`crate::pipeline`], [`crate::maps`],
 //! [`crate::inference`] and [`crate::train`].
 
 pub mod affinity;

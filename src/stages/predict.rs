@@ -12,7 +12,8 @@ use crate::progress;
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "predict",
     folder: "predictions",
-    help: "Stage 7: masks of the validation images with the run's segmentation network",
+    // `weakseg predict` takes any images too.
+    command: None,
     product: Product::Masks,
     follows_objective: false,
     // As a quarter as many images.

@@ -16,7 +16,7 @@ use crate::progress;
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "propagate",
     folder: "propagate",
-    help: "Stage 4: spread the maps by random walk",
+    command: Some("Stage 4: spread the maps by random walk"),
     product: Product::Scores,
     follows_objective: false,
     cost: |on| (2.0 + f64::from(on.recipe.propagate.scale.powi(2))) * on.all_images(),

@@ -13,7 +13,7 @@ use crate::train::{Fit, labels, sample};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "segment",
     folder: "segment",
-    help: "Stage 6: train the segmentation network on the pseudo-labels",
+    command: Some("Stage 6: train the segmentation network on the pseudo-labels"),
     product: Product::Network(Trains {
         part: Part::Segment,
         purpose: Purpose::Masks,

@@ -22,7 +22,6 @@ fn names_folders_and_salts_differ() {
     let count = |of: fn(&Stage) -> &'static str| ALL.iter().map(of).collect::<BTreeSet<_>>().len();
     assert_eq!(count(|s| s.name()), ALL.len());
     assert_eq!(count(|s| s.files().folder), ALL.len());
-    assert_eq!(count(|s| s.help()), ALL.len());
     let networks = || ALL.iter().filter_map(|s| s.trains());
     let salts: BTreeSet<u64> = networks().map(|t| t.salt).collect();
     assert_eq!(salts.len(), networks().count());

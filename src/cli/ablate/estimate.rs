@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Args;
+use super::args::Args;
 use super::rows::{Row, known};
 use crate::cli::context::Opened;
 use crate::cli::remaining::{RemainingWork, finished};

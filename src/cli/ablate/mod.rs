@@ -1,57 +1,28 @@
 //! `weakseg ablate`: the rows of a paper's tables, trained and printed beside the paper's numbers.
 
+mod args;
 mod estimate;
 mod rows;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::context::BUILT_IN;
 use super::context::Opened;
-use super::every_run::EveryRunArgs;
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::data::ExtraKind;
 use crate::methods::{self, Method};
-use crate::pipeline::Stage;
+use crate::pipeline::{Product, Stage};
 use crate::results::{self, NETWORK, NETWORK_CRF};
 use crate::run::RunDir;
-use crate::stages;
+pub use args::Args;
 use rows::{Row, known, rows};
 use table::{RowResult, table};
 
 /// Share of wrong tags among generated web images.
 const NOISE: f32 = 0.2;
-
-/// Arguments of `weakseg ablate`.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// rrm, aalr, cian or mcis
-    method: String,
-    /// Rows by name, such as cam-ce,reliable-joint, or tables by name, such as 2 [default: the main tables: 2 of rrm, 1
-    /// of aalr, 2 of cian, 2 and 4 of mcis]
-    #[arg(long, value_delimiter = ',')]
-    rows: Vec<String>,
-    /// Last stage of every row, such as cam where only maps are compared [default: all stages]
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
-    until: Option<Stage>,
-    /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
-    #[arg(long, value_name = "DATA")]
-    extra_single: Option<String>,
-    /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]
-    #[arg(long, value_name = "DATA")]
-    extra_web: Option<String>,
-    #[command(flatten)]
-    runs: EveryRunArgs,
-}
-
-fn stage(text: &str) -> Result<Stage, String> {
-    stages::named(text).ok_or_else(|| "there is no such stage".into())
-}
 
 /// Trains the rows that are not finished, and prints the table.
 pub fn run(args: Args, json: bool) -> Result<()> {
@@ -83,12 +54,15 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             let found = scores.iter().find(|(n, _)| n == name);
             found.map(|(_, score)| score.mean_iou)
         };
+        let maps = opened
+            .context
+            .last(|product| matches!(product, Product::ClassMaps));
         outcomes.push(RowResult {
             table: row.table.clone(),
             row: row.name.clone(),
             title: row.title.clone(),
             paper: row.paper,
-            mean_iou_maps: mean("cam"),
+            mean_iou_maps: maps.and_then(|stage| mean(stage.name())),
             mean_iou: mean(NETWORK),
             mean_iou_crf: mean(NETWORK_CRF),
             run: opened.context.run.path().to_path_buf(),

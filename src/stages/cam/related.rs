@@ -124,7 +124,7 @@ impl Features {
 }
 
 /// Writes the `path` of every training image's name from `mcis.related` related images per class, in the form that
-/// [`file::write`] gives it. Images whose file exists are kept.
+/// [`file::write`] gives it, under a bar called `label`. Images whose file exists are kept.
 ///
 /// The features of a reference are computed once, at the size that the network sees, however many images attend to
 /// them; those of a query at the recipe's scales. At any time about `2 related + 1` references per class are kept.
@@ -135,6 +135,7 @@ pub fn write(
     context: &Context,
     trained: &Trained,
     form: Form,
+    label: &str,
     path: impl Fn(&str) -> PathBuf,
 ) -> Result<()> {
     let split = &context.data.train;
@@ -149,7 +150,7 @@ pub fn write(
         Job::Query(i) => Some(*i),
         Job::Reference(_) => None,
     });
-    let bar = progress::bar(queries.clone().count() as u64, "image", "cam");
+    let bar = progress::bar(queries.clone().count() as u64, "image", label);
     for reference in queries.flat_map(|i| plan.references[i].keys()) {
         *features.uses.entry(*reference).or_insert(0) += 1;
     }

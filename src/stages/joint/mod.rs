@@ -32,7 +32,7 @@ use crate::train::{self, Fit, Losses, sample};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "joint",
     folder: "joint",
-    help: "RRM's and AALR's stage 2: train classification and segmentation in one network",
+    command: Some("RRM's and AALR's stage 2: train classification and segmentation in one network"),
     product: Product::Network(Trains {
         part: Part::Joint,
         purpose: Purpose::Masks,

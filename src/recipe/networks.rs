@@ -1,0 +1,59 @@
+//! Which backbone each network of a recipe has.
+
+use anyhow::Result;
+
+use super::{BackboneSettings, Part, Recipe};
+use crate::models::{Head, Network};
+
+impl Recipe {
+    /// The backbone of a part's network: its section's, or the recipe's.
+    pub fn backbone(&self, part: Part) -> &BackboneSettings {
+        self.own(part).unwrap_or(&self.backbone)
+    }
+
+    /// The network with `head` on the backbone of a part.
+    ///
+    /// # Errors
+    /// Where there is no such backbone, or not of this width and output stride.
+    pub fn network(&self, part: Part, head: Head) -> Result<Network> {
+        Ok(Network {
+            backbone: self.backbone(part).build()?,
+            head,
+        })
+    }
+
+    /// The backbone of a part's own section.
+    fn own(&self, part: Part) -> Option<&BackboneSettings> {
+        match part {
+            Part::Classify => self.cam.backbone.as_ref(),
+            Part::Affinity => self.affinity.backbone.as_ref(),
+            Part::Joint => self.joint.backbone.as_ref(),
+            Part::Cross => self.cross.backbone.as_ref(),
+            Part::Coattend => self.coattend.backbone.as_ref(),
+            Part::Segment => self.segment.backbone.as_ref(),
+        }
+    }
+
+    /// As [`Self::own`], to be changed.
+    pub(super) fn own_mut(&mut self, part: Part) -> &mut Option<BackboneSettings> {
+        match part {
+            Part::Classify => &mut self.cam.backbone,
+            Part::Affinity => &mut self.affinity.backbone,
+            Part::Joint => &mut self.joint.backbone,
+            Part::Cross => &mut self.cross.backbone,
+            Part::Coattend => &mut self.coattend.backbone,
+            Part::Segment => &mut self.segment.backbone,
+        }
+    }
+
+    /// Rejects backbones that do not exist.
+    pub(super) fn check_backbones(&self) -> Result<()> {
+        self.backbone.check("backbone")?;
+        for part in Part::ALL {
+            if let Some(backbone) = self.own(part) {
+                backbone.check(&format!("{}.backbone", part.section()))?;
+            }
+        }
+        Ok(())
+    }
+}
