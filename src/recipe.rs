@@ -207,8 +207,8 @@ pub struct Predict {
 }
 
 impl Recipe {
-    /// How images go into a network with the backbone called `backbone`: as its weights ask for, with what the recipe says
-    /// in place of it.
+    /// How images go into a network with the backbone called `backbone`: as its weights ask for, with what the recipe
+    /// says in place of it.
     ///
     /// # Errors
     /// On a backbone that is not known, which no checked recipe has.

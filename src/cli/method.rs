@@ -5,8 +5,8 @@ use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 
 use crate::methods::METHODS;
 
-/// Takes any name, and shows those that there are. What is wrong with another one is said where the method is looked up,
-/// which a run directory may name too.
+/// Takes any name, and shows those that there are. What is wrong with another one is said where the method is looked
+/// up, which a run directory may name too.
 #[derive(Clone)]
 pub struct MethodParser;
 

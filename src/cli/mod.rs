@@ -61,7 +61,8 @@ enum Command {
     Run(run::Args),
     #[command(flatten)]
     Stage(stage::StageCommand),
-    /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the validation images, where none are given.
+    /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the
+    /// validation images, where none are given.
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
     Eval(eval::Args),

@@ -47,8 +47,8 @@ impl RemainingWork {
         }
     }
 
-    /// Says how long it will take, `what` it is, and starts its progress, which is called `label`. `first` is one of the
-    /// runs.
+    /// Says how long it will take, `what` it is, and starts its progress, which is called `label`. `first` is one of
+    /// the runs.
     ///
     /// # Errors
     /// Where the classifier cannot be trained for a moment to see how fast it is.

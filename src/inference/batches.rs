@@ -20,8 +20,8 @@ const MAX_PIXELS: f32 = (4 << 20) as f32;
 /// memory for is worked on in halves, and those after it are no larger.
 ///
 /// # Errors
-/// Those of `work`, but for a full device with more than one image: then `work` has to do all that can fail on the device
-/// before anything that must not be done twice.
+/// Those of `work`, but for a full device with more than one image: then `work` has to do all that can fail on the
+/// device before anything that must not be done twice.
 pub fn batches<T: Copy + Send + Sync>(
     items: &[T],
     size: usize,

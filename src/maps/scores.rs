@@ -13,8 +13,8 @@ pub struct Maps {
 }
 
 impl Maps {
-    /// The tagged classes' maps `[K, H, W]`, at least 0, each divided by its maximum (AffinityNet Eq. 1); `tags` are the
-    /// classes' indices.
+    /// The tagged classes' maps `[K, H, W]`, at least 0, each divided by its maximum (AffinityNet Eq. 1); `tags` are
+    /// the classes' indices.
     pub fn of_tags(mut maps: Array3<f32>, tags: &[usize]) -> Maps {
         normalise(&mut maps);
         Maps {

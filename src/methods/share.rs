@@ -8,8 +8,8 @@ use super::{Method, Override};
 use crate::pipeline::{Context, Stage};
 use crate::run::{RunDir, StageRecord};
 
-/// Gives the run `to` of `method` what `from`, a run of `other` with the same recipe, data and seed, has finished of the
-/// stages that both begin with, up to `until`. What `to` has itself stays.
+/// Gives the run `to` of `method` what `from`, a run of `other` with the same recipe, data and seed, has finished of
+/// the stages that both begin with, up to `until`. What `to` has itself stays.
 ///
 /// # Errors
 /// Where files cannot be linked or copied, or `to` has repeated one of these stages.

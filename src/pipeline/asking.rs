@@ -1,7 +1,7 @@
 //! What stages ask their context for: what the stages before them have left, and where their own files go.
 //!
-//! `asking` is the stage that asks. It is told apart by what it needs and where it stands in the method's list, never by
-//! which other stages the method has.
+//! `asking` is the stage that asks. It is told apart by what it needs and where it stands in the method's list, never
+//! by which other stages the method has.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

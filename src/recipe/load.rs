@@ -57,9 +57,9 @@ pub(super) const EMBEDDED: [(&str, &str); 12] = [
 ];
 
 impl Recipe {
-    /// Reads the embedded recipe of this name (`nano`, `rrm-resnet38`, ...), or the file at a path that ends in `.toml`,
-    /// and applies `overrides` of the form `key=value`, with dotted keys and TOML values (strings may be bare; `none`
-    /// unsets an optional one), in order. Changing `optimizer.name` brings that optimizer's usual values.
+    /// Reads the embedded recipe of this name (`nano`, `rrm-resnet38`, ...), or the file at a path that ends in
+    /// `.toml`, and applies `overrides` of the form `key=value`, with dotted keys and TOML values (strings may be bare;
+    /// `none` unsets an optional one), in order. Changing `optimizer.name` brings that optimizer's usual values.
     ///
     /// # Errors
     /// One line for an unknown recipe, a file that cannot be read, an unknown key (with the nearest known ones), a

@@ -9,8 +9,8 @@ use super::backbones::{BackboneSettings, Part};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// The network's, in place of the recipe's; only in `[segment]`, whose section is a training. Other sections have it
-    /// beside theirs.
+    /// The network's, in place of the recipe's; only in `[segment]`, whose section is a training. Other sections have
+    /// it beside theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<BackboneSettings>,
     /// Passes over the training images; may be a fraction.

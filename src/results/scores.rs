@@ -16,8 +16,8 @@ pub const NETWORK: &str = "segment";
 /// In `metrics.json`: the same after the recipe's CRF on predictions.
 pub const NETWORK_CRF: &str = "segment_crf";
 
-/// Scores of all finished stages, in the pipeline's order, under the names of `metrics.json`: a stage's own name for class
-/// maps (at their best threshold), scores and labels, [`NETWORK`] and, where the recipe has a CRF on predictions,
+/// Scores of all finished stages, in the pipeline's order, under the names of `metrics.json`: a stage's own name for
+/// class maps (at their best threshold), scores and labels, [`NETWORK`] and, where the recipe has a CRF on predictions,
 /// [`NETWORK_CRF`] for masks.
 ///
 /// # Errors

@@ -75,8 +75,8 @@ pub(super) fn remove_written(path: &Path, stages: &[StageFiles]) -> Result<()> {
     Ok(())
 }
 
-/// Removes the files with one of these `extensions` from a stage's `folder` and the folders in it, then what is empty of
-/// those.
+/// Removes the files with one of these `extensions` from a stage's `folder` and the folders in it, then what is empty
+/// of those.
 pub(super) fn remove_stage_files(folder: &Path, extensions: &[&str]) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());

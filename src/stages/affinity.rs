@@ -77,8 +77,8 @@ fn train(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Writes a label map, of what the class activation maps are sure of (Sec. 3.2.1), for every image that has some. Images
-/// whose file exists are kept.
+/// Writes a label map, of what the class activation maps are sure of (Sec. 3.2.1), for every image that has some.
+/// Images whose file exists are kept.
 fn write_labels(context: &Context) -> Result<()> {
     let maps = context.class_maps(STAGE)?;
     let split = &context.data.train;

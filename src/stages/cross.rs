@@ -44,8 +44,8 @@ pub const STAGE: Stage = Stage::new(&Definition {
 
 /// In a batch: a pixel of the image without a label, as [`IGNORE`] is one of the padding.
 const UNLABELLED: u8 = 254;
-/// Added to the seed in round r: this, and r times the next. Rounds differ, so that the second does not see the same crops
-/// in the same pairs.
+/// Added to the seed in round r: this, and r times the next. Rounds differ, so that the second does not see the same
+/// crops in the same pairs.
 const ROUNDS_SALT: u64 = 7;
 const ROUND_SALT: u64 = 100;
 

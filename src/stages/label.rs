@@ -19,9 +19,9 @@ pub const STAGE: Stage = Stage::new(&Definition {
     work: write,
 });
 
-/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts of
-/// the training images' own classes (RRM, two steps), after the CRF that it learnt with; or from class maps alone (MCIS),
-/// and by thresholds on these and saliency maps where there are any.
+/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
+/// of the training images' own classes (RRM, two steps), after the CRF that it learnt with; or from class maps alone
+/// (MCIS), and by thresholds on these and saliency maps where there are any.
 fn write(context: &Context) -> Result<()> {
     match context.label_source(STAGE)? {
         LabelSource::Network(stage) => {

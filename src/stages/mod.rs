@@ -1,9 +1,9 @@
-//! The stages that methods are composed of, one file each. Each reads the run directory's files of the stages before it,
-//! writes its own, and can be run alone, looked at, replaced and resumed.
+//! The stages that methods are composed of, one file each. Each reads the run directory's files of the stages before
+//! it, writes its own, and can be run alone, looked at, replaced and resumed.
 //!
-//! All that the program knows of a stage is the [`Definition`](crate::pipeline::Definition) in its file's `STAGE`: name,
-//! files, cost, command and work. No stage imports another; what several need is in [`crate::pipeline`], [`crate::maps`],
-//! [`crate::inference`] and [`crate::train`].
+//! All that the program knows of a stage is the [`Definition`](crate::pipeline::Definition) in its file's `STAGE`:
+//! name, files, cost, command and work. No stage imports another; what several need is in [`crate::pipeline`],
+//! [`crate::maps`], [`crate::inference`] and [`crate::train`].
 
 pub mod affinity;
 pub mod cam;

@@ -1,4 +1,5 @@
-//! Training the segmentation network on the pseudo-labels (Sec. 4.3), or on true masks where the method makes no labels.
+//! Training the segmentation network on the pseudo-labels (Sec. 4.3), or on true masks where the method makes no
+//! labels.
 
 use anyhow::{Context as _, Result};
 

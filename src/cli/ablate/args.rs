@@ -21,7 +21,8 @@ pub struct Args {
     /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
+    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data
+    /// set]
     #[arg(long, value_name = "DATA")]
     pub extra_single: Option<String>,
     /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]

@@ -198,8 +198,8 @@ pub fn write(
     Ok(())
 }
 
-/// An image's localization maps `[C, h, w]`, at least 0, for the tags that it has references for: the mean over these of
-/// the class maps of its co-attentive features. Without any, from the image alone.
+/// An image's localization maps `[C, h, w]`, at least 0, for the tags that it has references for: the mean over these
+/// of the class maps of its co-attentive features. Without any, from the image alone.
 fn maps(
     context: &Context,
     trained: &Trained,

@@ -17,8 +17,8 @@ use crate::recipe::Energy;
 /// colour, not normalised.
 pub type Filter = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 
-/// The filter of a batch's images, all of one size, by the permutohedral lattice, whose sums are about half of the exact
-/// ones, as those of the released code are. The standard deviations are those of colour and, in pixels, position.
+/// The filter of a batch's images, all of one size, by the permutohedral lattice, whose sums are about half of the
+/// exact ones, as those of the released code are. The standard deviations are those of colour and, in pixels, position.
 ///
 /// # Errors
 /// As [`Lattice::new`].
@@ -39,8 +39,8 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
     }))
 }
 
-/// The dense energy loss of scores `[B, C + 1, S, S]` with autodiff, at half of the crops' resolution, as in the released
-/// code (RRM Eq. 10–14).
+/// The dense energy loss of scores `[B, C + 1, S, S]` with autodiff, at half of the crops' resolution, as in the
+/// released code (RRM Eq. 10–14).
 ///
 /// # Errors
 /// As [`lattices`].
