@@ -6,7 +6,7 @@ use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 
-use super::{Say, compare};
+use super::{OnOutcome, compare};
 use crate::device::{Chosen, download};
 use crate::kernels::{Window, depthwise_conv, pointwise_conv};
 
@@ -23,7 +23,7 @@ const DEPTHWISE: [(usize, usize, usize, usize); 3] =
 const POINTWISE: [(usize, usize, usize); 2] = [(112, 672, 14), (672, 112, 14)];
 
 /// Every layer.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let is_software = chosen.adapter.as_ref().is_some_and(|a| !a.is_gpu());
     let batch = if is_software { SOFTWARE_BATCH } else { BATCH };
     let device = &chosen.device;
@@ -40,7 +40,7 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
                 conv2d(x, w, Some(b), options).clamp(0.0, CEILING)
             })
         };
-        say(compare(name, device, ours, Some(&plain), String::new())?)?;
+        on_outcome(compare(name, device, ours, Some(&plain), String::new())?)?;
     }
     for (c, o, side) in POINTWISE {
         let layer = Layer::new([batch, c, side, side], [o, c, 1, 1], device);
@@ -52,7 +52,7 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
                 conv2d(x, w, Some(b), options).clamp(0.0, CEILING)
             })
         };
-        say(compare(name, device, ours, Some(&plain), String::new())?)?;
+        on_outcome(compare(name, device, ours, Some(&plain), String::new())?)?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use ndarray::Array3;
 use serde::Deserialize;
 
 use super::{
-    NOT_INSTALLED, Outcome, PAIRS, Say, crf_scene, failed, median, memory, python, seconds,
+    NOT_INSTALLED, OnOutcome, Outcome, PAIRS, crf_scene, failed, median, memory, python, seconds,
 };
 use crate::crf::unary::unary_from_probabilities;
 use crate::crf::{DenseCrf, Preset};
@@ -27,9 +27,9 @@ const LABEL_COUNTS: [usize; 4] = [2, 4, 8, 16];
 const RUNS: usize = 3;
 
 /// Both kernels of the default preset, 10 iterations, lattices included.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let device = &chosen.device;
-    say(against_pydensecrf(device)?)?;
+    on_outcome(against_pydensecrf(device)?)?;
     let grown = |name: &str, of: Vec<(f64, String, Scene)>| -> Result<Outcome> {
         let bar = progress::bar((of.len() * (RUNS + 1)) as u64, "run", name);
         let mut points = Vec::new();
@@ -63,9 +63,9 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
             Scene::new((w, h), LABELS),
         )
     });
-    say(grown("pixels", sizes.into())?)?;
+    on_outcome(grown("pixels", sizes.into())?)?;
     let labels = LABEL_COUNTS.map(|c| (c as f64, c.to_string(), Scene::new(SIZE, c)));
-    say(grown("labels", labels.into())?)
+    on_outcome(grown("labels", labels.into())?)
 }
 
 struct Scene {

@@ -4,7 +4,7 @@ use anyhow::Result;
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Distribution, Tensor};
 
-use super::{Outcome, Say, compare};
+use super::{OnOutcome, Outcome, compare};
 use crate::device::{Chosen, download};
 use crate::kernels::cross_attention;
 
@@ -16,7 +16,7 @@ const PIXELS: [usize; 3] = [1024, 4096, 16_384];
 const CPU_LIMIT: u64 = 512 << 20;
 
 /// Forward and backward at all sizes.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let limit = crate::device::buffer_limit(chosen).unwrap_or(CPU_LIMIT);
     let device = chosen.device.clone().autodiff();
     let mut smaller: Option<u64> = None;
@@ -37,7 +37,7 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
         }
         outcome.note = notes.join("; ");
         smaller = Some(outcome.ours_bytes);
-        say(outcome)?;
+        on_outcome(outcome)?;
     }
     Ok(())
 }

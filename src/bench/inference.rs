@@ -7,7 +7,7 @@ use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
 use super::pytorch::{PyTorch, Script, note, threads};
-use super::{Outcome, PAIRS, Say, memory, seconds};
+use super::{OnOutcome, Outcome, PAIRS, memory, seconds};
 use crate::device::{Choice, Chosen, choose};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
@@ -23,15 +23,15 @@ const HEIGHT: usize = 375;
 const WIDTH: usize = 500;
 
 /// One image, the passes of either side in turn.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
-    say(against_pytorch()?)?;
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
+    on_outcome(against_pytorch()?)?;
     // The one that was asked for, else what the kernels run on without a GPU.
     let other = match &chosen.adapter {
         Some(_) => Some(chosen.clone()),
         None => choose(Choice::Vulkan).ok(),
     };
     match other {
-        Some(other) => say(alone(&other)?),
+        Some(other) => on_outcome(alone(&other)?),
         None => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::pytorch::{PyTorch, Script, note, threads};
-use super::{Outcome, PAIRS, Say, memory, seconds};
+use super::{OnOutcome, Outcome, PAIRS, memory, seconds};
 use crate::device::{Chosen, download};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::Network;
@@ -25,7 +25,7 @@ const BATCH: usize = 16;
 const CROP: usize = 224;
 
 /// Inference, then a training step, the runs of either side in turn.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let ours = Ours::new(&chosen.device)?;
     let script = Script {
         name: "lite0.py",
@@ -37,11 +37,11 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
         None => PyTorch::start(&script, ours.network.declare().count())?,
     };
     let inference = format!("lite0 inference {WIDTH} x {HEIGHT}");
-    say(turns(inference, "inference", chosen, &mut python, || {
+    on_outcome(turns(inference, "inference", chosen, &mut python, || {
         ours.inference()
     })?)?;
     let step = format!("lite0 training step, {BATCH} of {CROP} x {CROP}");
-    say(turns(step, "step", chosen, &mut python, || ours.step())?)
+    on_outcome(turns(step, "step", chosen, &mut python, || ours.step())?)
 }
 
 fn turns(

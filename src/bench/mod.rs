@@ -52,10 +52,10 @@ pub struct Outcome {
 }
 
 /// Takes each outcome as soon as there is one.
-pub type Say<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
+pub type OnOutcome<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
 
 /// The benchmarks by name.
-type Bench = fn(&Chosen, Say) -> Result<()>;
+type Bench = fn(&Chosen, OnOutcome) -> Result<()>;
 const ALL: [(&str, Bench); 8] = [
     ("random-walk", random_walk::run),
     ("pair-affinity", pair_affinity::run),
@@ -70,8 +70,8 @@ const ALL: [(&str, Bench); 8] = [
 /// Runs the benchmark called `name`, or all.
 ///
 /// # Errors
-/// On an unknown name, where a device fails, and those of `say`.
-pub fn run(name: Option<&str>, chosen: &Chosen, say: Say) -> Result<()> {
+/// On an unknown name, where a device fails, and those of `on_outcome`.
+pub fn run(name: Option<&str>, chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     if let Some(name) = name
         && ALL.iter().all(|(known, _)| *known != name)
     {
@@ -80,7 +80,7 @@ pub fn run(name: Option<&str>, chosen: &Chosen, say: Say) -> Result<()> {
     }
     for (known, bench) in ALL {
         if name.is_none_or(|n| n == known) {
-            bench(chosen, say)?;
+            bench(chosen, on_outcome)?;
         }
     }
     Ok(())

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 
-use super::{Outcome, Say, compare};
+use super::{OnOutcome, Outcome, compare};
 use crate::device::Chosen;
 use crate::device::download;
 use crate::kernels::{Distance, offsets, pair_affinity};
@@ -13,7 +13,7 @@ const CHANNELS: usize = 448;
 const SIZES: [(usize, usize); 3] = [(8, 56), (1, 56), (1, 40)];
 const RADIUS: usize = 5;
 /// Forward and backward at the size of AffinityNet's training on VOC.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let device = chosen.device.clone().autodiff();
     let bytes = |(batch, side): (usize, usize)| {
         (batch * CHANNELS * offsets(RADIUS).len() * side * side * size_of::<f32>()) as u64
@@ -21,14 +21,14 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
     let limit = crate::device::buffer_limit(chosen).unwrap_or(u64::MAX);
     for size in SIZES {
         if bytes(size) <= limit {
-            return say(one(&device, size, true, String::new())?);
+            return on_outcome(one(&device, size, true, String::new())?);
         }
         let note = format!(
             "no plain form: its largest tensor, {:.0} MB, exceeds this device's largest buffer, {:.0} MB",
             bytes(size) as f64 / 1e6,
             limit as f64 / 1e6
         );
-        say(one(&device, size, false, note)?)?;
+        on_outcome(one(&device, size, false, note)?)?;
     }
     Ok(())
 }

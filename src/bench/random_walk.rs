@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
-use super::{Outcome, Say, compare};
+use super::{OnOutcome, Outcome, compare};
 use crate::device::Chosen;
 use crate::device::download;
 use crate::kernels::{Distance, Walk, offsets, pair_affinity, random_walk};
@@ -18,16 +18,16 @@ const WALK: Walk = Walk {
 };
 
 /// At the size of a VOC photograph, and at four times the pixels for ours alone, to show how memory grows.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let small = one(&chosen.device, 63, 47, true)?;
-    say(small.clone())?;
+    on_outcome(small.clone())?;
     let mut large = one(&chosen.device, 126, 94, false)?;
     // The pools of a GPU hold pages of megabytes, which the smaller grid does not fill.
     if chosen.adapter.is_none() {
         let growth = large.ours_bytes as f64 / small.ours_bytes.max(1) as f64;
         large.note = format!("4 times the pixels take {growth:.2} times the memory");
     }
-    say(large)
+    on_outcome(large)
 }
 
 fn one(device: &Device, h: usize, w: usize, with_plain: bool) -> Result<Outcome> {

@@ -10,10 +10,11 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use image::RgbImage;
 use ndarray::Array3;
 
-use super::{Outcome, Say, median, memory};
+use super::{OnOutcome, Outcome, median, memory};
 use crate::crf::DenseCrf;
 use crate::data::{self, Batch, Data, DataOptions, Loader, LoaderOptions, Order, ShapesOptions};
 use crate::device::{Chosen, download};
+use crate::inference::{self, Refine};
 use crate::losses::cross_entropy::balanced_cross_entropy;
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::forward::{Forward, Mode};
@@ -21,11 +22,9 @@ use crate::models::params::Parameters;
 use crate::models::resize::resize;
 use crate::models::{Head, Network};
 use crate::progress;
-use crate::recipe::{NetworkInput, Recipe};
-use crate::stages;
+use crate::recipe::{NetworkInput, Part, Recipe};
 use crate::stages::joint::dense;
 use crate::stages::joint::mining::{self, Crops, Miner};
-use crate::stages::refine::{self, Refine};
 use crate::train::{self, Optimizer};
 
 const RECIPE: &str = "rrm-resnet38";
@@ -49,7 +48,7 @@ type Seconds = [f64; PARTS.len()];
 
 /// The step with gradient checkpointing against the step without: batch 4 on a GPU, as in the recipe, 1 elsewhere, and
 /// on software Vulkan a smaller crop.
-pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
+pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     let mut recipe = Recipe::load(RECIPE, &[])?;
     let training = &mut recipe.joint.training;
     // Kernels of a GPU, software or not, are compiled and tuned in a first step.
@@ -86,14 +85,14 @@ pub fn run(chosen: &Chosen, say: Say) -> Result<()> {
     };
     let first = outcome(name, &bench.measure(false, warm_up, steps)?);
     bar.inc(1);
-    say(first.clone())?;
+    on_outcome(first.clone())?;
     let second = "with gradient checkpointing".into();
     let mut second = outcome(second, &bench.measure(true, warm_up, steps)?);
     bar.finish();
     second.plain_seconds = Some(first.ours_seconds);
     second.ratio = Some(first.ours_seconds / second.ours_seconds);
     second.plain_bytes = Some(first.ours_bytes);
-    say(second)
+    on_outcome(second)
 }
 
 struct Measured {
@@ -121,7 +120,7 @@ impl Bench {
         };
         let data = data::open(&DataOptions::built_in(0, shapes))?;
         let classes = data.classes.len();
-        let network = stages::network(&recipe, Head::Joint { classes })?;
+        let network = recipe.network(Part::Joint, Head::Joint { classes })?;
         Ok(Bench {
             recipe,
             data,
@@ -261,7 +260,7 @@ impl Bench {
     fn refine(&self, batch: &Batch, images: &[RgbImage], crf: Option<&DenseCrf>) -> Result<()> {
         let numbers: Vec<usize> = (0..images.len()).collect();
         let classes = self.data.classes.len();
-        refine::map(&self.device, &numbers, |&i| {
+        inference::map(&self.device, &numbers, |&i| {
             let tags = &batch.tags[i * classes..(i + 1) * classes];
             let labels = 1 + tags.iter().filter(|tag| **tag > 0.5).count();
             let scores = Array3::from_elem((labels, batch.size, batch.size), 1.0);

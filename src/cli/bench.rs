@@ -25,10 +25,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             outcomes.push(outcome);
             Ok(())
         })?;
-        return super::print_json(&outcomes);
+        return super::output::print_json(&outcomes);
     }
-    super::print(bench::head(&chosen))?;
+    super::output::print(bench::head(&chosen))?;
     bench::run(name, &chosen, &mut |outcome| {
-        super::print(bench::line(&outcome))
+        super::output::print(bench::line(&outcome))
     })
 }

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use burn::tensor::Device;
 
 use crate::models::catalogue::NETWORKS;
-use crate::models::params::{Parameters, Value};
+use crate::models::params::Parameters;
 use crate::models::{Head, Network};
-use crate::weights::{Checkpoint, fetch, load};
+use crate::train::WeightFile;
 
 /// The classes of PASCAL VOC, which published networks have unless one says otherwise.
 const VOC: &str = include_str!("../../assets/classes/voc.txt");
@@ -44,32 +44,19 @@ pub fn load(file: &Path, name: &str, classes: Option<&Path>, device: &Device) ->
         "--network {name}: it gives no masks: use one of {}",
         segmenters().join(", ")
     );
-    let file = fetch::file(file)?;
-    let checkpoint = Checkpoint::open(&file)?;
-    let declared = network.declare();
-    let shapes: Vec<_> = declared
-        .0
-        .iter()
-        .map(|p| (p.name.clone(), p.shape.clone()))
-        .collect();
-    let plan = load::plan(&checkpoint, name, &shapes)?;
-    if let Some(missing) = plan.missing.first() {
+    let weights = WeightFile::open(file, &network, name)?;
+    let mut parameters = network.init(0, device)?;
+    if let Some(missing) = weights.missing().first() {
         bail!(
             "{} lacks {} of the {} parameters of {name}, the first of them {} ({}): give weights of a whole trained {name}, and its classes with --classes",
-            file.display(),
-            plan.missing.len(),
-            declared.0.len(),
+            weights.path().display(),
+            weights.missing().len(),
+            parameters.0.len(),
             missing.name,
             missing.reason
         );
     }
-    let mut parameters = network.init(0, device)?;
-    for value in plan.values(&checkpoint) {
-        let (name, values) = value?;
-        if let Some(parameter) = parameters.0.get_mut(name) {
-            parameter.value = Value::from_slice(&values, &parameter.value.shape(), device)?;
-        }
-    }
+    weights.read_into(&mut parameters, device)?;
     Ok(Loaded {
         network,
         parameters,

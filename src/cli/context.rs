@@ -10,11 +10,12 @@ use toml::{Table, Value};
 use crate::crf::Preset;
 use crate::data::{self, Data, DataOptions, ExtraKind, Kind};
 use crate::device::{self, Choice};
-use crate::methods;
+use crate::methods::{self, Method};
+use crate::pipeline::Context;
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::run::{Mode, RunDir};
-use crate::stages::Context;
+use crate::stages;
 
 /// What to work on and how. A run directory remembers all of it: with the same --out, the rest may be left out.
 #[derive(Args, Clone, Debug, Default)]
@@ -128,8 +129,8 @@ fn trimmed(path: &str) -> String {
 pub struct Opened {
     /// For the stages.
     pub context: Context,
-    /// Method's name.
-    pub method: String,
+    /// Its method.
+    pub method: &'static Method,
     /// Data set, as given.
     pub data: String,
 }
@@ -148,15 +149,14 @@ impl Common {
         let text = |key: &str| -> Option<String> {
             Some(stored.as_ref()?.get(key)?.as_str()?.to_string())
         };
-        let method = method
-            .map(String::from)
-            .or_else(|| text("method"))
-            .unwrap_or_else(|| "affinitynet".into());
-        let pipeline = methods::pipeline(&method)?;
+        let method = match method.map(String::from).or_else(|| text("method")) {
+            Some(name) => methods::named(&name)?,
+            None => methods::USUAL,
+        };
         let data = self.data.as_deref().map(trimmed).or_else(|| text("data"));
         let data = data.unwrap_or_else(|| BUILT_IN.into());
         let recipe = recipe.unwrap_or(usual_recipe(&data));
-        let recipe = self.recipe(stored.as_ref(), recipe, &method)?;
+        let recipe = self.recipe(stored.as_ref(), recipe, method)?;
         if let Some(warning) = recipe.foreign_input() {
             log::warn!("{warning}");
         }
@@ -175,7 +175,7 @@ impl Common {
         };
         let out = self.out.clone().unwrap_or_else(|| {
             let name = Path::new(&options.data).file_name().unwrap_or_default();
-            Path::new("runs").join(format!("{method}-{}", name.to_string_lossy()))
+            Path::new("runs").join(format!("{}-{}", method.name, name.to_string_lossy()))
         });
         let mut data = data::open(&options)?;
         verify(&mut data)?;
@@ -184,13 +184,13 @@ impl Common {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
         check(&data)?;
-        let config = config(&method, &options, extra.as_ref(), seed, &data, &recipe);
+        let config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
         let mode = if self.fresh {
             Mode::Fresh
         } else {
             Mode::Resume
         };
-        let run = RunDir::open(&out, &config, mode)?;
+        let run = RunDir::open(&out, &config, mode, &stages::files())?;
         progress::attach_log(&run.log_path())?;
         let chosen = device::choose(self.device)?;
         log::info!("{chosen}");
@@ -200,10 +200,9 @@ impl Common {
                 data,
                 run,
                 device: chosen.device,
-                pipeline,
+                pipeline: method.stages,
                 seed,
-                supervised: method == "supervised",
-                objective: methods::objective(&method),
+                objective: method.objective,
                 device_line: chosen.reason,
             },
             method,
@@ -232,7 +231,7 @@ impl Common {
         Ok(Some(Extra { data, kind, noise }))
     }
 
-    fn recipe(&self, stored: Option<&Table>, default: &str, method: &str) -> Result<Recipe> {
+    fn recipe(&self, stored: Option<&Table>, default: &str, method: &Method) -> Result<Recipe> {
         let mut overrides = Vec::new();
         if let Some(name) = self.crf.and_then(|crf| crf.to_possible_value()) {
             for part in ["affinity", "joint", "cian", "label", "predict"] {
@@ -258,7 +257,7 @@ impl Common {
                 recipe.with(&overrides)
             }
             (recipe, _) => {
-                let own = methods::overrides(method).iter().map(|s| s.to_string());
+                let own = method.overrides.iter().map(|change| change.set.to_string());
                 let overrides: Vec<String> = own.chain(overrides).collect();
                 Recipe::load(recipe.as_deref().unwrap_or(default), &overrides)
             }

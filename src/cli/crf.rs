@@ -12,7 +12,8 @@ use image::{GrayImage, RgbImage};
 use ndarray::Array3;
 use serde::Serialize;
 
-use super::{advice, print, print_json};
+use super::advice;
+use super::output::{print, print_json};
 use crate::crf::pairs::{Pair, check_outputs, pairs};
 use crate::crf::posterior::{winners, write_posteriors};
 use crate::crf::scores::{self, As};

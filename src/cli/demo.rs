@@ -41,7 +41,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         fresh: args.fresh,
         ..Common::default()
     };
-    let opened = common.open(Some("affinitynet"), Some(name))?;
-    methods::run(&opened.context, &opened.method)?;
+    let opened = common.open(Some(methods::USUAL.name), Some(name))?;
+    methods::run(&opened.context, None)?;
     finish(&opened, json)
 }

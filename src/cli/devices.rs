@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::device::{self, Adapter, Choice};
 
 /// Lists the adapters.

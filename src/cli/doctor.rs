@@ -33,9 +33,9 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let report = doctor::run(&chosen);
     std::panic::set_hook(hook);
     if json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else {
-        super::print(report.table())?;
+        super::output::print(report.table())?;
     }
     if !report.fit {
         bail!("these checks failed: {}", report.failed().join(", "));

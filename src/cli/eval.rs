@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Result, ensure};
 
 use super::context::{Common, Opened};
+use super::output::{print, print_json};
 use super::run::finish;
-use super::{print, print_json};
 use crate::data::is_voc;
 use crate::device::Choice;
 use crate::metrics::{papers, print_table};
-use crate::stages::summary;
+use crate::results;
 
 /// Arguments of `weakseg eval`.
 #[derive(clap::Args, Debug)]
@@ -51,7 +51,7 @@ fn beside_papers(opened: &Opened, json: bool) -> Result<()> {
         "--paper compares on the twenty classes of PASCAL VOC, but {} has others",
         opened.data
     );
-    let summary = summary::write(&opened.context, &opened.method, &opened.data)?;
+    let summary = results::write(&opened.context, opened.method.name, &opened.data)?;
     let rows = papers::voc2012()?;
     if json {
         let mut value = serde_json::to_value(&summary)?;

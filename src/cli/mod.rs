@@ -11,23 +11,27 @@ mod demo;
 mod devices;
 mod doctor;
 mod eval;
+mod every_run;
 mod fetching;
+mod finished_run;
+mod method;
 mod models;
+mod output;
 mod predict;
+mod remaining;
 mod run;
-mod several;
 mod shapes;
 mod show;
+mod stage;
 mod weights;
 
-use std::io::{ErrorKind, Write};
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::device::fault;
 use crate::progress;
-use crate::stages::Stage;
 use crate::weights::fetch;
 
 /// Image tags in, pixel masks out: weakly supervised semantic segmentation on any GPU.
@@ -58,25 +62,10 @@ enum Command {
     Demo(demo::Args),
     /// Run all stages of a method: images and tags in, masks, a segmentation network and a report out.
     Run(run::Args),
-    /// Stage 1: train the classifier on the tags.
-    Classify(run::StageArgs),
-    /// MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class.
-    Coattend(run::StageArgs),
-    /// Stage 2: class activation maps of the training images.
-    Cam(run::StageArgs),
-    /// Stage 3: train AffinityNet on what the maps are sure of.
-    Affinity(run::StageArgs),
-    /// Stage 4: spread the maps by random walk.
-    Propagate(run::StageArgs),
-    /// RRM's and AALR's stage 2: train classification and segmentation in one network.
-    Joint(run::StageArgs),
-    /// CIAN's stage 3: train the segmentation network with messages between related images.
-    Cross(run::StageArgs),
-    /// Stage 5: pseudo-labels from the spread maps.
-    Label(run::StageArgs),
-    /// Stage 6: train the segmentation network on the pseudo-labels.
-    Segment(run::StageArgs),
-    /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the validation images, where none are given.
+    #[command(flatten)]
+    Stage(stage::StageCommand),
+    /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the
+    /// validation images, where none are given.
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
     Eval(eval::Args),
@@ -110,38 +99,33 @@ pub fn main() -> ExitCode {
     progress::init_logging(cli.json, verbosity);
     one_line_panics();
     fetch::on_progress(|total, unit, label| Box::new(progress::bar(total, unit, label)));
-    let result = match cli.command {
-        Command::Demo(args) => demo::run(args, cli.json),
-        Command::Run(args) => run::run(args, cli.json),
-        Command::Classify(args) => run::stage(args, Stage::Classify, cli.json),
-        Command::Coattend(args) => run::stage(args, Stage::Coattend, cli.json),
-        Command::Cam(args) => run::stage(args, Stage::Cam, cli.json),
-        Command::Affinity(args) => run::stage(args, Stage::Affinity, cli.json),
-        Command::Propagate(args) => run::stage(args, Stage::Propagate, cli.json),
-        Command::Joint(args) => run::stage(args, Stage::Joint, cli.json),
-        Command::Cross(args) => run::stage(args, Stage::Cross, cli.json),
-        Command::Label(args) => run::stage(args, Stage::Label, cli.json),
-        Command::Segment(args) => run::stage(args, Stage::Segment, cli.json),
-        Command::Predict(args) => predict::run(args, cli.json),
-        Command::Eval(args) => eval::run(args, cli.json),
-        Command::Crf(args) => crf::run(args, cli.json),
-        Command::Ablate(args) => ablate::run(args, cli.json),
-        Command::Compare(args) => compare::run(args, cli.json),
-        Command::Show(args) => show::run(args, cli.json),
-        Command::Devices => devices::run(cli.json),
-        Command::Doctor(args) => doctor::run(args, cli.json),
-        Command::Models(args) => models::run(args, cli.json),
-        Command::Shapes(args) => shapes::run(args, cli.json),
-        Command::Weights(args) => weights::run(args, cli.json),
-        Command::Bench(args) => bench::run(args, cli.json),
-    };
-    match result {
+    match dispatch(cli.command, cli.json) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Where nobody listens, the exit status still tells.
             let _ = writeln!(std::io::stderr(), "error: {}", advice::told(&error));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn dispatch(command: Command, json: bool) -> anyhow::Result<()> {
+    match command {
+        Command::Demo(args) => demo::run(args, json),
+        Command::Run(args) => run::run(args, json),
+        Command::Stage(command) => run::stage(command.args, command.stage, json),
+        Command::Predict(args) => predict::run(args, json),
+        Command::Eval(args) => eval::run(args, json),
+        Command::Crf(args) => crf::run(args, json),
+        Command::Ablate(args) => ablate::run(args, json),
+        Command::Compare(args) => compare::run(args, json),
+        Command::Show(args) => show::run(args, json),
+        Command::Devices => devices::run(json),
+        Command::Doctor(args) => doctor::run(args, json),
+        Command::Models(args) => models::run(args, json),
+        Command::Shapes(args) => shapes::run(args, json),
+        Command::Weights(args) => weights::run(args, json),
+        Command::Bench(args) => bench::run(args, json),
     }
 }
 
@@ -155,23 +139,4 @@ fn one_line_panics() {
             eprintln!("error: {line}");
         }
     }));
-}
-
-/// Prints `value` as one JSON document.
-fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(serde_json::to_string_pretty(value)?)
-}
-
-/// Prints `text` and a line end on standard output; a reader that has closed it has seen enough.
-///
-/// # Errors
-/// Where it cannot be written to, such as a file on a full disk.
-fn print(text: impl std::fmt::Display) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(anyhow::anyhow!(
-            "cannot write to standard output: {error}: free some space, or send it elsewhere"
-        )),
-        _ => Ok(()),
-    }
 }

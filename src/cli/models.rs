@@ -42,9 +42,9 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     }
     let models = models::list(&args.names, args.size, chosen.as_ref().map(|c| &c.device))?;
     if json {
-        return super::print_json(&models);
+        return super::output::print_json(&models);
     }
-    super::print(models::table(&models, args.size).trim_end())
+    super::output::print(models::table(&models, args.size).trim_end())
 }
 
 #[cfg(test)]

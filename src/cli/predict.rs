@@ -10,23 +10,21 @@ use serde::Serialize;
 
 use super::checkpoint::{self, Loaded};
 use super::context::Common;
-use super::{print, print_json, run};
+use super::finished_run::FinishedRun;
+use super::output::{print, print_json};
+use super::run;
 use crate::crf::Preset;
 use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
 use crate::data::{VocList, is_voc, voc_list};
 use crate::device::{self, Choice};
-use crate::methods;
-use crate::models::Network;
+use crate::inference::{Predictor, Trained, batches, passes};
+use crate::pipeline::{Product, Stage};
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::report;
+use crate::run::RunDir;
 use crate::run::files::replace;
-use crate::run::{RunDir, StageRecord};
-use crate::stages::inference::{batches, passes};
-use crate::stages::predict::Predictor;
-use crate::stages::{self, Stage};
-use crate::train;
 
 /// Arguments of `weakseg predict`.
 #[derive(clap::Args, Debug)]
@@ -87,8 +85,12 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             ..Common::default()
         };
         let opened = common.open(None, None)?;
-        let pipeline = methods::pipeline(&opened.method)?;
-        opened.context.stage(pipeline, Stage::Predict, false)?;
+        let predicts = |product| matches!(product, Product::Masks);
+        let stage = opened
+            .context
+            .last(predicts)
+            .with_context(|| format!("the method {} predicts no masks", opened.method.name))?;
+        opened.context.run_stage(stage, false)?;
         return run::finish(&opened, json);
     }
     let Plan {
@@ -104,17 +106,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let outputs = outputs(&images, &to, args.overlay)?;
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    let Loaded {
-        network,
-        parameters,
-        classes,
-    } = source.load(&chosen.device)?;
+    let (trained, classes) = source.load(&recipe, &chosen.device)?;
     let predictor = Predictor {
-        parameters,
-        network,
-        input: recipe.network_input(network.backbone.kind())?,
+        trained,
         settings: &recipe.predict,
-        device: chosen.device,
     };
     std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
     let bar = progress::bar(images.len() as u64, "image", "predict");
@@ -125,7 +120,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         &indices,
         recipe.predict.batch,
         passes(&recipe.predict.scales, recipe.predict.flip),
-        &predictor.device,
+        &chosen.device,
         |i| read_rgb(&images[i]),
         |batch| {
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
@@ -203,12 +198,8 @@ struct Plan {
 
 /// Where the network comes from.
 enum Source {
-    /// The checkpoint of a run's stage.
-    Run {
-        network: Network,
-        checkpoint: PathBuf,
-        classes: Vec<String>,
-    },
+    /// What a stage of a run has trained.
+    Run { run: FinishedRun, stage: Stage },
     /// A weight file.
     Weights {
         file: PathBuf,
@@ -218,22 +209,23 @@ enum Source {
 }
 
 impl Source {
-    fn load(self, device: &Device) -> Result<Loaded> {
+    /// The network, and the classes that it tells apart.
+    fn load(self, recipe: &Recipe, device: &Device) -> Result<(Trained, Vec<String>)> {
         match self {
-            Source::Run {
-                network,
-                checkpoint,
-                classes,
-            } => Ok(Loaded {
-                parameters: train::load(&network, &checkpoint, device)?,
-                network,
-                classes,
-            }),
+            Source::Run { run, stage } => Ok((run.trained(stage, device)?, run.classes)),
             Source::Weights {
                 file,
                 network,
                 classes,
-            } => checkpoint::load(&file, &network, classes.as_deref(), device),
+            } => {
+                let Loaded {
+                    network,
+                    parameters,
+                    classes,
+                } = checkpoint::load(&file, &network, classes.as_deref(), device)?;
+                let trained = Trained::new(network, parameters, recipe, device)?;
+                Ok((trained, classes))
+            }
         }
     }
 }
@@ -255,29 +247,21 @@ fn plan(args: &Args) -> Result<Plan> {
             to: to.clone(),
         });
     };
-    let run = RunDir::read(out)?;
-    let (recipe, classes) = configuration(&run)?;
+    let run = FinishedRun::read(out)?;
     let to = |folder: &str| args.to.clone().unwrap_or_else(|| out.join(folder));
     let (images, to) = match &args.voc_submission {
         None => (collect_images(&args.images)?, to("predicted")),
         Some(list) => {
-            let list = submission(&run, &classes, list)?;
+            let list = submission(&run.directory, &run.classes, list)?;
             let to = to("submission").join(results(&list));
             (list.images, to)
         }
     };
-    let method = run.config().get("method").and_then(|m| m.as_str());
-    let pipeline = methods::pipeline(method.unwrap_or("affinitynet"))?;
-    let (stage, head) = Stage::segmenter(pipeline, classes.len());
-    need(&run, stage, "")?;
-    let source = Source::Run {
-        network: stages::network(&recipe, head)?,
-        checkpoint: run.folder(stage.name()).join(train::CHECKPOINT),
-        classes,
-    };
+    let stage = run.method.segmenter()?;
+    run.need(stage, "")?;
     Ok(Plan {
-        recipe,
-        source,
+        recipe: run.recipe.clone(),
+        source: Source::Run { run, stage },
         images,
         to,
     })
@@ -347,41 +331,6 @@ fn outputs(images: &[PathBuf], to: &Path, overlays: bool) -> Result<Vec<PathBuf>
 fn overlay(mask: &Path) -> PathBuf {
     let stem = mask.file_stem().unwrap_or_default().to_string_lossy();
     mask.with_file_name(format!("{stem}_overlay.png"))
-}
-
-/// Errors where a run has not finished a stage; `method` is what the run would be made with, as `--method cian `.
-pub fn need(run: &RunDir, stage: Stage, method: &str) -> Result<()> {
-    let is_finished = |s: &StageRecord| s.name == stage.name() && s.finished;
-    ensure!(
-        run.stages().iter().any(is_finished),
-        "the run {0} has not finished its stage {1}: run `weakseg run {method}--out {0}` first",
-        run.path().display(),
-        stage.name()
-    );
-    Ok(())
-}
-
-/// The recipe and the classes that a run was made with.
-///
-/// # Errors
-/// Where its configuration lacks them.
-pub fn configuration(run: &RunDir) -> Result<(Recipe, Vec<String>)> {
-    let config = run.config();
-    let parts = || -> Option<(Recipe, Vec<String>)> {
-        let recipe = config.get("recipe")?.clone().try_into().ok()?;
-        let classes = config.get("classes")?.as_array()?;
-        let classes = classes
-            .iter()
-            .map(|c| c.as_str().map(String::from))
-            .collect::<Option<_>>()?;
-        Some((recipe, classes))
-    };
-    parts().with_context(|| {
-        format!(
-            "{}: config.toml lacks a recipe or classes: give the --out of a finished run",
-            run.path().display()
-        )
-    })
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -3,13 +3,14 @@
 use anyhow::Result;
 
 use super::context::{Common, Opened};
-use super::several::{Left, finished};
-use super::{print, print_json};
+use super::method::MethodParser;
+use super::output::{print, print_json};
+use super::remaining::{RemainingWork, finished};
 use crate::methods;
 use crate::metrics::print_table;
+use crate::pipeline::{Context, Stage};
 use crate::progress::Whole;
-use crate::stages::{Context, Stage, summary};
-use crate::train;
+use crate::{results, train};
 
 /// Steps of the classifier from which on the time is estimated first.
 const LONG: usize = 50;
@@ -17,9 +18,8 @@ const LONG: usize = 50;
 /// Arguments of `weakseg run`.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// affinitynet, rrm, rrm-two-step, aalr, cian, mcis, mcis-lid, or supervised: the bound, trained on the data set's own
-    /// masks [default: affinitynet]
-    #[arg(long)]
+    /// Stages and losses, as a paper has them [default: affinitynet]
+    #[arg(long, value_parser = MethodParser)]
     method: Option<String>,
     #[command(flatten)]
     common: Common,
@@ -29,7 +29,7 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 pub struct StageArgs {
     /// Method whose stage this is [default: affinitynet]
-    #[arg(long)]
+    #[arg(long, value_parser = MethodParser)]
     method: Option<String>,
     /// Repeat the stage where it is finished; the later ones then count as unfinished
     #[arg(long)]
@@ -47,7 +47,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     }
     context.fetch_weights()?;
     let whole = is_long(context).then(|| begin(&opened)).transpose()?;
-    methods::run(context, &opened.method)?;
+    methods::run(context, None)?;
     drop(whole);
     finish(&opened, json)
 }
@@ -61,22 +61,21 @@ fn is_long(context: &Context) -> bool {
 fn begin(opened: &Opened) -> Result<Whole> {
     let context = &opened.context;
     let kept = finished(context.run.path());
-    let mut left = Left::new(context.load()?);
-    left.add(("", &kept), &opened.method, &context.recipe, None)?;
-    left.begin("all stages", "run", opened)
+    let mut remaining = RemainingWork::new(context.load()?);
+    remaining.add(("", &kept), opened.method, &context.recipe, None);
+    remaining.begin("all stages", "run", opened)
 }
 
 /// Runs one stage.
 pub fn stage(args: StageArgs, stage: Stage, json: bool) -> Result<()> {
     let opened = args.common.open(args.method.as_deref(), None)?;
-    let pipeline = methods::pipeline(&opened.method)?;
-    opened.context.stage(pipeline, stage, args.again)?;
+    opened.context.run_stage(stage, args.again)?;
     finish(&opened, json)
 }
 
 /// Scores the run, writes its metrics and report, and prints the table or the JSON.
 pub fn finish(opened: &Opened, json: bool) -> Result<()> {
-    let summary = summary::write(&opened.context, &opened.method, &opened.data)?;
+    let summary = results::write(&opened.context, opened.method.name, &opened.data)?;
     if json {
         return print_json(&summary);
     }

@@ -6,14 +6,15 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::context::Common;
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::data::shapes::write_voc;
 use crate::data::{self, DataOptions, ShapesOptions};
 use crate::device::Choice;
 use crate::methods;
 use crate::metrics::StageScore;
+use crate::pipeline::{Product, Stage};
 use crate::progress;
-use crate::stages::{Stage, evaluate};
+use crate::results::{self, NETWORK};
 
 /// Arguments of `weakseg shapes`.
 #[derive(clap::Args, Debug)]
@@ -100,16 +101,20 @@ fn check(args: Args, json: bool) -> Result<()> {
         .open(Some(method), None)
     };
     let supervised = open("supervised")?;
-    methods::run(&supervised.context, "supervised")?;
+    methods::run(&supervised.context, None)?;
     let weak = open("affinitynet")?;
-    for stage in [Stage::Classify, Stage::Cam] {
-        weak.context.stage(&methods::AFFINITYNET, stage, false)?;
-    }
+    let maps = weak
+        .context
+        .last(|product| matches!(product, Product::ClassMaps));
+    methods::run(&weak.context, maps)?;
     let score = |scores: Vec<(String, StageScore)>, name: &str| {
         scores.into_iter().find(|(n, _)| n == name).map(|(_, s)| s)
     };
-    let supervised = score(evaluate::scores(&supervised.context)?, "segment");
-    let cam = score(evaluate::scores(&weak.context)?, "cam");
+    let supervised = score(results::scores(&supervised.context)?, NETWORK);
+    let cam = score(
+        results::scores(&weak.context)?,
+        maps.map_or("", Stage::name),
+    );
     let mean = |s: &Option<StageScore>| s.as_ref().map_or(f64::NAN, |s| s.mean_iou);
     let (bound, start) = (mean(&supervised), mean(&cam));
     let is_fair = bound >= 85.0 && start <= bound - 20.0;

@@ -2,27 +2,21 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, ensure};
-use burn::tensor::Device;
+use anyhow::{Context as _, Result, ensure};
 use image::{Rgb, RgbImage};
 use ndarray::Array2;
 use serde::Serialize;
 
-use super::predict::{configuration, need};
-use super::{print, print_json};
+use super::finished_run::FinishedRun;
+use super::output::{print, print_json};
 use crate::data::decode::read_rgb;
 use crate::device::{self, Choice, download};
-use crate::models::forward::{Forward, Mode};
+use crate::inference::Trained;
+use crate::models::Head;
 use crate::models::heads::cross_affinity::affinity;
-use crate::models::params::Parameters;
-use crate::models::{Head, Network};
-use crate::recipe::NetworkInput;
 use crate::report;
-use crate::run::RunDir;
 use crate::run::files::replace;
-use crate::stages::inference::upload;
-use crate::stages::{self, Stage};
-use crate::train;
+use crate::stages;
 
 /// Height that pictures are scaled to, in pixels.
 const HEIGHT: u32 = 256;
@@ -84,9 +78,13 @@ pub fn run(args: Args, json: bool) -> Result<()> {
 }
 
 fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
-    let source = RunDir::read(&args.run)?;
-    let (recipe, classes) = configuration(&source)?;
-    need(&source, Stage::Cross, "--method cian ")?;
+    let run = FinishedRun::read(&args.run)?;
+    let attends = |head| matches!(head, Some(Head::CrossAffinity { .. }));
+    let stage = stages::ALL
+        .into_iter()
+        .find(|stage| attends(run.head(*stage)))
+        .context("no stage trains a network with cross-image affinity")?;
+    run.need(stage, "--method cian ")?;
     let [image, reference] = [&args.image, &args.reference].map(read_rgb);
     let (image, reference) = (image?, reference?);
     let [x, y] = args.at;
@@ -99,17 +97,9 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     );
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    let classes = classes.len();
-    let network = stages::network(&recipe, Head::CrossAffinity { classes })?;
-    let checkpoint = source.folder(Stage::Cross.name()).join(train::CHECKPOINT);
-    let attention = Attention {
-        parameters: train::load(&network, &checkpoint, &chosen.device)?,
-        network,
-        input: recipe.network_input(network.backbone.kind())?,
-        device: chosen.device,
-    };
-    let own = attention.of(&image, &image, args.at)?;
-    let other = attention.of(&image, &reference, args.at)?;
+    let trained = run.trained(stage, &chosen.device)?;
+    let own = attention(&trained, &image, &image, args.at)?;
+    let other = attention(&trained, &image, &reference, args.at)?;
     let picture = report::grid(&[vec![
         report::to_height(&marked(&image, args.at), HEIGHT),
         report::heat(&report::to_height(&image, HEIGHT), &relative(&own)),
@@ -135,28 +125,23 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     ))
 }
 
-/// A trained network of CIAN.
-struct Attention {
-    network: Network,
-    parameters: Parameters,
-    input: NetworkInput,
-    device: Device,
-}
-
-impl Attention {
-    /// The weights `[h, w]`, of sum 1, that pixel `at` of `image` gives to the cells of `reference`.
-    fn of(&self, image: &RgbImage, reference: &RgbImage, at: [u32; 2]) -> Result<Array2<f32>> {
-        let forward = Forward::new(&self.parameters, Mode::Inference);
-        let [query, key] = [image, reference].map(|picture| {
-            let x = upload(std::iter::once(picture), &self.input, &self.device);
-            self.network.levels(&forward, x)
-        });
-        let share = |i: u32, side: u32| i as f32 / side.max(1) as f32;
-        let at = [share(at[1], image.height()), share(at[0], image.width())];
-        let weights = affinity(&forward, self.network.backbone, query, key, at);
-        let dims = weights.dims();
-        Ok(Array2::from_shape_vec(dims, download(weights)?)?)
-    }
+/// The weights `[h, w]`, of sum 1, that pixel `at` of `image` gives to the cells of `reference`.
+fn attention(
+    trained: &Trained,
+    image: &RgbImage,
+    reference: &RgbImage,
+    at: [u32; 2],
+) -> Result<Array2<f32>> {
+    let forward = trained.forward();
+    let [query, key] = [image, reference].map(|picture| {
+        let x = trained.upload(std::iter::once(picture));
+        trained.network.levels(&forward, x)
+    });
+    let share = |i: u32, side: u32| i as f32 / side.max(1) as f32;
+    let at = [share(at[1], image.height()), share(at[0], image.width())];
+    let weights = affinity(&forward, trained.network.backbone, query, key, at);
+    let dims = weights.dims();
+    Ok(Array2::from_shape_vec(dims, download(weights)?)?)
 }
 
 /// Weights as shares of the largest.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::weights::load::{self, Plan};
 use crate::weights::{Checkpoint, write_safetensors};
 

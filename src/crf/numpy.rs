@@ -11,7 +11,7 @@ use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 use rawzip::{CompressionMethod, ZipArchive};
 
-use crate::run::files::read_maps;
+use crate::maps::read_maps;
 
 /// Most bytes that an array may take when unpacked.
 const LARGEST: u64 = 4 << 30;

@@ -4,22 +4,22 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{objective, overrides, pipeline};
+use super::{Method, Override};
+use crate::pipeline::{Context, Stage};
 use crate::run::{RunDir, StageRecord};
-use crate::stages::{Context, Stage};
 
-/// Gives the run `to` of the method `method` what `from`, a run of `other` with the same recipe, data and seed, has
-/// finished of the stages that both begin with, up to `until`. What `to` has itself stays.
+/// Gives the run `to` of `method` what `from`, a run of `other` with the same recipe, data and seed, has finished of
+/// the stages that both begin with, up to `until`. What `to` has itself stays.
 ///
 /// # Errors
 /// Where files cannot be linked or copied, or `to` has repeated one of these stages.
 pub fn share(
-    (from, other): (&RunDir, &str),
-    (to, method): (&Context, &str),
+    (from, other): (&RunDir, &Method),
+    (to, method): (&Context, &Method),
     until: Option<Stage>,
 ) -> Result<()> {
     let records = from.stages();
-    for stage in common(other, method)? {
+    for stage in common(other, method) {
         let is_finished = |r: &&StageRecord| r.name == stage.name() && r.finished;
         let Some(record) = records.iter().find(is_finished) else {
             break;
@@ -35,25 +35,24 @@ pub fn share(
 }
 
 /// The first stages of two methods that do the same in both.
-///
-/// # Errors
-/// Where there is no such method.
-pub fn common(a: &str, b: &str) -> Result<Vec<Stage>> {
-    let is_same = |stage: Stage| match stage {
-        Stage::Joint => objective(a) == objective(b),
-        // What methods change in a recipe begins with how maps are made.
-        Stage::Cam => overrides(a) == overrides(b),
-        _ => true,
+pub fn common(a: &Method, b: &Method) -> Vec<Stage> {
+    let changes = |method: &'static [Override], stage: Stage| {
+        let of_stage = method.iter().filter(move |change| change.stage == stage);
+        of_stage.map(|change| change.set)
     };
-    let pairs = pipeline(a)?.iter().zip(pipeline(b)?);
+    let is_same = |stage: Stage| {
+        let is_alike = !stage.follows_objective() || a.objective == b.objective;
+        is_alike && changes(a.overrides, stage).eq(changes(b.overrides, stage))
+    };
+    let pairs = a.stages.iter().zip(b.stages);
     let same = pairs.take_while(|(a, b)| a == b && is_same(**a));
-    Ok(same.map(|(stage, _)| *stage).collect())
+    same.map(|(stage, _)| *stage).collect()
 }
 
 fn take(from: &RunDir, to: &Context, stage: Stage, fingerprint: &str) -> Result<()> {
     let name = stage.name();
-    to.run.begin_stage(name, fingerprint)?;
-    let (source, target) = (from.folder(name), to.folder(stage));
+    to.run.begin_stage(stage.files(), fingerprint)?;
+    let (source, target) = (from.folder(stage.files()), to.folder(stage));
     let list = || format!("cannot list {}", source.display());
     for entry in fs::read_dir(&source).with_context(list)? {
         let entry = entry.with_context(list)?;
@@ -89,20 +88,18 @@ fn take(from: &RunDir, to: &Context, stage: Stage, fingerprint: &str) -> Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::methods::named;
 
     #[test]
     fn methods_share_what_they_begin_with_and_no_more() {
-        let stages = |a, b| common(a, b).unwrap();
-        assert_eq!(stages("affinitynet", "cian"), [Stage::Classify, Stage::Cam]);
-        assert_eq!(stages("rrm", "aalr"), [Stage::Classify]);
-        assert_eq!(
-            stages("rrm", "rrm-two-step"),
-            [Stage::Classify, Stage::Joint]
-        );
-        assert_eq!(
-            stages("mcis", "mcis-lid"),
-            [Stage::Classify, Stage::Coattend]
-        );
-        assert_eq!(stages("supervised", "mcis"), []);
+        let shared = |a, b| -> Vec<&str> {
+            let stages = common(named(a).unwrap(), named(b).unwrap());
+            stages.iter().map(|stage| stage.name()).collect()
+        };
+        assert_eq!(shared("affinitynet", "cian"), ["classify", "cam"]);
+        assert_eq!(shared("rrm", "aalr"), ["classify"]);
+        assert_eq!(shared("rrm", "rrm-two-step"), ["classify", "joint"]);
+        assert_eq!(shared("mcis", "mcis-lid"), ["classify", "coattend"]);
+        assert!(shared("supervised", "mcis").is_empty());
     }
 }

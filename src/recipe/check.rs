@@ -77,8 +77,8 @@ impl Recipe {
         );
         self.joint.check()?;
         self.seeds.check()?;
-        self.cian.check()?;
-        self.mcis.check()?;
+        self.cross.check()?;
+        self.coattend.check()?;
         for (key, training) in [
             ("classify", &self.classify),
             ("affinity.training", &affinity.training),

@@ -11,8 +11,8 @@ use crate::crf::{DenseCrf, ITERATIONS, Pairwise, Preset};
 pub struct Crf {
     /// `default`, `inference` or `none`.
     pub preset: Preset,
-    /// Longer side of the images that the deviations of positions are for, pixels: on others they are scaled with it, so
-    /// that an object of half of an image has the same CRF at any resolution. `None` = pixels of whatever image.
+    /// Longer side of the images that the deviations of positions are for, pixels: on others they are scaled with it,
+    /// so that an object of half of an image has the same CRF at any resolution. `None` = pixels of whatever image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_side: Option<f32>,
     /// Updates of the mean field.

@@ -3,7 +3,9 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Backbone, Crf, Training};
+use super::backbones::BackboneSettings;
+use super::crf::Crf;
+use super::training::Training;
 use crate::losses::adaptive_affinity::PairWeight;
 
 /// Classification and segmentation in one network: reliable labels and the losses on them.
@@ -12,7 +14,7 @@ use crate::losses::adaptive_affinity::PairWeight;
 pub struct Joint {
     /// Its network's, in place of the recipe's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Backbone>,
+    pub backbone: Option<BackboneSettings>,
     /// Which pixels are labelled.
     pub rule: Rule,
     /// Share of each class's pixels that may be labelled, in (0, 1].

@@ -1,138 +1,48 @@
-//! Which network each stage has, and where its weights come from.
+//! Which backbone each network of a recipe has.
 
-use std::path::PathBuf;
+use anyhow::Result;
 
-use anyhow::{Context, Result, ensure};
-use serde::{Deserialize, Serialize};
-
-use super::Recipe;
-use crate::models::Head;
-use crate::models::backbones::{self, NAMES};
-
-/// A backbone and where its weights come from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Backbone {
-    /// One of [`crate::models::backbones::NAMES`].
-    pub name: String,
-    /// Divides every channel count; 1 = full width.
-    #[serde(default = "full_width")]
-    pub width_divisor: usize,
-    /// Pixels of the image per pixel of the last level, where the backbone leaves a choice; `None` = as it usually has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub output_stride: Option<usize>,
-    /// Pretrained weights: a file, or the name of published ones (`weakseg weights list`); `None` trains from scratch.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub weights: Option<PathBuf>,
-}
-
-fn full_width() -> usize {
-    1
-}
-
-/// The sections of a recipe that may have a backbone of their own, by the network that each is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// `[cam]`: the classifier.
-    Cam,
-    /// `[affinity]`: AffinityNet.
-    Affinity,
-    /// `[joint]`: RRM's and AALR's network.
-    Joint,
-    /// `[cian]`: CIAN's.
-    Cian,
-    /// `[mcis]`: MCIS's classifier.
-    Mcis,
-    /// `[segment]`: the segmentation network.
-    Segment,
-}
-
-impl Part {
-    /// All of them.
-    pub const ALL: [Part; 6] = [
-        Part::Cam,
-        Part::Affinity,
-        Part::Joint,
-        Part::Cian,
-        Part::Mcis,
-        Part::Segment,
-    ];
-
-    /// The part whose network has this head.
-    pub fn of(head: Head) -> Part {
-        match head {
-            Head::Cam { .. } | Head::ImageNet => Part::Cam,
-            Head::Affinity { .. } => Part::Affinity,
-            Head::Joint { .. } => Part::Joint,
-            Head::CrossAffinity { .. } => Part::Cian,
-            Head::CoAttention { .. } => Part::Mcis,
-            Head::Segmentation { .. } | Head::Aspp { .. } => Part::Segment,
-        }
-    }
-
-    /// Its section's name.
-    fn section(self) -> &'static str {
-        match self {
-            Part::Cam => "cam",
-            Part::Affinity => "affinity",
-            Part::Joint => "joint",
-            Part::Cian => "cian",
-            Part::Mcis => "mcis",
-            Part::Segment => "segment",
-        }
-    }
-}
-
-impl Backbone {
-    /// The backbone that the program knows by this name, at its width and output stride.
-    ///
-    /// # Errors
-    /// Where there is none such.
-    pub fn build(&self) -> Result<backbones::Backbone> {
-        backbones::Backbone::named(&self.name, self.width_divisor)?
-            .with_output_stride(self.output_stride)
-    }
-
-    /// Whether a network with this backbone may start from one with `other`.
-    pub fn is_like(&self, other: &Backbone) -> bool {
-        // Dilated or not, the kernels are the same.
-        self.name == other.name && self.width_divisor == other.width_divisor
-    }
-
-    /// Puts something where nothing is.
-    pub(super) fn fill_in(&mut self, weights: PathBuf) {
-        self.output_stride.get_or_insert(8);
-        self.weights.get_or_insert(weights);
-    }
-
-    /// Rejects what no network has; `key` is where this stands in the recipe.
-    pub(super) fn check(&self, key: &str) -> Result<()> {
-        ensure!(
-            NAMES.contains(&self.name.as_str()),
-            "{key}.name is \"{}\": use one of {}",
-            self.name,
-            NAMES.join(", ")
-        );
-        let width = self.width_divisor;
-        ensure!(width >= 1, "{key}.width_divisor is {width}: use at least 1");
-        self.build().map(|_| ()).with_context(|| key.to_owned())
-    }
-}
+use super::{BackboneSettings, Part, Recipe};
+use crate::models::{Head, Network};
 
 impl Recipe {
     /// The backbone of a part's network: its section's, or the recipe's.
-    pub fn backbone(&self, part: Part) -> &Backbone {
+    pub fn backbone(&self, part: Part) -> &BackboneSettings {
         self.own(part).unwrap_or(&self.backbone)
     }
 
-    fn own(&self, part: Part) -> Option<&Backbone> {
+    /// The network with `head` on the backbone of a part.
+    ///
+    /// # Errors
+    /// Where there is no such backbone, or not of this width and output stride.
+    pub fn network(&self, part: Part, head: Head) -> Result<Network> {
+        Ok(Network {
+            backbone: self.backbone(part).build()?,
+            head,
+        })
+    }
+
+    /// The backbone of a part's own section.
+    fn own(&self, part: Part) -> Option<&BackboneSettings> {
         match part {
-            Part::Cam => self.cam.backbone.as_ref(),
+            Part::Classify => self.cam.backbone.as_ref(),
             Part::Affinity => self.affinity.backbone.as_ref(),
             Part::Joint => self.joint.backbone.as_ref(),
-            Part::Cian => self.cian.backbone.as_ref(),
-            Part::Mcis => self.mcis.backbone.as_ref(),
+            Part::Cross => self.cross.backbone.as_ref(),
+            Part::Coattend => self.coattend.backbone.as_ref(),
             Part::Segment => self.segment.backbone.as_ref(),
+        }
+    }
+
+    /// As [`Self::own`], to be changed.
+    pub(super) fn own_mut(&mut self, part: Part) -> &mut Option<BackboneSettings> {
+        match part {
+            Part::Classify => &mut self.cam.backbone,
+            Part::Affinity => &mut self.affinity.backbone,
+            Part::Joint => &mut self.joint.backbone,
+            Part::Cross => &mut self.cross.backbone,
+            Part::Coattend => &mut self.coattend.backbone,
+            Part::Segment => &mut self.segment.backbone,
         }
     }
 

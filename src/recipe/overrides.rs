@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
-use super::{Crf, Optimizer, Recipe, Training, shorten};
+use super::table::shorten;
+use super::{Crf, Optimizer, Part, Recipe, Training};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
@@ -74,15 +75,8 @@ fn with_options(recipe: &Recipe) -> Recipe {
     };
     let mut full = recipe.clone();
     let own = full.backbone.clone();
-    for backbone in [
-        &mut full.cam.backbone,
-        &mut full.affinity.backbone,
-        &mut full.joint.backbone,
-        &mut full.cian.backbone,
-        &mut full.mcis.backbone,
-        &mut full.segment.backbone,
-    ] {
-        backbone
+    for part in Part::ALL {
+        full.own_mut(part)
             .get_or_insert_with(|| own.clone())
             .fill_in(PathBuf::from("x"));
     }
@@ -101,7 +95,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
         &mut full.label.crf,
         &mut full.predict.crf,
         &mut full.joint.crf,
-        &mut full.cian.crf,
+        &mut full.cross.crf,
     ] {
         crf.iterations.get_or_insert(1);
         for value in [
@@ -116,8 +110,8 @@ fn with_options(recipe: &Recipe) -> Recipe {
         }
     }
     fill(&mut full.joint.training);
-    fill(&mut full.cian.training);
-    fill(&mut full.mcis.training);
+    fill(&mut full.cross.training);
+    fill(&mut full.coattend.training);
     full.propagate.threshold.get_or_insert(0.5);
     full.seeds
         .saliency
@@ -288,7 +282,7 @@ mod tests {
             (own.name.as_str(), own.output_stride),
             ("resnet50", Some(16))
         );
-        assert_eq!(recipe.backbone(Part::Cam), &recipe.backbone);
+        assert_eq!(recipe.backbone(Part::Classify), &recipe.backbone);
         assert!(!own.is_like(&recipe.backbone));
         for (text, part) in [
             ("segment.backbone.weights=x", "missing field `name`"),

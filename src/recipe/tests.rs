@@ -1,5 +1,8 @@
 //! Recipes: the embedded ones, own files, overrides.
 
+use toml::Table;
+
+use super::load::{EMBEDDED, merge};
 use super::*;
 
 /// A user's own recipe.

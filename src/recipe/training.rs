@@ -3,16 +3,16 @@
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::Backbone;
+use super::backbones::{BackboneSettings, Part};
 
 /// One training stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// The network's, in place of the recipe's; only in `[segment]`, whose section is a training. Other sections have it
-    /// beside theirs.
+    /// The network's, in place of the recipe's; only in `[segment]`, whose section is a training. Other sections have
+    /// it beside theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backbone: Option<Backbone>,
+    pub backbone: Option<BackboneSettings>,
     /// Passes over the training images; may be a fraction.
     pub epochs: f32,
     /// Steps that it takes at least, however few images there are. 0 where absent.
@@ -122,7 +122,8 @@ impl Training {
     pub(super) fn check(&self, key: &str) -> Result<()> {
         ensure!(
             self.backbone.is_none() || key == "segment",
-            "{key}.backbone: it belongs into [cam.backbone], [affinity.backbone], [joint.backbone], [cian.backbone], [mcis.backbone] or [segment.backbone]"
+            "{key}.backbone: it belongs into {}",
+            Part::sections()
         );
         ensure!(
             self.epochs.is_finite() && self.epochs > 0.0,

@@ -7,22 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use super::files;
+use super::stage_files::StageFiles;
 
-/// The folders that stages write, with the extensions of the files that are theirs.
-const FOLDERS: [&str; 10] = [
-    "classify",
-    "coattend",
-    "cam",
-    "affinity",
-    "propagate",
-    "joint",
-    "cross",
-    "labels",
-    "segment",
-    "predictions",
-];
-const EXTENSIONS: [&str; 5] = ["npz", "png", "csv", "safetensors", "json"];
-/// The other files of a run, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
+/// What keeps other processes out of a run directory.
+pub(super) const LOCK: &str = ".lock";
+/// The files of a run beside those of its stages, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
 const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
 
 /// Empty but for what a run leaves that was killed before it wrote its configuration.
@@ -30,7 +19,7 @@ pub(super) fn is_empty(path: &Path) -> Result<bool> {
     Ok(entries(path)?.iter().all(|entry| {
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        name == super::LOCK || name.starts_with(files::TEMPORARY_PREFIX)
+        name == LOCK || name.starts_with(files::TEMPORARY_PREFIX)
     }))
 }
 
@@ -52,9 +41,9 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Removes the half-written files of a killed run, there and in its stages' folders.
-pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
-    let mut folders: Vec<_> = FOLDERS.iter().map(|name| path.join(name)).collect();
+/// Removes the half-written files of a killed run, in `path` and in its stages' folders.
+pub(super) fn remove_unfinished(path: &Path, stages: &[StageFiles]) -> Result<()> {
+    let mut folders: Vec<_> = stages.iter().map(|s| path.join(s.folder)).collect();
     folders.retain(|folder| folder.is_dir());
     let mut found = entries(path)?;
     while let Some(folder) = folders.pop() {
@@ -75,19 +64,20 @@ pub(super) fn remove_unfinished(path: &Path) -> Result<()> {
 }
 
 /// Removes everything that a run writes but `config.toml` and the lock.
-pub(super) fn remove_written(path: &Path) -> Result<()> {
+pub(super) fn remove_written(path: &Path, stages: &[StageFiles]) -> Result<()> {
     // The record goes first: without it no stage counts as finished.
     for name in FILES {
         remove(&path.join(name))?;
     }
-    for name in FOLDERS {
-        remove_stage_files(&path.join(name))?;
+    for stage in stages {
+        remove_stage_files(&path.join(stage.folder), stage.extensions)?;
     }
     Ok(())
 }
 
-/// Removes the kinds of files that stages write from `folder` and the folders in it, then what is empty of those.
-pub(super) fn remove_stage_files(folder: &Path) -> Result<()> {
+/// Removes the files with one of these `extensions` from a stage's `folder` and the folders in it, then what is empty
+/// of those.
+pub(super) fn remove_stage_files(folder: &Path, extensions: &[&str]) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }
@@ -97,8 +87,8 @@ pub(super) fn remove_stage_files(folder: &Path) -> Result<()> {
         let is_folder = entry.file_type().is_ok_and(|t| t.is_dir());
         let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
         if is_folder {
-            remove_stage_files(&path)?;
-        } else if EXTENSIONS.contains(&extension) {
+            remove_stage_files(&path, extensions)?;
+        } else if extensions.contains(&extension) {
             remove(&path)?;
         }
     }

@@ -1,10 +1,11 @@
 //! The run directory: what a run was asked for, how far it came, and one folder of files for each stage.
 
-pub mod checkpoint;
 mod clean;
 pub mod files;
 pub mod metrics_csv;
 mod record;
+mod stage_files;
+mod training_state;
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,15 +15,14 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use toml::{Table, Value};
 
-pub use checkpoint::{Checkpoint, Tensors};
-pub use files::Maps;
 pub use metrics_csv::MetricsLog;
 pub use record::{Record, StageRecord};
+pub use stage_files::StageFiles;
+pub use training_state::{Tensors, TrainingState};
 
 use crate::progress;
 
 const CONFIG: &str = "config.toml";
-const LOCK: &str = ".lock";
 
 /// What to do with a run directory that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +45,19 @@ pub struct RunDir {
 
 impl RunDir {
     /// Opens or makes the run directory `path` for a run with `config`, a snapshot of everything that decides the
-    /// results and nothing that does not (no thread counts, no output paths).
+    /// results and nothing that does not (no thread counts, no output paths). `stages` are all that may have written
+    /// there, whatever the method: what a killed run has left of their files, and with [`Mode::Fresh`] all of them, is
+    /// removed.
     ///
     /// # Errors
     /// One line where `path` is not a run directory but holds files, is in use by another process, was made with
     /// another configuration (the first five differing keys are listed), or cannot be written.
-    pub fn open(path: &Path, config: &impl Serialize, mode: Mode) -> Result<Self> {
+    pub fn open(
+        path: &Path,
+        config: &impl Serialize,
+        mode: Mode,
+        stages: &[StageFiles],
+    ) -> Result<Self> {
         let config =
             Table::try_from(config).context("the configuration cannot be saved as TOML")?;
         fs::create_dir_all(path).map_err(|e| files::write_error(path, &e.into()))?;
@@ -62,7 +69,7 @@ impl RunDir {
             path.display()
         );
         let lock = Some(lock(path)?);
-        clean::remove_unfinished(path)?;
+        clean::remove_unfinished(path, stages)?;
         if known && mode == Mode::Resume {
             let old = read_config(&config_path)?;
             let differences = differences(&old, &config);
@@ -74,7 +81,7 @@ impl RunDir {
             );
         } else {
             if known {
-                clean::remove_written(path)?;
+                clean::remove_written(path, stages)?;
             }
             files::write_toml(&config_path, &config)?;
         }
@@ -126,13 +133,9 @@ impl RunDir {
         &self.config
     }
 
-    /// The folder of a stage: its name, but for `label` and `predict`, whose folders are `labels` and `predictions`.
-    pub fn folder(&self, stage: &str) -> PathBuf {
-        self.path.join(match stage {
-            "label" => "labels",
-            "predict" => "predictions",
-            same => same,
-        })
+    /// The folder of a stage.
+    pub fn folder(&self, stage: StageFiles) -> PathBuf {
+        self.path.join(stage.folder)
     }
 
     /// Where [`progress::attach_log`] should write.
@@ -158,7 +161,7 @@ impl RunDir {
     ///
     /// # Errors
     /// One line where the folder or `run.json` cannot be written, or the directory was opened for reading.
-    pub fn begin_stage(&self, stage: &str, fingerprint: &str) -> Result<()> {
+    pub fn begin_stage(&self, stage: StageFiles, fingerprint: &str) -> Result<()> {
         ensure!(
             self.lock.is_some(),
             "{} is open for reading only: this is a bug in weakseg, please report it",
@@ -166,16 +169,16 @@ impl RunDir {
         );
         let folder = self.folder(stage);
         let mut record = self.record();
-        let known = record.stage(stage);
+        let known = record.stage(stage.name);
         let continues = !known.finished && known.fingerprint == fingerprint;
         if !continues {
             // Unfinished under no fingerprint first, so that a kill while removing leaves nothing to trust.
-            *known = StageRecord::new(stage, "");
+            *known = StageRecord::new(stage.name, "");
             self.save(&mut record)?;
-            clean::remove_stage_files(&folder)?;
+            clean::remove_stage_files(&folder, stage.extensions)?;
         }
         fs::create_dir_all(&folder).map_err(|e| files::write_error(&folder, &e.into()))?;
-        let known = record.stage(stage);
+        let known = record.stage(stage.name);
         fingerprint.clone_into(&mut known.fingerprint);
         known.warnings_before = progress::warning_count();
         self.save(&mut record)
@@ -204,7 +207,7 @@ impl RunDir {
 }
 
 fn lock(path: &Path) -> Result<File> {
-    let lock = path.join(LOCK);
+    let lock = path.join(clean::LOCK);
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let file = options

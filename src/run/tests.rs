@@ -1,14 +1,34 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Mode, RunDir, files};
+use super::{Mode, RunDir, StageFiles, files};
+
+const CAM: StageFiles = StageFiles {
+    name: "cam",
+    folder: "cam",
+    extensions: &["npz"],
+};
+const LABEL: StageFiles = StageFiles {
+    name: "label",
+    folder: "labels",
+    extensions: &["png"],
+};
+const PREDICT: StageFiles = StageFiles {
+    name: "predict",
+    folder: "predictions",
+    extensions: &["png"],
+};
+
+fn open(path: &Path, text: &str, mode: Mode) -> anyhow::Result<RunDir> {
+    RunDir::open(path, &config(text), mode, &[CAM, LABEL, PREDICT])
+}
 
 fn config(text: &str) -> toml::Table {
     text.parse().unwrap()
 }
 
 fn error(path: &Path, text: &str, mode: Mode) -> String {
-    let error = format!("{:#}", RunDir::open(path, &config(text), mode).unwrap_err());
+    let error = format!("{:#}", open(path, text, mode).unwrap_err());
     assert!(!error.contains('\n'), "{error}");
     error
 }
@@ -18,8 +38,8 @@ fn a_run_goes_on_with_its_own_configuration_only() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("runs/a");
     let text = "seed = 1\n[cam]\nscales = [0.5, 1.0]\nflip = true";
-    drop(RunDir::open(&path, &config(text), Mode::Resume).unwrap());
-    drop(RunDir::open(&path, &config(text), Mode::Resume).unwrap());
+    drop(open(&path, text, Mode::Resume).unwrap());
+    drop(open(&path, text, Mode::Resume).unwrap());
     let other = "seed = 2\nmethod = \"rrm\"\n[cam]\nscales = [0.5]\nflip = true";
     let error = error(&path, other, Mode::Resume);
     for part in [
@@ -31,7 +51,7 @@ fn a_run_goes_on_with_its_own_configuration_only() {
         assert!(error.contains(part), "{error}");
     }
     assert!(!error.contains("flip"), "{error}");
-    let run = RunDir::open(&path, &config(other), Mode::Fresh).unwrap();
+    let run = open(&path, other, Mode::Fresh).unwrap();
     assert_eq!(run.config(), &config(other));
     assert_eq!(RunDir::read(&path).unwrap().config(), &config(other));
 }
@@ -44,21 +64,21 @@ fn long_lists_of_differences_are_cut() {
             .map(|k| format!("k{k} = {value}\n"))
             .collect::<String>()
     };
-    drop(RunDir::open(dir.path(), &config(&keys(0)), Mode::Resume).unwrap());
+    drop(open(dir.path(), &keys(0), Mode::Resume).unwrap());
     assert!(error(dir.path(), &keys(1), Mode::Resume).contains("k4: 0 → 1 and 3 more"));
 }
 
 #[test]
 fn a_directory_in_use_is_refused_but_can_be_read() {
     let dir = tempfile::tempdir().unwrap();
-    let run = RunDir::open(dir.path(), &config(""), Mode::Resume).unwrap();
+    let run = open(dir.path(), "", Mode::Resume).unwrap();
     for mode in [Mode::Resume, Mode::Fresh] {
         assert!(error(dir.path(), "", mode).contains("in use by another"));
     }
     let reader = RunDir::read(dir.path()).unwrap();
-    assert!(reader.begin_stage("cam", "").is_err());
+    assert!(reader.begin_stage(CAM, "").is_err());
     drop(run);
-    RunDir::open(dir.path(), &config(""), Mode::Resume).unwrap();
+    open(dir.path(), "", Mode::Resume).unwrap();
 }
 
 #[test]
@@ -77,14 +97,15 @@ fn other_directories_are_left_alone() {
 #[test]
 fn fresh_removes_what_the_run_wrote_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let run = RunDir::open(dir.path(), &config(""), Mode::Resume).unwrap();
-    run.begin_stage("label", "").unwrap();
+    let run = open(dir.path(), "", Mode::Resume).unwrap();
+    run.begin_stage(LABEL, "").unwrap();
     run.finish_stage("label", 1.0).unwrap();
     drop(run);
     let half = format!("cam/{}x", files::TEMPORARY_PREFIX);
     for name in [
         "labels/a.png",
-        "labels/soft/a.npz",
+        "labels/soft/a.png",
+        "labels/notes.npz",
         "labels/notes.txt",
         "cam/b.npz",
         "own.png",
@@ -92,25 +113,29 @@ fn fresh_removes_what_the_run_wrote_and_nothing_else() {
     ] {
         files::write_bytes(&dir.path().join(name), b"x").unwrap();
     }
-    let run = RunDir::open(dir.path(), &config(""), Mode::Fresh).unwrap();
+    let run = open(dir.path(), "", Mode::Fresh).unwrap();
     assert!(!run.stage_done("label", ""));
     let exists = |name: &str| dir.path().join(name).exists();
     assert!(exists("own.png") && exists("labels/notes.txt") && exists("config.toml"));
+    assert!(
+        exists("labels/notes.npz"),
+        "not of a kind that the stage writes"
+    );
     assert!(!exists("labels/a.png") && !exists("labels/soft") && !exists("cam"));
 }
 
 #[test]
 fn stages_run_again_when_their_inputs_change() {
     let dir = tempfile::tempdir().unwrap();
-    let open = || RunDir::open(dir.path(), &config(""), Mode::Resume).unwrap();
+    let open = || open(dir.path(), "", Mode::Resume).unwrap();
     let file = dir.path().join("predictions/a.png");
     let run = open();
-    run.begin_stage("predict", "f1").unwrap();
+    run.begin_stage(PREDICT, "f1").unwrap();
     files::write_bytes(&file, b"x").unwrap();
     drop(run); // killed here
     let run = open();
     assert!(!run.stage_done("predict", "f1"));
-    run.begin_stage("predict", "f1").unwrap();
+    run.begin_stage(PREDICT, "f1").unwrap();
     assert!(file.exists());
     run.finish_stage("predict", 2.5).unwrap();
     drop(run);
@@ -118,14 +143,14 @@ fn stages_run_again_when_their_inputs_change() {
     assert!(run.stage_done("predict", "f1"));
     assert!(!run.stage_done("predict", "f2") && !run.stage_done("cam", "f1"));
     assert!((run.stages()[0].seconds - 2.5).abs() < 1e-9);
-    run.begin_stage("predict", "f2").unwrap();
+    run.begin_stage(PREDICT, "f2").unwrap();
     assert!(!file.exists() && !run.stage_done("predict", "f1"));
 }
 
 #[test]
 fn a_damaged_record_or_configuration_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    drop(RunDir::open(dir.path(), &config("a = 1"), Mode::Resume).unwrap());
+    drop(open(dir.path(), "a = 1", Mode::Resume).unwrap());
     for name in ["run.json", "config.toml"] {
         fs::write(dir.path().join(name), "{\n\"half").unwrap();
         let error = error(dir.path(), "a = 1", Mode::Resume);
@@ -134,5 +159,5 @@ fn a_damaged_record_or_configuration_is_named() {
             "{error}"
         );
     }
-    RunDir::open(dir.path(), &config("a = 1"), Mode::Fresh).unwrap();
+    open(dir.path(), "a = 1", Mode::Fresh).unwrap();
 }

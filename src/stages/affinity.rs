@@ -1,64 +1,70 @@
 //! Training AffinityNet on the labels that the class activation maps are sure of (Sec. 3.2).
 
-use std::sync::Arc;
+use anyhow::{Context as _, Result};
 
-use anyhow::{Context as _, Result, bail};
-
-use super::{Context, Stage, affinity_labels, classify};
 use crate::data::Order;
-use crate::data::decode::read_mask;
-use crate::kernels::Distance;
+use crate::data::decode::write_mask;
+use crate::inference::{Refine, each};
 use crate::losses::affinity::{EPSILON, affinity_loss};
-use crate::models::{Head, Network};
-use crate::train::Fit;
+use crate::maps::{confident, read_maps};
+use crate::models::Head;
+use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
+use crate::recipe::Part;
+use crate::train::{Fit, labels, sample};
 
-/// AffinityNet for this recipe.
-pub fn network(context: &Context) -> Result<Network> {
-    context.network(Head::Affinity {
-        channels: context.recipe.affinity.channels,
-    })
-}
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "affinity",
+    folder: "affinity",
+    command: Some("Stage 3: train AffinityNet on what the maps are sure of"),
+    product: Product::Network(Trains {
+        part: Part::Affinity,
+        purpose: Purpose::Affinities,
+        head,
+        salt: 2,
+        keeps_labels: true,
+    }),
+    follows_objective: false,
+    cost: |on| {
+        let training = &on.recipe.affinity.training;
+        let factor = if training.head_alone { 0.8 } else { 1.6 };
+        factor * on.training(training)
+    },
+    work: train,
+});
 
-/// How the recipe measures feature distances.
-pub fn distance(context: &Context) -> Distance {
-    context.recipe.affinity.distance
+fn head(task: &Task) -> Head {
+    Head::Affinity {
+        channels: task.recipe.affinity.channels,
+    }
 }
 
 /// Trains it, starting from the classifier's backbone.
-pub fn train(context: &Context) -> Result<()> {
-    let network = network(context)?;
+fn train(context: &Context) -> Result<()> {
+    let network = context.network(STAGE)?;
     let settings = &context.recipe.affinity;
-    let initial = classify::warm_start(context, &network, 2)?;
-    let split = context.data.train.clone();
-    affinity_labels::write(context)?;
-    let folder = context.folder(Stage::Affinity).join("labels");
-    let (names, classes) = (split.clone(), context.classes());
-    let labels = Arc::new(move |i: usize| {
-        let size = names.size(i)?;
-        read_mask(folder.join(format!("{}.png", names.name(i))), classes, size)
-    });
-    let (radius, distance) = (settings.radius as usize, distance(context));
+    let initial = context.warm_start(STAGE)?;
+    let split = &context.data.train;
+    write_labels(context)?;
+    let (radius, distance) = (settings.radius as usize, settings.distance.into());
     Fit {
-        label: "affinity",
-        folder: &context.folder(Stage::Affinity),
+        label: STAGE.name(),
+        folder: &context.folder(STAGE),
         network,
         initial,
         training: &settings.training,
         input: context.input(&network)?,
-        split: &split,
+        split,
         classes: context.classes(),
-        labels: Some(labels),
+        labels: Some(context.own_labels(STAGE, split)),
         order: Order::Epochs,
-        seed: context.seed.wrapping_add(2),
+        seed: context.seed_of(STAGE)?,
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
         let features = network.affinity_net()?.features(forward, images);
         let [_, _, h, w] = features.dims();
-        let Some(labels) = &batch.labels else {
-            bail!("a batch without labels: this is a bug in weakseg, please report it");
-        };
-        let labels = sample(labels, batch.size, [h, w]);
+        let labels = sample(labels(batch)?, batch.size, [h, w]);
         let loss = affinity_loss(features, &labels, radius, distance, EPSILON);
         Ok(vec![
             ("affinity", loss.total),
@@ -71,17 +77,25 @@ pub fn train(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Maps `[B, S, S]`, of labels or anything else, at the resolution of a feature map `[B, h, w]`: the value at the
-/// centre of every cell.
-pub fn sample<T: Copy>(maps: &[T], size: usize, [h, w]: [usize; 2]) -> Vec<T> {
-    let centre = |i: usize, n: usize| ((2 * i + 1) * size / (2 * n)).min(size - 1);
-    let mut out = Vec::with_capacity(maps.len() / (size * size).max(1) * h * w);
-    for map in maps.chunks_exact((size * size).max(1)) {
-        for y in 0..h {
-            for x in 0..w {
-                out.push(map[centre(y, h) * size + centre(x, w)]);
-            }
-        }
-    }
-    out
+/// Writes a label map, of what the class activation maps are sure of (Sec. 3.2.1), for every image that has some.
+/// Images whose file exists are kept.
+fn write_labels(context: &Context) -> Result<()> {
+    let maps = context.class_maps(STAGE)?;
+    let split = &context.data.train;
+    let settings = &context.recipe.affinity;
+    let missing = context.missing(maps, |image| context.file(STAGE, image));
+    let crf = settings.crf.build();
+    each(&context.device, &missing, "affinity labels", |i| {
+        let name = split.name(i);
+        let maps = read_maps(&context.file(maps, name))?;
+        let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
+        let label = confident(
+            &maps,
+            settings.alpha_low,
+            settings.alpha_high,
+            settings.min_foreground,
+            |scores| refine.apply(scores),
+        )?;
+        write_mask(context.file(STAGE, name), &label)
+    })
 }

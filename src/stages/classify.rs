@@ -4,122 +4,76 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
-use burn::tensor::{Device, Tensor, TensorData};
+use anyhow::{Context as _, Result};
+use burn::tensor::{Tensor, TensorData};
 
-use super::{Context, Stage};
 use crate::data::Order;
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
-use crate::models::params::{Parameters, Value};
-use crate::models::{Head, Network};
+use crate::models::Head;
+use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
 use crate::recipe::{Part, Training};
-use crate::train::{self, Fit};
-use crate::weights::{self, fetch};
+use crate::train::Fit;
 
-/// Steps of [`trial`].
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "classify",
+    folder: "classify",
+    command: Some("Stage 1: train the classifier on the tags"),
+    product: Product::Network(Trains {
+        part: Part::Classify,
+        purpose: Purpose::ClassMaps,
+        head,
+        salt: 1,
+        keeps_labels: false,
+    }),
+    follows_objective: false,
+    cost: |on| on.training(&on.recipe.classify),
+    work: train,
+});
+
+/// Steps of a trial.
 const TRIAL: usize = 4;
+/// Seconds from which on a recorded time is a better estimate than a trial.
+const TELLING: f64 = 60.0;
 
-/// The classifier for this data set.
-pub fn network(context: &Context) -> Result<Network> {
-    context.network(Head::Cam {
-        classes: context.classes(),
-    })
-}
-
-/// Fresh parameters of `network`, with the pretrained weights that the recipe names for it.
-///
-/// # Errors
-/// Where it names none and the network cannot do without, and where they cannot be had, read or do not fit.
-fn initial(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
-    let backbone = context.recipe.backbone(Part::of(network.head));
-    ensure!(
-        backbone.weights.is_some() || network.backbone.from_scratch(),
-        "{} has levels that stay as pretrained: give weights with --set backbone.weights=FILE, or the NAME of published ones (`weakseg weights list`)",
-        network.backbone.name()
-    );
-    let mut parameters = network.init(context.seed.wrapping_add(salt), &context.device)?;
-    if let Some(weights) = &backbone.weights {
-        let path = &fetch::file(weights)?;
-        let pretrained = pretrained(network, &parameters, path, &context.device)?;
-        let taken = train::warm_start(&mut parameters, &pretrained);
-        ensure!(
-            taken > 0,
-            "{}: no parameter fits {}: give weights of this backbone",
-            path.display(),
-            network.architecture()
-        );
-        log::info!(
-            "{taken} of {} parameters from {}",
-            parameters.0.len(),
-            path.display()
-        );
+fn head(task: &Task) -> Head {
+    Head::Cam {
+        classes: task.classes,
     }
-    Ok(parameters)
 }
 
-/// As [`initial`], and of a run that has a classifier on the same backbone, what it has learnt: the tags have taught it
-/// about the classes already.
-///
-/// # Errors
-/// As [`initial`], and where the classifier's checkpoint is damaged.
-pub fn warm_start(context: &Context, network: &Network, salt: u64) -> Result<Parameters> {
-    let mut parameters = initial(context, network, salt)?;
-    let checkpoint = context.folder(Stage::Classify).join(train::CHECKPOINT);
-    let recipe = &context.recipe;
-    let is_like = recipe
-        .backbone(Part::of(network.head))
-        .is_like(recipe.backbone(Part::Cam));
-    if is_like && checkpoint.exists() {
-        let classifier = train::load(&self::network(context)?, &checkpoint, &context.device)?;
-        train::warm_start(&mut parameters, &classifier);
-    }
-    Ok(parameters)
-}
-
-/// What a weight file, of this program or published, holds of `parameters`.
-fn pretrained(
-    network: &Network,
-    parameters: &Parameters,
-    path: &Path,
-    device: &Device,
-) -> Result<Parameters> {
-    let checkpoint = weights::Checkpoint::open(path)?;
-    let declared: Vec<_> = network
-        .declare()
-        .0
-        .into_iter()
-        .map(|p| (p.name, p.shape))
-        .collect();
-    let plan = weights::load::plan(&checkpoint, network.published_name(), &declared)?;
-    let mut found = Parameters::default();
-    for value in plan.values(&checkpoint) {
-        let (name, values) = value?;
-        if let Some(declared) = parameters.0.get(name) {
-            let mut p = declared.clone();
-            p.value = Value::from_slice(&values, &p.value.shape(), device)?;
-            found.0.insert(name.to_string(), p);
-        }
-    }
-    Ok(found)
-}
-
-/// Trains it on the tags.
-pub fn train(context: &Context) -> Result<()> {
-    let folder = context.folder(Stage::Classify);
+fn train(context: &Context) -> Result<()> {
+    let folder = context.folder(STAGE);
     fit(
         context,
-        "classify",
+        STAGE.name(),
         &folder,
         &context.recipe.classify,
         || (),
     )
 }
 
-/// Seconds that a training of it takes per image, from a few steps whose result is thrown away.
+/// Seconds that the classifier takes to learn from an image: as it did in this run, or does in a few steps.
 ///
 /// # Errors
-/// As [`train`].
-pub fn trial(context: &Context) -> Result<f64> {
+/// Where it cannot be trained for a moment to see how fast it is.
+pub fn seconds_per_image(context: &Context) -> Result<f64> {
+    let recorded = context.run.stages();
+    let recorded = recorded.iter().find(|stage| {
+        // Where it was continued, the time is that of its last part.
+        stage.name == STAGE.name() && stage.finished && stage.seconds > TELLING
+    });
+    match recorded {
+        Some(stage) => {
+            let cost = STAGE.cost(&context.recipe, context.load()?);
+            Ok(stage.seconds / cost.max(1.0))
+        }
+        None => trial(context),
+    }
+}
+
+/// Seconds that a training takes per image, from a few steps whose result is thrown away.
+fn trial(context: &Context) -> Result<f64> {
     let folder = tempfile::tempdir().context("no place for temporary files")?;
     let mut training = context.recipe.classify.clone();
     let images = context.data.train.len().max(1);
@@ -146,20 +100,20 @@ fn fit(
     training: &Training,
     step: impl Fn(),
 ) -> Result<()> {
-    let network = network(context)?;
+    let network = context.network(STAGE)?;
     let classes = context.classes();
     Fit {
         label,
         folder,
         network,
-        initial: initial(context, &network, 1)?,
+        initial: context.pretrained(STAGE)?,
         training,
         input: context.input(&network)?,
         split: &context.data.train,
         classes,
         labels: None,
         order: Order::Epochs,
-        seed: context.seed.wrapping_add(1),
+        seed: context.seed_of(STAGE)?,
         device: &context.device,
     }
     .run(|network, forward, images, batch| {

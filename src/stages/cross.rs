@@ -3,60 +3,86 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use burn::tensor::Tensor;
 use rand::SeedableRng;
 use rand::seq::index::sample as choose;
 use rand_chacha::ChaCha8Rng;
 
-use super::affinity::sample;
-use super::predict::Predictor;
-use super::refine::each;
-use super::seeds::{Saliency, seeds};
-use super::{Context, Stage, classify, coattend, label};
-use crate::data::decode::{read_mask, write_mask};
+use crate::data::decode::write_mask;
 use crate::data::{Batch, Labels, Order};
+use crate::inference::{Predictor, each};
 use crate::losses::cross_entropy::{IGNORE, cross_entropy};
+use crate::maps::{Saliency, read_maps, seeds};
+use crate::models::Head;
 use crate::models::heads::cross_affinity::CrossAffinity;
-use crate::models::{Head, Network};
-use crate::run::files::read_maps;
-use crate::train::{self, Fit, Losses};
+use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
+use crate::recipe::Part;
+use crate::train::{self, Fit, Losses, sample};
+
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "cross",
+    folder: "cross",
+    command: Some(
+        "CIAN's stage 3: train the segmentation network with messages between related images",
+    ),
+    product: Product::Network(Trains {
+        part: Part::Cross,
+        purpose: Purpose::Masks,
+        head,
+        salt: 6,
+        keeps_labels: true,
+    }),
+    follows_objective: false,
+    cost: |on| {
+        let settings = &on.recipe.cross;
+        2.5 * settings.rounds.max(1) as f64 * on.training(&settings.training)
+    },
+    work: train,
+});
 
 /// In a batch: a pixel of the image without a label, as [`IGNORE`] is one of the padding.
 const UNLABELLED: u8 = 254;
+/// Added to the seed in round r: this, and r times the next. Rounds differ, so that the second does not see the same
+/// crops in the same pairs.
+const ROUNDS_SALT: u64 = 7;
+const ROUND_SALT: u64 = 100;
 
-/// The segmentation network for this data set.
-pub fn network(context: &Context) -> Result<Network> {
-    context.network(Head::CrossAffinity {
-        classes: context.classes(),
-    })
+fn head(task: &Task) -> Head {
+    Head::CrossAffinity {
+        classes: task.classes,
+    }
 }
 
 /// The folder of round `round`, from 1: that of the stage for the last one.
 fn folder(context: &Context, round: usize) -> PathBuf {
-    let folder = context.folder(Stage::Cross);
-    match round < context.recipe.cian.rounds {
+    let folder = context.folder(STAGE);
+    match round < context.recipe.cross.rounds {
         true => folder.join(format!("round{round}")),
         false => folder,
     }
 }
 
-/// The label file of one image that round `round` learns from.
-pub fn label_file(context: &Context, round: usize, image: &str) -> PathBuf {
-    let labels = folder(context, round).join("labels");
-    labels.join(format!("{image}.png"))
+/// The folder with the labels that round `round` learns from; for the last one, where [`Context::file`] is.
+fn labels_of(context: &Context, round: usize) -> PathBuf {
+    folder(context, round).join("labels")
+}
+
+fn label_file(context: &Context, round: usize, image: &str) -> PathBuf {
+    labels_of(context, round).join(format!("{image}.png"))
 }
 
 /// Trains it, first on the seeds, then as often as the recipe says on its own predictions of the training images'
 /// classes, refined by a CRF.
-pub fn train(context: &Context) -> Result<()> {
+fn train(context: &Context) -> Result<()> {
     ensure!(
         context.classes() < usize::from(UNLABELLED),
         "CIAN takes at most {} classes, and the data set has {}: merge some",
         UNLABELLED - 1,
         context.classes()
     );
-    for round in 1..=context.recipe.cian.rounds {
+    for round in 1..=context.recipe.cross.rounds {
         match round {
             1 => write_seeds(context)?,
             _ => write_predictions(context, round)?,
@@ -68,16 +94,14 @@ pub fn train(context: &Context) -> Result<()> {
 
 /// Writes the seeds of every training image that has class activation maps. Images whose file exists are kept.
 fn write_seeds(context: &Context) -> Result<()> {
+    let maps = context.class_maps(STAGE)?;
     let split = &context.data.train;
     let settings = &context.recipe.seeds;
-    let saliency = Saliency::open(context)?;
+    let saliency = Saliency::open(settings.saliency.as_deref(), split)?;
+    let thresholds = settings.thresholds();
     let masked = masked(context)?;
-    let missing: Vec<usize> = split
-        .indices()
-        .filter(|&i| context.file(Stage::Cam, split.name(i), "npz").exists())
-        .filter(|&i| !label_file(context, 1, split.name(i)).exists())
-        .collect();
-    each(context, &missing, "seeds", |i| {
+    let missing = context.missing(maps, |image| label_file(context, 1, image));
+    each(&context.device, &missing, "seeds", |i| {
         let name = split.name(i);
         let truth = match masked.get(i) {
             Some(true) => split.mask(i)?,
@@ -86,9 +110,9 @@ fn write_seeds(context: &Context) -> Result<()> {
         let label = match truth {
             Some(mask) => mask,
             None => {
-                let maps = read_maps(&context.file(Stage::Cam, name, "npz"))?;
+                let maps = read_maps(&context.file(maps, name))?;
                 let map = saliency.map(name, split.size(i)?)?;
-                seeds(&maps, map.as_ref(), settings)
+                seeds(&maps, map.as_ref(), &thresholds)
             }
         };
         write_mask(label_file(context, 1, name), &label)
@@ -98,7 +122,7 @@ fn write_seeds(context: &Context) -> Result<()> {
 /// Which training images have their mask for a seed (Table 4).
 fn masked(context: &Context) -> Result<Vec<bool>> {
     let split = &context.data.train;
-    let share = context.recipe.cian.truth;
+    let share = context.recipe.cross.truth;
     let mut masked = vec![false; split.len()];
     if share <= 0.0 {
         return Ok(masked);
@@ -110,7 +134,7 @@ fn masked(context: &Context) -> Result<Vec<bool>> {
         "cian.truth={share} takes the masks of {wanted} training images, and {} have one: lower it",
         having.len()
     );
-    let mut rng = ChaCha8Rng::seed_from_u64(context.seed.wrapping_add(6));
+    let mut rng = ChaCha8Rng::seed_from_u64(context.seed_of(STAGE)?);
     for place in choose(&mut rng, having.len(), wanted) {
         masked[having[place]] = true;
     }
@@ -119,55 +143,37 @@ fn masked(context: &Context) -> Result<Vec<bool>> {
 
 /// Writes what the network of the round before predicts of the training images' own classes.
 fn write_predictions(context: &Context, round: usize) -> Result<()> {
-    let network = network(context)?;
-    let checkpoint = folder(context, round - 1).join(train::CHECKPOINT);
     let predictor = Predictor {
-        parameters: train::load(&network, &checkpoint, &context.device)?,
-        network,
-        input: context.input(&network)?,
+        trained: context.trained_in(STAGE, &folder(context, round - 1))?,
         settings: &context.recipe.predict,
-        device: context.device.clone(),
     };
     let file = |image: &str| label_file(context, round, image);
-    label::predicted(context, &predictor, &context.recipe.cian.crf, file)
+    predictor.write_labels(&context.data.train, &context.recipe.cross.crf, file)
 }
 
 fn fit(context: &Context, round: usize) -> Result<()> {
-    let network = network(context)?;
-    let settings = &context.recipe.cian;
-    let split = &context.data.train;
-    let labelled: Vec<usize> = split
-        .indices()
-        .filter(|&i| label_file(context, round, split.name(i)).exists())
-        .collect();
-    ensure!(
-        !labelled.is_empty(),
-        "no labels in {}",
-        folder(context, round).join("labels").display()
-    );
-    let split = split.select(&labelled);
-    let labels = folder(context, round).join("labels");
-    let (names, classes) = (split.clone(), context.classes());
+    let network = context.network(STAGE)?;
+    let settings = &context.recipe.cross;
+    let classes = context.classes();
+    let (split, read) = context.labels_in(&labels_of(context, round))?;
     let labels: Labels = Arc::new(move |i| {
-        let size = names.size(i)?;
-        let path = labels.join(format!("{}.png", names.name(i)));
-        let mut mask = read_mask(path, classes, size)?;
+        let mut mask = read(i)?;
         for value in mask.iter_mut().filter(|v| i32::from(**v) == IGNORE) {
             *value = UNLABELLED;
         }
         Ok(mask)
     });
-    // Rounds differ in their seeds, so that the second does not see the same crops in the same pairs.
-    let seed = context.seed.wrapping_add(7 + 100 * round as u64);
-    let initial = classify::warm_start(context, &network, 6)?;
+    let salt = ROUNDS_SALT + ROUND_SALT * round as u64;
+    let seed = context.seed.wrapping_add(salt);
+    let initial = context.warm_start(STAGE)?;
     let group = settings.references + 1;
     let mut training = settings.training.clone();
     training.batch -= training.batch % group;
     let total = train::steps(&training, split.len());
     let completion_from = train::step_after(settings.completion_after, total);
-    let pairs = coattend::pairs(context, &split, settings.pairs, seed)?;
+    let pairs = context.pairs(&split, settings.pairs, seed)?;
     Fit {
-        label: "cross",
+        label: STAGE.name(),
         folder: &folder(context, round),
         network,
         initial,
@@ -207,10 +213,7 @@ fn losses(
     completion: f32,
 ) -> Result<Losses> {
     let [_, _, h, w] = out.own.dims();
-    let Some(labels) = &batch.labels else {
-        bail!("a batch without labels: this is a bug in weakseg, please report it");
-    };
-    let labels = sample(labels, batch.size, [h, w]);
+    let labels = sample(train::labels(batch)?, batch.size, [h, w]);
     let best = out.cross.clone().inner().argmax(1).into_data();
     let best: Vec<i32> = best
         .convert::<i32>()

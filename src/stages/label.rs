@@ -1,103 +1,98 @@
 //! Pseudo-labels: the class with the highest score per pixel (Sec. 3.4).
 
-use std::path::PathBuf;
-
 use anyhow::Result;
-use image::{GrayImage, RgbImage};
+use image::GrayImage;
 
-use super::background::{winners, with_background};
-use super::inference::{batches, passes};
-use super::predict::Predictor;
-use super::refine::{Refine, each};
-use super::seeds::{Saliency, seeds};
-use super::{Context, Stage};
 use crate::data::decode::write_mask;
-use crate::progress;
-use crate::recipe::Crf;
-use crate::run::Maps;
-use crate::run::files::read_maps;
+use crate::inference::{Predictor, Refine, each};
+use crate::maps::{Maps, Saliency, read_maps, seeds, with_background};
+use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
 
-/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the maps after the walk; in a pipeline with a joint
-/// network, from what that predicts of the training images' own classes (RRM, two steps), after the CRF that it learnt
-/// with; and in one without a walk, from the localization maps (MCIS), or by thresholds on these and saliency maps where
-/// there are any.
-pub fn write(context: &Context) -> Result<()> {
-    if context.pipeline.contains(&Stage::Joint) {
-        let predictor = Predictor::joint(context)?;
-        let file = |image: &str| context.file(Stage::Label, image, "png");
-        return predicted(context, &predictor, &context.recipe.joint.crf, file);
-    }
-    let walks = context.pipeline.contains(&Stage::Propagate);
-    let from = if walks { Stage::Propagate } else { Stage::Cam };
-    let split = &context.data.train;
-    let present: Vec<usize> = (0..split.len())
-        .filter(|&i| context.file(from, split.name(i), "npz").exists())
-        .collect();
-    let settings = &context.recipe.label;
-    let saliency = match walks {
-        true => Saliency::none(),
-        false => Saliency::open(context)?,
-    };
-    let crf = settings.crf.build();
-    each(context, &present, "label", |i| {
-        let name = split.name(i);
-        let mut scores = read_maps(&context.file(from, name, "npz"))?;
-        let to = context.file(Stage::Label, name, "png");
-        if !walks {
-            if let Some(map) = saliency.map(name, split.size(i)?)? {
-                return write_mask(to, &seeds(&scores, Some(&map), &context.recipe.seeds));
-            }
-            let (maps, values) = with_background(&scores, settings.alpha);
-            scores = Maps {
-                classes: values.into_iter().map(usize::from).collect(),
-                maps,
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "label",
+    folder: "labels",
+    command: Some("Stage 5: pseudo-labels from the spread maps"),
+    product: Product::Labels,
+    follows_objective: false,
+    cost: |on| 0.5 * on.all_images(),
+    work: write,
+});
+
+/// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
+/// of the training images' own classes (RRM, two steps), after the CRF that it learnt with; or from class maps alone
+/// (MCIS), and by thresholds on these and saliency maps where there are any.
+fn write(context: &Context) -> Result<()> {
+    match context.label_source(STAGE)? {
+        LabelSource::Network(stage) => {
+            let predictor = Predictor {
+                trained: context.trained_by(stage)?,
+                settings: &context.recipe.predict,
             };
+            let file = |image: &str| context.file(STAGE, image);
+            predictor.write_labels(&context.data.train, &context.recipe.joint.crf, file)
         }
-        let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
-        scores.maps = refine.apply(scores.maps)?;
-        write_mask(to, &label(&scores, settings.ignore_below))
-    })
+        LabelSource::Scores(stage) => {
+            from_maps(context, stage, |scores, _| Ok(Step::Refine(scores)))
+        }
+        LabelSource::ClassMaps(stage) => {
+            let split = &context.data.train;
+            let folder = context.recipe.seeds.saliency.as_deref();
+            let saliency = Saliency::open(folder, split)?;
+            let thresholds = context.recipe.seeds.thresholds();
+            from_maps(context, stage, |maps, i| {
+                if let Some(map) = saliency.map(split.name(i), split.size(i)?)? {
+                    return Ok(Step::Done(seeds(&maps, Some(&map), &thresholds)));
+                }
+                let (scores, values) = with_background(&maps, context.recipe.label.alpha);
+                Ok(Step::Refine(Maps {
+                    classes: values.into_iter().map(usize::from).collect(),
+                    maps: scores,
+                }))
+            })
+        }
+    }
 }
 
-/// Writes what a network predicts of the training images' own classes, after `crf`, to the `file` of each image's name.
-/// Images whose file exists are kept.
-pub fn predicted(
+/// What becomes of an image's maps.
+enum Step {
+    /// A label.
+    Done(GrayImage),
+    /// Scores with a background, for the CRF.
+    Refine(Maps),
+}
+
+/// Writes the label of every image that `stage` has left maps of; `prepare` gets these, and the image's number.
+fn from_maps(
     context: &Context,
-    predictor: &Predictor,
-    crf: &Crf,
-    file: impl Fn(&str) -> PathBuf,
+    stage: Stage,
+    prepare: impl Fn(Maps, usize) -> Result<Step> + Sync,
 ) -> Result<()> {
-    let (split, settings) = (&context.data.train, &context.recipe.predict);
-    let missing: Vec<usize> = (0..split.len())
-        .filter(|&i| !file(split.name(i)).exists())
-        .collect();
-    let bar = progress::bar(missing.len() as u64, "image", "label");
-    batches(
-        &missing,
-        settings.batch,
-        passes(&settings.scales, settings.flip),
+    let split = &context.data.train;
+    let settings = &context.recipe.label;
+    let crf = settings.crf.build();
+    each(
         &context.device,
-        |i| split.image(i),
-        |batch| {
-            let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
-            let predictions = predictor.masks(&images, Some(&tags), crf)?;
-            for ((i, _), prediction) in batch.iter().zip(predictions) {
-                write_mask(file(split.name(*i)), &prediction.mask)?;
-                bar.inc(1);
-            }
-            Ok(())
+        &context.left_by(stage),
+        STAGE.name(),
+        |i| {
+            let name = split.name(i);
+            let label = match prepare(read_maps(&context.file(stage, name))?, i)? {
+                Step::Done(label) => label,
+                Step::Refine(mut scores) => {
+                    let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
+                    scores.maps = refine.apply(scores.maps)?;
+                    label(&scores, settings.ignore_below)
+                }
+            };
+            write_mask(context.file(STAGE, name), &label)
         },
-        |i, error| log::warn!("{}: skipped: {error:#}", split.source(i)),
-    )?;
-    bar.finish();
-    Ok(())
+    )
 }
 
 /// The mask value with the highest score; 255 where that score is below `ignore_below`.
-pub fn label(scores: &Maps, ignore_below: f32) -> GrayImage {
-    let values: Vec<u8> = scores.classes.iter().map(|c| *c as u8).collect();
-    let mut label = winners(scores.maps.view(), &values);
+fn label(scores: &Maps, ignore_below: f32) -> GrayImage {
+    let mut label = scores.winners();
     if ignore_below > 0.0 {
         for (x, y, pixel) in label.enumerate_pixels_mut() {
             let here = scores.maps.slice(ndarray::s![.., y as usize, x as usize]);

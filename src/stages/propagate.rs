@@ -5,34 +5,32 @@ use burn::tensor::{Tensor, TensorData};
 use image::RgbImage;
 use ndarray::{Array4, ArrayView3, Axis, s};
 
-use super::background::with_background;
-use super::inference::{batches, download_maps, enlarge, network_size, resize, upload};
-use super::{Context, Stage, affinity};
+use crate::inference::{Trained, batches, download_maps, network_size};
 use crate::kernels::{Walk, random_walk};
-use crate::models::Network;
-use crate::models::forward::{Forward, Mode};
-use crate::models::params::Parameters;
+use crate::maps::{Maps, enlarge, read_maps, with_background, write_maps};
+use crate::models::resize::resize;
+use crate::pipeline::{Context, Definition, Product, Purpose, Stage};
 use crate::progress;
-use crate::run::Maps;
-use crate::run::files::{read_maps, write_maps};
-use crate::train;
 
-/// Writes `propagate/IMAGE.npz` for every training image with a class activation map: the background's score and the
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "propagate",
+    folder: "propagate",
+    command: Some("Stage 4: spread the maps by random walk"),
+    product: Product::Scores,
+    follows_objective: false,
+    cost: |on| (2.0 + f64::from(on.recipe.propagate.scale.powi(2))) * on.all_images(),
+    work: write,
+});
+
+/// Writes `propagate/IMAGE.npz` for every training image with class activation maps: the background's score and the
 /// tagged classes' after the walk, `[H, W]` each, under their mask values. Images whose file exists are kept.
-pub fn write(context: &Context) -> Result<()> {
-    let network = affinity::network(context)?;
-    let checkpoint = context.folder(Stage::Affinity).join(train::CHECKPOINT);
-    let parameters = train::load(&network, &checkpoint, &context.device)?;
+fn write(context: &Context) -> Result<()> {
+    let trained = context.trained(STAGE, Purpose::Affinities)?;
+    let maps = context.class_maps(STAGE)?;
     let split = &context.data.train;
-    let missing: Vec<usize> = (0..split.len())
-        .filter(|&i| context.file(Stage::Cam, split.name(i), "npz").exists())
-        .filter(|&i| {
-            !context
-                .file(Stage::Propagate, split.name(i), "npz")
-                .exists()
-        })
-        .collect();
-    let bar = progress::bar(missing.len() as u64, "image", "propagate");
+    let missing = context.missing(maps, |image| context.file(STAGE, image));
+    let bar = progress::bar(missing.len() as u64, "image", STAGE.name());
     batches(
         &missing,
         context.recipe.cam.batch,
@@ -42,11 +40,11 @@ pub fn write(context: &Context) -> Result<()> {
         |batch| {
             let cams = batch
                 .iter()
-                .map(|(i, _)| read_maps(&context.file(Stage::Cam, split.name(*i), "npz")))
+                .map(|(i, _)| read_maps(&context.file(maps, split.name(*i))))
                 .collect::<Result<Vec<Maps>>>()?;
-            let scores = walked(context, &network, &parameters, batch, &cams)?;
+            let scores = walked(context, &trained, batch, &cams)?;
             for (((i, image), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
-                let path = context.file(Stage::Propagate, split.name(*i), "npz");
+                let path = context.file(STAGE, split.name(*i));
                 write_maps(&path, &rows(scores, &cam.classes, image.dimensions()))?;
                 bar.inc(1);
             }
@@ -70,23 +68,18 @@ fn rows(scores: ArrayView3<f32>, classes: &[usize], size: (u32, u32)) -> Maps {
 /// Scores after the walk at the size that the network sees, `[B, C + 1, h, w]`, rows by mask value.
 fn walked(
     context: &Context,
-    network: &Network,
-    parameters: &Parameters,
+    trained: &Trained,
     batch: &[(usize, RgbImage)],
     cams: &[Maps],
 ) -> Result<Array4<f32>> {
-    let input = context.input(network)?;
-    let (w, h) = network_size(batch[0].1.dimensions(), &input);
-    let images = upload(
-        batch.iter().map(|(_, image)| image),
-        &input,
-        &context.device,
-    );
+    let (w, h) = network_size(batch[0].1.dimensions(), &trained.input);
+    let images = trained.upload(batch.iter().map(|(_, image)| image));
     let grid = [h, w].map(|side| (side as f32 * context.recipe.propagate.scale).round() as usize);
     let images = resize(images, grid);
-    let features = network
+    let features = trained
+        .network
         .affinity_net()?
-        .features(&Forward::new(parameters, Mode::Inference), images);
+        .features(&trained.forward(), images);
     let [b, _, small_h, small_w] = features.dims();
     let classes = context.classes() + 1;
     let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));
@@ -110,7 +103,7 @@ fn walked(
         radius: context.recipe.propagate.radius as usize,
         beta: context.recipe.propagate.beta,
         steps: context.recipe.propagate.steps as usize,
-        distance: affinity::distance(context),
+        distance: context.recipe.affinity.distance.into(),
     };
     let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
     let out = resize(out, [h as usize, w as usize]);

@@ -1,9 +1,11 @@
 //! The training loop that all networks share: batches in, checkpoints and `metrics.csv` out, resumable at any step.
 
+mod labels;
 mod optimizer;
 mod schedule;
 #[cfg(test)]
 mod tests;
+mod weight_file;
 
 use std::path::Path;
 use std::time::Instant;
@@ -11,8 +13,10 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
+pub use labels::{labels, sample};
 pub use optimizer::{Group, Optimizer, Rule};
 pub use schedule::Schedule;
+pub use weight_file::WeightFile;
 
 use crate::data::{Augment, Batch, Labels, Loader, LoaderOptions, Order, Split};
 use crate::device::download;
@@ -22,7 +26,7 @@ use crate::models::forward::{Forward, Mode};
 use crate::models::params::{Parameters, Role, Value};
 use crate::progress;
 use crate::recipe::{NetworkInput, Optimizer as OptimizerSettings, Training};
-use crate::run::{Checkpoint, MetricsLog};
+use crate::run::{MetricsLog, TrainingState};
 
 /// Losses of one step by name; the first is the one to go down, the others are parts of it to watch.
 pub type Losses = Vec<(&'static str, Tensor<1>)>;
@@ -151,7 +155,7 @@ impl Fit<'_> {
         let mut optimizer = Optimizer::new(rule);
         let path = self.folder.join(CHECKPOINT);
         let start = if path.exists() {
-            let checkpoint = Checkpoint::load(&path)?;
+            let checkpoint = TrainingState::load(&path)?;
             checkpoint.expect(&path, &self.network.architecture())?;
             restore_parameters(&mut parameters, &checkpoint, self.device)?;
             let step = checkpoint_step(&checkpoint, &path)?;
@@ -359,14 +363,14 @@ fn save(
         ("architecture".to_string(), network.architecture()),
         ("step".to_string(), step.to_string()),
     ];
-    Checkpoint {
+    TrainingState {
         tensors,
         meta: meta.into_iter().collect(),
     }
     .save(path)
 }
 
-fn checkpoint_step(checkpoint: &Checkpoint, path: &Path) -> Result<usize> {
+fn checkpoint_step(checkpoint: &TrainingState, path: &Path) -> Result<usize> {
     checkpoint
         .meta
         .get("step")
@@ -382,7 +386,7 @@ fn checkpoint_step(checkpoint: &Checkpoint, path: &Path) -> Result<usize> {
 /// Fills the values of `parameters` from a checkpoint of the same network.
 fn restore_parameters(
     parameters: &mut Parameters,
-    checkpoint: &Checkpoint,
+    checkpoint: &TrainingState,
     device: &Device,
 ) -> Result<()> {
     for (name, p) in &mut parameters.0 {
@@ -409,7 +413,7 @@ pub fn load(network: &Network, path: &Path, device: &Device) -> Result<Parameter
         "{} does not exist: run the stage that trains this network, with --again where it is finished",
         path.display()
     );
-    let checkpoint = Checkpoint::load(path)?;
+    let checkpoint = TrainingState::load(path)?;
     checkpoint.expect(path, &network.architecture())?;
     let mut parameters = network.init(0, device)?;
     restore_parameters(&mut parameters, &checkpoint, device)

@@ -80,7 +80,7 @@ fn what_a_fault_of_the_device_cut_short_goes_on_to_the_same_bits() {
     for (fault, at) in faults.iter().zip([3, 5]) {
         let error = caught(|| trained(&cut, |step| if step == at { fault() } else { Ok(()) }));
         assert!(Fault::in_error(&error.unwrap_err()).is_some());
-        let checkpoint = Checkpoint::load(&cut.join(CHECKPOINT)).unwrap();
+        let checkpoint = TrainingState::load(&cut.join(CHECKPOINT)).unwrap();
         assert_eq!(checkpoint_step(&checkpoint, &cut).unwrap(), at - 1);
     }
     assert_eq!(trained(&cut, |_| Ok(())).unwrap(), expected);

@@ -148,7 +148,7 @@ fn single_images_and_saliency_maps() {
     mcis.warns(&["single image", "own partner", "bird"]);
     mcis.warns(&["f.png"]);
     for name in ["a", "b", "c", "d", "e"] {
-        let maps = weakseg::run::files::read_maps(&dir.path().join(format!("mcis/cam/{name}.npz")));
+        let maps = weakseg::maps::read_maps(&dir.path().join(format!("mcis/cam/{name}.npz")));
         assert_eq!(maps.unwrap().classes.len(), if name == "c" { 2 } else { 1 });
     }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use weakseg::data::decode::read_mask;
-use weakseg::methods;
-use weakseg::run::files::read_maps;
-use weakseg::stages::Stage;
+use weakseg::maps::read_maps;
+use weakseg::methods::{self, METHODS, Method};
+use weakseg::pipeline::{Product, Stage};
 
 use super::harness::*;
 
@@ -72,19 +72,12 @@ fn read(path: &Path) {
 }
 
 /// The files, by ending, that a stage of a run on six training and two validation images leaves.
-fn left_by(stage: Stage) -> (&'static str, &'static [(&'static str, usize)]) {
-    const TRAINED: &[(&str, usize)] = &[("safetensors", 1), ("csv", 1)];
-    match stage {
-        Stage::Classify => ("classify", TRAINED),
-        Stage::Coattend => ("coattend", TRAINED),
-        Stage::Cam => ("cam", &[("npz", 6)]),
-        Stage::Affinity => ("affinity", TRAINED),
-        Stage::Propagate => ("propagate", &[("npz", 6)]),
-        Stage::Joint => ("joint", TRAINED),
-        Stage::Cross => ("cross", TRAINED),
-        Stage::Label => ("labels", &[("png", 6)]),
-        Stage::Segment => ("segment", TRAINED),
-        Stage::Predict => ("predictions", &[("png", 2)]),
+fn left_by(stage: Stage) -> &'static [(&'static str, usize)] {
+    match stage.product() {
+        Product::Network(_) => &[("safetensors", 1), ("csv", 1)],
+        Product::ClassMaps | Product::Scores => &[("npz", 6)],
+        Product::Labels => &[("png", 6)],
+        Product::Masks => &[("png", 2)],
     }
 }
 
@@ -94,7 +87,12 @@ fn every_method_goes_end_to_end_and_leaves_every_file() {
     let device = std::env::var("WEAKSEG_SMOKE_DEVICE").unwrap_or_else(|_| "vulkan".to_string());
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runs/smoke");
     fs::create_dir_all(&folder).unwrap();
-    for method in methods::NAMES {
+    for Method {
+        name: method,
+        stages,
+        ..
+    } in METHODS
+    {
         let run = folder.join(method);
         let _ = fs::remove_dir_all(&run);
         let clock = Instant::now();
@@ -115,8 +113,8 @@ fn every_method_goes_end_to_end_and_leaves_every_file() {
         ] {
             assert!(run.join(file).is_file(), "{method}: no {file}");
         }
-        for stage in methods::pipeline(method).unwrap() {
-            let (name, wanted) = left_by(*stage);
+        for stage in *stages {
+            let (name, wanted) = (stage.files().folder, left_by(*stage));
             let mut found = BTreeMap::new();
             for entry in fs::read_dir(run.join(name)).unwrap() {
                 let path = entry.unwrap().path();
@@ -138,7 +136,7 @@ fn every_method_goes_end_to_end_and_leaves_every_file() {
 #[ignore = "minutes: cargo xtask smoke"]
 fn two_runs_with_one_seed_give_the_same_bits_for_every_method() {
     let dir = tempfile::tempdir().unwrap();
-    for method in methods::NAMES {
+    for method in methods::names() {
         let [once, again] = ["a", "b"].map(|copy| {
             let out = format!("{method}-{copy}");
             let args = [&smallest(method, "cpu", &out)[..], &["--seed", "5"]].concat();

@@ -159,7 +159,9 @@ pub fn are_classified(on: &On) {
     let scaling = recipe.network_input("efficientnet_lite0").unwrap().scaling;
     for (name, expected) in expected.as_object().unwrap() {
         let photograph = folder.join("photos").join(name);
-        let corner = photograph.with_file_name("corners").join(name.replace("jpg", "png"));
+        let corner = photograph
+            .with_file_name("corners")
+            .join(name.replace("jpg", "png"));
         // The corner is as libjpeg decodes it. Our decoder makes chroma of half size large in another way: up to 0.10.
         for (file, most) in [(corner, 1e-3), (photograph, 0.15)] {
             let image = decode::read_rgb(&file).unwrap();

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::Args;
+use super::args::Args;
 use super::rows::{Row, known};
 use crate::cli::context::Opened;
-use crate::cli::several::{Left, finished};
-use crate::methods;
+use crate::cli::remaining::{RemainingWork, finished};
+use crate::methods::{self, Method};
+use crate::pipeline::Stage;
 use crate::progress::Whole;
-use crate::stages::Stage;
 
 /// Says how long all that is left to do will take, and starts its progress. `all` rows there are, `rows` are to be
 /// trained, after the stages up to `shared` in `base`.
@@ -25,41 +25,37 @@ pub fn begin(
     rows: &[Row],
     all: &[Row],
 ) -> Result<Whole> {
-    let mut left = Left::new(base.context.load()?);
+    let mut remaining = RemainingWork::new(base.context.load()?);
     let done = |name: &str| finished(&out.join(name));
     let recipe = &base.context.recipe;
-    left.add(
-        ("", &done("classifier")),
-        &base.method,
-        recipe,
-        Some(shared),
-    )?;
+    remaining.add(("", &done("classifier")), base.method, recipe, Some(shared));
     for row in rows {
         let recipe = args.runs.recipe(&row.set)?;
+        let method = methods::named(&row.method)?;
         let mut kept = done(&row.name);
         // Extra images change the classifier.
         if row.extra.is_none() {
-            kept.extend(up_to(&row.method, shared)?);
+            kept.extend(up_to(method, shared));
         }
         if let Some(from) = &row.from {
             let until = known(&from.until)?;
-            kept.extend(up_to(&row.method, until)?);
+            kept.extend(up_to(method, until));
             if let Some(other) = all.iter().find(|other| other.name == from.row) {
                 let recipe = args.runs.recipe(&other.set)?;
                 let mut kept = done(&other.name);
-                kept.extend(up_to(&other.method, shared)?);
-                left.add((&other.name, &kept), &other.method, &recipe, Some(until))?;
+                let method = methods::named(&other.method)?;
+                kept.extend(up_to(method, shared));
+                remaining.add((&other.name, &kept), method, &recipe, Some(until));
             }
         }
-        left.add((&row.name, &kept), &row.method, &recipe, args.until)?;
+        remaining.add((&row.name, &kept), method, &recipe, args.until);
     }
     let what = format!("{} rows", rows.len());
-    left.begin(&what, &format!("ablate {}", args.method), base)
+    remaining.begin(&what, &format!("ablate {}", args.method), base)
 }
 
-/// The first stages of a method.
-fn up_to(method: &str, last: Stage) -> Result<Vec<Stage>> {
-    let pipeline = methods::pipeline(method)?;
-    let count = pipeline.iter().position(|stage| *stage == last);
-    Ok(pipeline[..count.map_or(0, |last| last + 1)].to_vec())
+/// The first stages of a method, up to `last`; none where it does not have that one.
+fn up_to(method: &Method, last: Stage) -> &'static [Stage] {
+    let place = method.stages.iter().position(|stage| *stage == last);
+    &method.stages[..place.map_or(0, |place| place + 1)]
 }

@@ -1,55 +1,28 @@
 //! `weakseg ablate`: the rows of a paper's tables, trained and printed beside the paper's numbers.
 
+mod args;
 mod estimate;
-mod outcome;
 mod rows;
+mod table;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 
 use super::context::BUILT_IN;
 use super::context::Opened;
-use super::several::Several;
-use super::{print, print_json};
+use super::output::{print, print_json};
 use crate::data::ExtraKind;
-use crate::methods;
+use crate::methods::{self, Method};
+use crate::pipeline::{Product, Stage};
+use crate::results::{self, NETWORK, NETWORK_CRF};
 use crate::run::RunDir;
-use crate::stages::{Stage, evaluate};
-use outcome::{Outcome, table};
+pub use args::Args;
 use rows::{Row, known, rows};
+use table::{RowResult, table};
 
 /// Share of wrong tags among generated web images.
 const NOISE: f32 = 0.2;
-
-/// Arguments of `weakseg ablate`.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// rrm, aalr, cian or mcis
-    method: String,
-    /// Rows by name, such as cam-ce,reliable-joint, or tables by name, such as 2 [default: the main tables: 2 of rrm, 1
-    /// of aalr, 2 of cian, 2 and 4 of mcis]
-    #[arg(long, value_delimiter = ',')]
-    rows: Vec<String>,
-    /// Last stage of every row, such as cam where only maps are compared [default: all stages]
-    #[arg(long, value_name = "STAGE", value_parser = stage)]
-    until: Option<Stage>,
-    /// Folder with a run for the shared stages and one for every row [default: runs/ablate-METHOD-SEED]
-    #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
-    /// Extra images with one tag each, for the rows of mcis that take them [default: generated for the built-in data set]
-    #[arg(long, value_name = "DATA")]
-    extra_single: Option<String>,
-    /// Extra images with noisy tags, likewise [default: generated, a fifth of them with a wrong tag]
-    #[arg(long, value_name = "DATA")]
-    extra_web: Option<String>,
-    #[command(flatten)]
-    runs: Several,
-}
-
-fn stage(text: &str) -> Result<Stage, String> {
-    Stage::named(text).ok_or_else(|| "there is no such stage".into())
-}
 
 /// Trains the rows that are not finished, and prints the table.
 pub fn run(args: Args, json: bool) -> Result<()> {
@@ -61,12 +34,12 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let base = open(
         &args,
         &out.join("classifier"),
-        &ablation.row[0].method,
+        methods::named(&ablation.row[0].method)?,
         &[],
         None,
     )?;
     let _whole = estimate::begin(&args, &out, &base, shared, &rows, &ablation.row)?;
-    methods::run_until(&base.context, &base.method, Some(shared))?;
+    methods::run(&base.context, Some(shared))?;
     let mut outcomes = Vec::new();
     for (i, row) in rows.iter().enumerate() {
         log::info!("row {} of {}: {}", i + 1, rows.len(), row.title);
@@ -76,19 +49,22 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             prepare(&args, &out, &base, shared, other, Some(known(&from.until)?))?;
         }
         let opened = prepare(&args, &out, &base, shared, row, args.until)?;
-        let scores = evaluate::scores(&opened.context)?;
+        let scores = results::scores(&opened.context)?;
         let mean = |name: &str| {
             let found = scores.iter().find(|(n, _)| n == name);
             found.map(|(_, score)| score.mean_iou)
         };
-        outcomes.push(Outcome {
+        let maps = opened
+            .context
+            .last(|product| matches!(product, Product::ClassMaps));
+        outcomes.push(RowResult {
             table: row.table.clone(),
             row: row.name.clone(),
             title: row.title.clone(),
             paper: row.paper,
-            mean_iou_maps: mean("cam"),
-            mean_iou: mean("segment"),
-            mean_iou_crf: mean("segment_crf"),
+            mean_iou_maps: maps.and_then(|stage| mean(stage.name())),
+            mean_iou: mean(NETWORK),
+            mean_iou_crf: mean(NETWORK_CRF),
             run: opened.context.run.path().to_path_buf(),
         });
     }
@@ -110,32 +86,32 @@ fn prepare(
     let opened = open(
         args,
         &out.join(&row.name),
-        &row.method,
+        methods::named(&row.method)?,
         &row.set,
         row.extra.as_deref(),
     )?;
     // Extra images change the classifier.
     if row.extra.is_none() {
-        let from = (&base.context.run, base.method.as_str());
-        methods::share(from, (&opened.context, &opened.method), Some(shared))?;
+        let from = (&base.context.run, base.method);
+        methods::share(from, (&opened.context, opened.method), Some(shared))?;
     }
     if let Some(from) = &row.from {
         let other = RunDir::read(&out.join(&from.row))?;
         let until = known(&from.until)?;
         methods::share(
-            (&other, &row.method),
-            (&opened.context, &opened.method),
+            (&other, opened.method),
+            (&opened.context, opened.method),
             Some(until),
         )?;
     }
-    methods::run_until(&opened.context, &opened.method, until)?;
+    methods::run(&opened.context, until)?;
     Ok(opened)
 }
 
 fn open(
     args: &Args,
     out: &Path,
-    method: &str,
+    method: &Method,
     set: &[String],
     extra: Option<&str>,
 ) -> Result<Opened> {
@@ -156,5 +132,5 @@ fn open(
             common.extra_noise = Some(NOISE);
         }
     }
-    common.open(Some(method), None)
+    common.open(Some(method.name), None)
 }

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::stages::Stage;
+use crate::pipeline::Stage;
+use crate::stages;
 
 /// Embedded ablations by method, with the tables that are trained unless others are asked for.
 const EMBEDDED: [(&str, &str, &[&str]); 4] = [
@@ -78,7 +79,7 @@ impl Row {
 
 /// The stage that an ablation names.
 pub fn known(stage: &str) -> Result<Stage> {
-    Stage::named(stage).with_context(|| format!("assets/ablations: there is no stage {stage}"))
+    stages::named(stage).with_context(|| format!("assets/ablations: there is no stage {stage}"))
 }
 
 /// The ablation, and the rows of it that are asked for.
@@ -127,7 +128,7 @@ mod tests {
             let mut names: Vec<_> = ablation.row.iter().map(|row| row.name.clone()).collect();
             for row in &ablation.row {
                 Recipe::load("nano", &row.set).unwrap();
-                methods::pipeline(&row.method).unwrap();
+                methods::named(&row.method).unwrap();
                 let paper = row.paper.unwrap_or(50.0);
                 assert!((30.0..80.0).contains(&paper), "{name} {}", row.name);
                 if let Some(from) = &row.from {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use crate::cli::{print, print_json};
+use crate::cli::output::{print, print_json};
 use crate::weights::fetch::{Cache, Fetcher, State};
 use crate::weights::published::{self, PublishedFile};
 

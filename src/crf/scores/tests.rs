@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::data::decode::write_mask;
-use crate::run::files::{Maps, write_maps};
+use crate::maps::{Maps, write_maps};
 
 /// A `.npy` file as the format's specification has it.
 fn npy(descriptor: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {

@@ -7,24 +7,24 @@ use image::RgbImage;
 
 use super::mining::{Crops, Mined};
 use crate::crf::Pairwise;
+use crate::inference;
 use crate::kernels::Lattice;
 use crate::losses::dense_energy::{dense_energy, every_second, half};
 use crate::models::resize::resize;
 use crate::recipe::Energy;
-use crate::stages::refine;
 
 /// Values `[B, C, h, w]` on the device without autodiff → their sums over all pixels under a Gaussian of position and
 /// colour, not normalised.
 pub type Filter = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 
-/// The filter of a batch's images, all of one size, by the permutohedral lattice, whose sums are about half of the exact
-/// ones, as those of the released code are. The standard deviations are those of colour and, in pixels, position.
+/// The filter of a batch's images, all of one size, by the permutohedral lattice, whose sums are about half of the
+/// exact ones, as those of the released code are. The standard deviations are those of colour and, in pixels, position.
 ///
 /// # Errors
 /// As [`Lattice::new`].
 pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Result<Filter> {
     let kernel = Pairwise::bilateral(xy, rgb, 0.0);
-    let lattices = refine::map(device, images, |image| {
+    let lattices = inference::map(device, images, |image| {
         Lattice::new(kernel.features(image, device)?)
     })?;
     Ok(Box::new(move |values| {
@@ -39,8 +39,8 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
     }))
 }
 
-/// The dense energy loss of scores `[B, C + 1, S, S]` with autodiff, at half of the crops' resolution, as in the released
-/// code (RRM Eq. 10–14).
+/// The dense energy loss of scores `[B, C + 1, S, S]` with autodiff, at half of the crops' resolution, as in the
+/// released code (RRM Eq. 10–14).
 ///
 /// # Errors
 /// As [`lattices`].

@@ -5,17 +5,15 @@ use burn::tensor::{Device, Tensor};
 use image::{Rgb, RgbImage};
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
+use super::reliable::{Reliable, Thresholds, best_share, released};
 use crate::crf::DenseCrf;
 use crate::data::Batch;
+use crate::inference::{self, Refine, download_maps, multi_scale, probabilities};
+use crate::maps::{self, Maps, with_background};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
 use crate::recipe::{Joint, NetworkInput, Rule};
-use crate::run::Maps;
-use crate::stages::background::with_background;
-use crate::stages::inference::{download_maps, multi_scale};
-use crate::stages::refine::{self, Refine, probabilities};
-use crate::stages::reliable::{Reliable, Thresholds, best_share, released};
 
 /// A batch, with what mining looks at beside its maps.
 pub struct Crops<'a> {
@@ -65,7 +63,7 @@ impl Miner<'_> {
         let maps = download_maps(maps)?;
         let size = crops.batch.size;
         let numbers: Vec<usize> = (0..crops.images.len()).collect();
-        let labels = refine::map(&self.device, &numbers, |&i| {
+        let labels = inference::map(&self.device, &numbers, |&i| {
             let row = i * self.classes..(i + 1) * self.classes;
             let (tags, sure) = (&crops.batch.tags[row.clone()], &probability[row]);
             let classes: Vec<usize> = (0..self.classes)
@@ -138,11 +136,8 @@ fn normalise(mut maps: Array3<f32>, inside: &Array2<bool>) -> Array3<f32> {
         map.zip_mut_with(inside, |v, inside| {
             *v = if *inside { v.max(0.0) } else { 0.0 }
         });
-        let largest = map.fold(0.0f32, |m, v| m.max(*v));
-        if largest > 0.0 {
-            map /= largest;
-        }
     }
+    maps::normalise(&mut maps);
     maps
 }
 

@@ -3,53 +3,65 @@
 
 pub mod dense;
 pub mod mining;
+mod reliable;
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use burn::tensor::activation::{sigmoid, softmax};
 use burn::tensor::{Tensor, TensorData};
 use image::GrayImage;
 
 use self::dense::energy;
 use self::mining::{Crops, Mined, Miner};
-use super::affinity::sample;
-use super::inference::resize;
-use super::{Context, Stage, classify};
 use crate::data::{Batch, Labels, Order};
 use crate::device::download;
 use crate::losses::adaptive_affinity::{AdaptiveAffinity, adaptive_affinity};
 use crate::losses::cross_entropy::balanced_cross_entropy;
 use crate::losses::label_reassign::{LabelReassign, label_reassign};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
+use crate::models::resize::resize;
 use crate::models::{self, Head, Network};
-use crate::recipe::Joint;
-use crate::train::{self, Fit, Losses};
+use crate::pipeline::{
+    Context, Definition, Objective, Product, Purpose, Stage, Task, Trains, Workload,
+};
+use crate::recipe::{Joint, Part};
+use crate::train::{self, Fit, Losses, sample};
 
-/// Which losses join classification and cross entropy.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Objective {
-    /// Dense energy: RRM.
-    #[default]
-    Energy,
-    /// Adaptive affinity, and label reassign in the last epochs: AALR.
-    Affinity,
-}
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "joint",
+    folder: "joint",
+    command: Some("RRM's and AALR's stage 2: train classification and segmentation in one network"),
+    product: Product::Network(Trains {
+        part: Part::Joint,
+        purpose: Purpose::Masks,
+        head,
+        salt: 4,
+        keeps_labels: false,
+    }),
+    follows_objective: true,
+    // Maps at every scale, a CRF on each image, and the lattice of the loss.
+    cost: |on| {
+        let settings = &on.recipe.joint;
+        (2.0 + Workload::passes_in_step(&settings.scales)) * on.training(&settings.training)
+    },
+    work: train,
+});
 
-/// The joint network for this data set.
-pub fn network(context: &Context) -> Result<Network> {
-    context.network(Head::Joint {
-        classes: context.classes(),
-    })
+fn head(task: &Task) -> Head {
+    Head::Joint {
+        classes: task.classes,
+    }
 }
 
 /// Trains it, starting from the classifier: the phase in which classification is learnt alone.
-pub fn train(context: &Context) -> Result<()> {
-    let network = network(context)?;
+fn train(context: &Context) -> Result<()> {
+    let network = context.network(STAGE)?;
     let settings = &context.recipe.joint;
     let classes = context.classes();
     let split = &context.data.train;
-    let initial = classify::warm_start(context, &network, 4)?;
+    let initial = context.warm_start(STAGE)?;
     // Label maps that say nothing but where a crop shows the image: the loader fills its padding with 255.
     let sizes = split.clone();
     let inside: Labels = Arc::new(move |i| {
@@ -72,8 +84,8 @@ pub fn train(context: &Context) -> Result<()> {
         context,
     };
     Fit {
-        label: "joint",
-        folder: &context.folder(Stage::Joint),
+        label: STAGE.name(),
+        folder: &context.folder(STAGE),
         network,
         initial,
         training: &settings.training,
@@ -82,7 +94,7 @@ pub fn train(context: &Context) -> Result<()> {
         classes,
         labels: Some(inside),
         order: Order::Epochs,
-        seed: context.seed.wrapping_add(4),
+        seed: context.seed_of(STAGE)?,
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
@@ -116,9 +128,7 @@ impl Step<'_> {
         batch: &Batch,
     ) -> Result<Losses> {
         let (device, size) = (images.device(), [batch.size; 2]);
-        let Some(inside) = &batch.labels else {
-            bail!("a batch without label maps: this is a bug in weakseg, please report it");
-        };
+        let inside = train::labels(batch)?;
         let crops = Crops {
             batch,
             images: mining::images(batch, &self.context.input(network)?),

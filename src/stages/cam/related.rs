@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use anyhow::Result;
 use burn::tensor::{Tensor, TensorData};
@@ -11,18 +12,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{form, network};
-use crate::models::Network;
-use crate::models::forward::{Forward, Mode};
+use super::file;
+use crate::inference::{Trained, batches, download_maps, multi_scale, passes};
 use crate::models::heads::cam;
-use crate::models::heads::co_attention::{Origin, Pairing, first};
-use crate::models::params::Parameters;
+use crate::models::heads::co_attention::{Form, Origin, Pairing, first};
+use crate::pipeline::Context;
 use crate::progress;
 use crate::recipe::LocalizationMaps;
-use crate::stages::inference::{batches, download_maps, multi_scale, passes, upload};
-use crate::stages::localize::save;
-use crate::stages::{Context, Stage};
-use crate::train;
 
 /// Something to read an image for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,28 +123,34 @@ impl Features {
     }
 }
 
-/// Writes `cam/IMAGE.npz` for every training image from `mcis.related` related images per class, in the form of
-/// [`crate::stages::localize::write`]. Images whose file exists are kept.
+/// Writes the `path` of every training image's name from `mcis.related` related images per class, in the form that
+/// [`file::write`] gives it, under a bar called `label`. Images whose file exists are kept.
 ///
 /// The features of a reference are computed once, at the size that the network sees, however many images attend to
 /// them; those of a query at the recipe's scales. At any time about `2 related + 1` references per class are kept.
-pub fn write(context: &Context) -> Result<()> {
-    let network = network(context)?;
-    let checkpoint = context.folder(Stage::Coattend).join(train::CHECKPOINT);
-    let parameters = train::load(&network, &checkpoint, &context.device)?;
+///
+/// # Errors
+/// Where the device fails, or a file cannot be written.
+pub fn write(
+    context: &Context,
+    trained: &Trained,
+    form: Form,
+    label: &str,
+    path: impl Fn(&str) -> PathBuf,
+) -> Result<()> {
     let split = &context.data.train;
     let settings = &context.recipe.cam;
-    let input = context.input(&network)?;
     let tags: Vec<&[usize]> = split.indices().map(|i| split.tags(i)).collect();
-    let plan = Plan::new(&tags, context.recipe.mcis.related, context.seed);
-    let is_missing = |i: usize| !context.file(Stage::Cam, split.name(i), "npz").exists();
+    let plan = Plan::new(&tags, context.recipe.coattend.related, context.seed);
+    let path = |i: usize| path(split.name(i));
+    let is_missing = |i: usize| !path(i).exists();
     let jobs = plan.jobs(is_missing);
     let mut features = Features::default();
     let queries = jobs.iter().filter_map(|job| match job {
         Job::Query(i) => Some(*i),
         Job::Reference(_) => None,
     });
-    let bar = progress::bar(queries.clone().count() as u64, "image", "cam");
+    let bar = progress::bar(queries.clone().count() as u64, "image", label);
     for reference in queries.flat_map(|i| plan.references[i].keys()) {
         *features.uses.entry(*reference).or_insert(0) += 1;
     }
@@ -163,9 +165,8 @@ pub fn write(context: &Context) -> Result<()> {
             let is_reference = |(job, _): &&(Job, RgbImage)| matches!(job, Job::Reference(_));
             let read: Vec<_> = batch.iter().filter(is_reference).collect();
             if !read.is_empty() {
-                let images = upload(read.iter().map(|(_, image)| image), &input, &context.device);
-                let forward = Forward::new(&parameters, Mode::Inference);
-                let levels = network.levels(&forward, images).high;
+                let images = trained.upload(read.iter().map(|(_, image)| image));
+                let levels = trained.network.levels(&trained.forward(), images).high;
                 for (place, (job, _)) in read.iter().enumerate() {
                     let one = levels.clone().narrow(0, place, 1);
                     features.borrow_mut().kept.insert(job.image(), one);
@@ -178,8 +179,8 @@ pub fn write(context: &Context) -> Result<()> {
                 {
                     let references = &plan.references[i];
                     let related = features.borrow().of(references);
-                    let maps = maps(context, &network, &parameters, (i, image), &related)?;
-                    save(context, i, image, maps.view())?;
+                    let maps = maps(context, trained, form, (i, image), &related)?;
+                    file::write(&path(i), maps.view(), tags[i], image, settings)?;
                     features.borrow_mut().release(references);
                     bar.inc(1);
                 }
@@ -197,36 +198,33 @@ pub fn write(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// An image's localization maps `[C, h, w]`, at least 0, for the tags that it has references for: the mean over these of
-/// the class maps of its co-attentive features. Without any, from the image alone.
+/// An image's localization maps `[C, h, w]`, at least 0, for the tags that it has references for: the mean over these
+/// of the class maps of its co-attentive features. Without any, from the image alone.
 fn maps(
     context: &Context,
-    network: &Network,
-    parameters: &Parameters,
+    trained: &Trained,
+    form: Form,
     (image, pixels): (usize, &RgbImage),
     related: &[(usize, Tensor<4>, &[usize])],
 ) -> Result<ndarray::Array3<f32>> {
-    let settings = &context.recipe.mcis;
+    let settings = &context.recipe.coattend;
     let split = &context.data.train;
     let classes = context.classes();
     let mut counts = vec![0.0f32; classes];
     for tag in related.iter().flat_map(|(_, _, tags)| *tags) {
         counts[*tag] += 1.0;
     }
-    let x = upload(
-        std::iter::once(pixels),
-        &context.input(network)?,
-        &context.device,
-    );
+    let network = &trained.network;
+    let x = trained.upload(std::iter::once(pixels));
     let scales = &context.recipe.cam;
     let maps = multi_scale(x, &scales.scales, scales.flip, |x| {
-        let f = Forward::new(parameters, Mode::Inference);
+        let f = trained.forward();
         let own = network.levels(&f, x).high;
         let b = own.dims()[0];
         let mut sum: Option<Tensor<4>> = None;
         for (reference, features, tags) in related {
             let pairing = Pairing {
-                form: form(context),
+                form,
                 temperature: settings.temperature,
                 origins: vec![Origin::of([image, *reference].map(|i| split.is_extra(i)))],
             };

@@ -4,29 +4,12 @@ use anyhow::Result;
 use image::GrayImage;
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
-use crate::run::Maps;
+use super::scores::{Maps, winners};
 
 /// Background score (1 - max over classes)^alpha (Eq. 2) for class maps `[K, H, W]` in [0, 1]; 1 without classes.
 pub fn background(maps: ArrayView3<f32>, alpha: f32) -> Array2<f32> {
     maps.fold_axis(Axis(0), 0.0f32, |m, v| m.max(*v))
         .mapv(|m| (1.0 - m).max(0.0).powf(alpha))
-}
-
-/// The mask value with the highest score per pixel: scores `[K, H, W]`, `values[k]` the mask value of row k. Earlier
-/// rows win ties.
-pub fn winners(scores: ArrayView3<f32>, values: &[u8]) -> GrayImage {
-    let (_, h, w) = scores.dim();
-    let mut best = Array2::from_elem((h, w), f32::NEG_INFINITY);
-    let mut winner = vec![0u8; h * w];
-    for (score, value) in scores.outer_iter().zip(values) {
-        for ((best, winner), score) in best.iter_mut().zip(&mut winner).zip(score) {
-            if *score > *best {
-                *best = *score;
-                *winner = *value;
-            }
-        }
-    }
-    GrayImage::from_raw(w as u32, h as u32, winner).unwrap_or_default()
 }
 
 /// Class maps `[K, H, W]` with the background's score in front, and the mask values of the rows.
@@ -39,9 +22,7 @@ pub fn with_background(maps: &Maps, alpha: f32) -> (Array3<f32>, Vec<u8>) {
     for (mut row, map) in scores.outer_iter_mut().skip(1).zip(maps.maps.outer_iter()) {
         row.assign(&map);
     }
-    let values = std::iter::once(0)
-        .chain(maps.classes.iter().map(|c| *c as u8))
-        .collect();
+    let values = std::iter::once(0).chain(maps.mask_values()).collect();
     (scores, values)
 }
 
@@ -59,7 +40,7 @@ pub fn confident(
     let mut label = winners(refine(scores)?.view(), &values);
     let (scores, values) = with_background(maps, alpha_high);
     let weak = winners(refine(scores)?.view(), &values);
-    let peak = maps.maps.fold_axis(Axis(0), 0.0f32, |m, v| m.max(*v));
+    let peak = maps.peaks();
     for ((label, weak), peak) in label.iter_mut().zip(weak.iter()).zip(&peak) {
         if *weak != 0 && (*label == 0 || *peak < least) {
             *label = 255;

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// A row's outcome.
+/// What a row came to.
 #[derive(Serialize)]
-pub struct Outcome {
+pub struct RowResult {
     /// Numbers of the tables that have it.
     pub table: String,
     /// Its name.
@@ -25,12 +25,12 @@ pub struct Outcome {
     pub run: PathBuf,
 }
 
-/// The outcomes as aligned text.
-pub fn table(outcomes: &[Outcome]) -> String {
-    let width = |of: fn(&Outcome) -> &str| outcomes.iter().map(|o| of(o).chars().count()).max();
+/// The rows as aligned text.
+pub fn table(rows: &[RowResult]) -> String {
+    let width = |of: fn(&RowResult) -> &str| rows.iter().map(|o| of(o).chars().count()).max();
     let title = width(|o| &o.title).unwrap_or(0);
     let number = width(|o| &o.table).unwrap_or(0).max("table".len()) + 2;
-    let has_maps = outcomes.iter().any(|o| o.mean_iou_maps.is_some());
+    let has_maps = rows.iter().any(|o| o.mean_iou_maps.is_some());
     let maps = |text: &str| match has_maps {
         true => format!(" {text:>6}"),
         false => String::new(),
@@ -45,7 +45,7 @@ pub fn table(outcomes: &[Outcome]) -> String {
         "+CRF"
     );
     let score = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
-    for o in outcomes {
+    for o in rows {
         text += &format!(
             "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}\n",
             o.table,

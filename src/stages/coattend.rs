@@ -1,75 +1,72 @@
 //! Training the classifier with co-attention and contrastive co-attention on pairs of images that share a class: MCIS
 //! (Sun et al. 2020, Sec. 3.1).
 
-pub mod localize;
-
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use burn::tensor::{Tensor, TensorData};
 
-use super::{Context, Stage, classify};
-use crate::data::{Order, Pairs, Relation, Split};
+use crate::data::{Order, Relation};
 use crate::losses::multilabel_soft_margin::{
     multilabel_soft_margin, multilabel_soft_margin_where_any,
 };
+use crate::models::Head;
 use crate::models::heads::co_attention::{Form, Origin, Pairing, pair};
-use crate::models::{Head, Network};
-use crate::recipe::Classifier;
+use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
+use crate::recipe::{Classifier, Part};
 use crate::train::{self, Fit};
 
-/// The classifier's head, as recipe and data set ask for it.
-fn form(context: &Context) -> Form {
-    let split = &context.data.train;
+/// The stage.
+pub const STAGE: Stage = Stage::new(&Definition {
+    name: "coattend",
+    folder: "coattend",
+    command: Some(
+        "MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class",
+    ),
+    product: Product::Network(Trains {
+        part: Part::Coattend,
+        purpose: Purpose::ClassMaps,
+        head,
+        salt: 5,
+        keeps_labels: false,
+    }),
+    follows_objective: false,
+    cost: |on| 1.5 * on.training(&on.recipe.coattend.training),
+    work: train,
+});
+
+/// Its classifiers and affinities, as recipe and data set ask for them.
+fn form(task: &Task) -> Form {
     Form {
-        shared: context.recipe.mcis.classifier == Classifier::Shared,
-        origins: split.indices().any(|i| split.is_extra(i)),
+        shared: task.recipe.coattend.classifier == Classifier::Shared,
+        origins: task.has_extra,
     }
 }
 
-/// The classifier with co-attention for this data set.
-pub fn network(context: &Context) -> Result<Network> {
-    context.network(Head::CoAttention {
-        classes: context.classes(),
-        form: form(context),
-    })
-}
-
-/// The index of a split's pairs; classes with one image are counted and named.
-pub fn pairs(context: &Context, split: &Split, relation: Relation, seed: u64) -> Result<Pairs> {
-    let pairs = Pairs::new(split.indices().map(|i| split.tags(i)), relation, seed)?;
-    if relation == Relation::Common && !pairs.single().is_empty() {
-        let names: Vec<&str> = pairs
-            .single()
-            .iter()
-            .filter_map(|c| context.data.classes.get(*c).map(String::as_str))
-            .collect();
-        log::warn!(
-            "classes with a single image, which is then its own partner: {} ({})",
-            names.len(),
-            names.join(", ")
-        );
+fn head(task: &Task) -> Head {
+    Head::CoAttention {
+        classes: task.classes,
+        form: form(task),
     }
-    Ok(pairs)
 }
 
 /// Trains it, starting from the basic classifier.
-pub fn train(context: &Context) -> Result<()> {
-    let network = network(context)?;
-    let settings = &context.recipe.mcis;
+fn train(context: &Context) -> Result<()> {
+    let network = context.network(STAGE)?;
+    let settings = &context.recipe.coattend;
     let classes = context.classes();
     let split = &context.data.train;
-    let seed = context.seed.wrapping_add(5);
-    let initial = classify::warm_start(context, &network, 5)?;
+    let seed = context.seed_of(STAGE)?;
+    let initial = context.warm_start(STAGE)?;
     let mut training = settings.training.clone();
     training.batch -= training.batch % 2;
     let total = train::steps(&training, split.len());
     let contrastive_from = train::step_after(settings.contrastive_after, total);
-    let form = form(context);
+    let form = form(&context.task());
     let backbone = network.backbone;
     Fit {
-        label: "coattend",
-        folder: &context.folder(Stage::Coattend),
+        label: STAGE.name(),
+        folder: &context.folder(STAGE),
         network,
         initial,
         training: &training,
@@ -78,7 +75,7 @@ pub fn train(context: &Context) -> Result<()> {
         classes,
         labels: None,
         order: Order::Groups {
-            pairs: Arc::new(pairs(context, split, Relation::Common, seed)?),
+            pairs: Arc::new(context.pairs(split, Relation::Common, seed)?),
             size: 2,
         },
         seed,

@@ -2,7 +2,7 @@
 //! Zhang et al. 2020, Eq. 6–7).
 //!
 //! Scores are `[K, H, W]` in [0, 1], row 0 the background's and the others those of an image's classes, as
-//! [`super::background::with_background`] gives them; a CRF's posterior has the same rows.
+//! [`crate::maps::with_background`] gives them; a CRF's posterior has the same rows.
 
 use ndarray::{Array2, ArrayView2, ArrayView3};
 
@@ -40,7 +40,7 @@ pub fn best_share(
     inside: ArrayView2<bool>,
     share: f32,
 ) -> Reliable {
-    let (named, refined) = (Winners::new(maps, inside), Winners::new(crf, inside));
+    let (named, refined) = (BestRows::new(maps, inside), BestRows::new(crf, inside));
     let least: Vec<f32> = (0..values.len())
         .map(|row| {
             let scores = named.scores(row, f32::NEG_INFINITY);
@@ -94,8 +94,8 @@ pub fn released(
     inside: ArrayView2<bool>,
     thresholds: Thresholds,
 ) -> Reliable {
-    let named = Winners::new(maps, inside);
-    let (foreground, background) = (Winners::new(strong, inside), Winners::new(weak, inside));
+    let named = BestRows::new(maps, inside);
+    let (foreground, background) = (BestRows::new(strong, inside), BestRows::new(weak, inside));
     let above: Vec<f32> = (0..values.len())
         .map(|row| {
             if row == 0 {
@@ -125,15 +125,15 @@ pub fn released(
 }
 
 /// The row of the highest score of each pixel, the first of equal ones, and that score.
-struct Winners {
+struct BestRows {
     /// `[H, W]`: `None` outside, and where no score is a number.
     row: Array2<Option<usize>>,
     /// `[H, W]`
     score: Array2<f32>,
 }
 
-impl Winners {
-    fn new(scores: ArrayView3<f32>, inside: ArrayView2<bool>) -> Winners {
+impl BestRows {
+    fn new(scores: ArrayView3<f32>, inside: ArrayView2<bool>) -> BestRows {
         let mut row = Array2::from_elem(inside.dim(), None);
         let mut score = Array2::from_elem(inside.dim(), f32::NEG_INFINITY);
         for (k, map) in scores.outer_iter().enumerate() {
@@ -147,7 +147,7 @@ impl Winners {
                     }
                 });
         }
-        Winners { row, score }
+        BestRows { row, score }
     }
 
     /// The scores above `least` of the pixels that `row` wins, ascending.

@@ -4,12 +4,9 @@ use anyhow::{Context as _, Result};
 use burn::tensor::Device;
 use image::RgbImage;
 use ndarray::{Array3, Axis};
-use rayon::prelude::*;
 
-use super::Context;
 use crate::crf::unary::unary_from_probabilities;
 use crate::crf::{DenseCrf, OnImage};
-use crate::progress;
 
 /// A CRF on one image, or none, which leaves scores as they are.
 pub struct Refine(Option<OnImage>);
@@ -46,40 +43,4 @@ impl Refine {
 pub fn probabilities(scores: Array3<f32>) -> Array3<f32> {
     let sum = scores.sum_axis(Axis(0)).mapv(|s| s.max(f32::MIN_POSITIVE));
     scores / &sum.insert_axis(Axis(0))
-}
-
-/// `work` for each item, in order: side by side on the CPU, one after another on a device.
-///
-/// # Errors
-/// The first that `work` returns.
-pub fn map<T: Sync, R: Send>(
-    device: &Device,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    if *device == Device::flex() {
-        items.par_iter().map(&work).collect()
-    } else {
-        items.iter().map(work).collect()
-    }
-}
-
-/// Does `work` for each image, under a bar; otherwise as [`map`].
-///
-/// # Errors
-/// As [`map`].
-pub fn each(
-    context: &Context,
-    images: &[usize],
-    label: &'static str,
-    work: impl Fn(usize) -> Result<()> + Sync,
-) -> Result<()> {
-    let bar = progress::bar(images.len() as u64, "image", label);
-    map(&context.device, images, |i| {
-        work(*i)?;
-        bar.inc(1);
-        Ok(())
-    })?;
-    bar.finish();
-    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Checkpoints: named float32 tensors and a few lines of text in one safetensors file.
+//! Checkpoints of trainings: named float32 tensors and a few lines of text in one safetensors file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -19,14 +19,14 @@ pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// The state of a training stage, or of a trained network.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Checkpoint {
+pub struct TrainingState {
     /// Shape and row-major values of each tensor, by name.
     pub tensors: Tensors,
     /// `architecture`, `step` and whatever else the stage needs to go on.
     pub meta: BTreeMap<String, String>,
 }
 
-impl Checkpoint {
+impl TrainingState {
     /// Writes the checkpoint as a safetensors file, in one step; equal checkpoints give equal bytes.
     ///
     /// # Errors
@@ -152,9 +152,9 @@ impl View for Tensor<'_> {
 mod tests {
     use super::*;
 
-    fn example() -> Checkpoint {
+    fn example() -> TrainingState {
         let values: Vec<f32> = vec![0.1, -0.0, f32::MIN_POSITIVE, 1e-42, f32::MAX, -3.5];
-        Checkpoint {
+        TrainingState {
             tensors: BTreeMap::from([
                 ("w".to_owned(), (vec![2, 3], values)),
                 ("b".to_owned(), (vec![], vec![1.5])),
@@ -171,7 +171,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         example().save(&a).unwrap();
-        let loaded = Checkpoint::load(&a).unwrap();
+        let loaded = TrainingState::load(&a).unwrap();
         assert_eq!(loaded, example());
         assert!(loaded.tensors["w"].1[1].is_sign_negative());
         loaded.save(&b).unwrap();
@@ -192,7 +192,7 @@ mod tests {
             bytes.extend((-7.0f32).to_le_bytes());
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), bytes).unwrap();
-            let loaded = Checkpoint::load(file.path()).unwrap();
+            let loaded = TrainingState::load(file.path()).unwrap();
             assert_eq!(loaded.tensors["w"], (vec![2], vec![1.25, -7.0]));
         }
     }
@@ -202,7 +202,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("checkpoint.safetensors");
         let error = || {
-            let error = format!("{:#}", Checkpoint::load(&path).unwrap_err());
+            let error = format!("{:#}", TrainingState::load(&path).unwrap_err());
             assert!(
                 error.contains("checkpoint.safetensors") && !error.contains('\n'),
                 "{error}"

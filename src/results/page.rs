@@ -1,20 +1,16 @@
-//! `metrics.json` and `report.html`: what a run came to, for machines and for people.
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+//! The page of a run: scores, curves and pictures of what every stage made of an image.
 
 use anyhow::Result;
 use image::{GrayImage, RgbImage};
-use serde::Serialize;
 
-use super::background::{background, winners};
-use super::{Context, Stage, cross, evaluate, predict};
+use super::scores::sweep;
 use crate::data::Split;
 use crate::data::decode::read_mask;
+use crate::maps::{background, read_maps};
 use crate::metrics::StageScore;
+use crate::pipeline::{Context, Product, Purpose, Stage};
 use crate::report::{self, Curve, PictureRow, Report};
-use crate::run::files::{read_maps, write_json};
-use crate::run::{Maps, metrics_csv};
+use crate::run::metrics_csv;
 use crate::train;
 
 /// Rows of pictures in the report from either split.
@@ -22,58 +18,11 @@ const ROWS: usize = 12;
 /// Height that pictures are scaled to, in pixels.
 const HEIGHT: u32 = 192;
 
-/// A run's results, as `metrics.json` holds them.
-#[derive(Clone, Debug, Serialize)]
-pub struct Summary {
-    /// Method's name.
-    pub method: String,
-    /// Data set, as given.
-    pub data: String,
-    /// What `--seed` said.
-    pub seed: u64,
-    /// Names of the classes, without background.
-    pub classes: Vec<String>,
-    /// Where it was computed.
-    pub device: String,
-    /// Images left out with a warning.
-    pub skipped: usize,
-    /// mIoU and IoU per class in percent, for every stage with truth to compare with.
-    pub stages: BTreeMap<String, StageScore>,
-    /// Wall-clock seconds of every stage.
-    pub seconds: BTreeMap<String, f64>,
-    /// Where the page is.
-    pub report: PathBuf,
-    /// The stages' scores in the pipeline's order.
-    #[serde(skip)]
-    pub ordered: Vec<(String, StageScore)>,
-}
-
-/// Scores every stage, writes `metrics.json` and `report.html`, and returns the results.
-pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
-    let ordered = evaluate::scores(context)?;
-    let summary = Summary {
-        method: method.into(),
-        data: data.into(),
-        seed: context.seed,
-        classes: context.data.classes.clone(),
-        device: context.device_line.clone(),
-        skipped: context.data.skipped,
-        stages: ordered.iter().cloned().collect(),
-        seconds: context
-            .run
-            .stages()
-            .into_iter()
-            .map(|s| (s.name, s.seconds))
-            .collect(),
-        report: context.run.path().join("report.html"),
-        ordered,
-    };
-    write_json(&context.run.path().join("metrics.json"), &summary)?;
-    report::write(&page(context, &summary)?, &summary.report)?;
-    Ok(summary)
-}
-
-fn page(context: &Context, summary: &Summary) -> Result<Report> {
+/// The page of a run called `title`, whose stages have these scores.
+///
+/// # Errors
+/// Where a file of the run cannot be read.
+pub fn page(context: &Context, title: String, scores: &[(String, StageScore)]) -> Result<Report> {
     let line = |key: &str, value: String| (key.to_string(), value);
     let mut notes = Vec::new();
     if context.data.skipped > 0 {
@@ -82,11 +31,11 @@ fn page(context: &Context, summary: &Summary) -> Result<Report> {
             context.data.skipped
         ));
     }
-    if summary.ordered.is_empty() {
+    if scores.is_empty() {
         notes.push("The data set has no masks, so nothing could be scored.".into());
     }
     Ok(Report {
-        title: format!("{} on {}", summary.method, summary.data),
+        title,
         summary: vec![
             line("Training images", context.data.train.len().to_string()),
             line("Validation images", context.data.val.len().to_string()),
@@ -101,9 +50,9 @@ fn page(context: &Context, summary: &Summary) -> Result<Report> {
                     .to_string(),
             ),
         ],
-        stages: summary.ordered.clone(),
+        stages: scores.to_vec(),
         classes: context.data.classes.clone(),
-        curves: curves(context, summary)?,
+        curves: curves(context, scores)?,
         columns: [
             "Image",
             "CAM",
@@ -125,16 +74,10 @@ fn page(context: &Context, summary: &Summary) -> Result<Report> {
     })
 }
 
-fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
+fn curves(context: &Context, scores: &[(String, StageScore)]) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
-    for stage in [
-        Stage::Classify,
-        Stage::Coattend,
-        Stage::Affinity,
-        Stage::Joint,
-        Stage::Cross,
-        Stage::Segment,
-    ] {
+    let trained = context.pipeline.iter().filter(|s| s.trains().is_some());
+    for stage in trained.copied() {
         let path = context.folder(stage).join(train::METRICS);
         if !path.exists() {
             continue;
@@ -148,7 +91,11 @@ fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
             series,
         });
     }
-    if let Some((sweep, _)) = evaluate::cams(context)? {
+    let sweep = match class_maps(context) {
+        Some(stage) => sweep(context, stage)?,
+        None => None,
+    };
+    if let Some((sweep, _)) = sweep {
         let points = sweep.curve().into_iter();
         curves.push(Curve {
             title: "CAM: mIoU by background threshold".into(),
@@ -160,13 +107,12 @@ fn curves(context: &Context, summary: &Summary) -> Result<Vec<Curve>> {
             )],
         });
     }
-    if summary.ordered.len() > 1 {
-        let points = summary.ordered.iter().enumerate();
+    if scores.len() > 1 {
+        let points = scores.iter().enumerate();
         curves.push(Curve {
             title: format!(
                 "mIoU by stage: {}",
-                summary
-                    .ordered
+                scores
                     .iter()
                     .map(|(n, _)| n.as_str())
                     .collect::<Vec<_>>()
@@ -191,7 +137,7 @@ fn rows(context: &Context) -> Result<Vec<PictureRow>> {
     for i in context.data.train.indices().take(ROWS) {
         rows.push(row(context, &context.data.train, i)?);
     }
-    let val = predict::split(context);
+    let val = context.predicted_split();
     if !context.data.val.is_empty() && !context.data.val_is_train {
         for i in val.indices().take(ROWS) {
             rows.push(row(context, val, i)?);
@@ -206,29 +152,24 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
     let name = split.name(i);
     let classes = context.classes();
     let painted = |mask: &GrayImage| report::mask(&big, &report::mask_to_height(mask, HEIGHT), 0.6);
-    let maps = |stage: Stage| -> Result<Option<Maps>> {
-        let path = context.file(stage, name, "npz");
-        path.exists().then(|| read_maps(&path)).transpose()
+    let file = |stage: Option<Stage>| {
+        let path = stage.map(|stage| context.file(stage, name));
+        path.filter(|path| path.exists())
     };
-    let label = |path: PathBuf| -> Result<Option<RgbImage>> {
-        let mask = path
-            .exists()
-            .then(|| read_mask(&path, classes, image.dimensions()))
+    let maps = |stage| file(stage).map(|path| read_maps(&path)).transpose();
+    let label = |stage| -> Result<Option<RgbImage>> {
+        let mask = file(stage)
+            .map(|path| read_mask(&path, classes, image.dimensions()))
             .transpose()?;
         Ok(mask.map(|mask| painted(&mask)))
     };
-    let cam = maps(Stage::Cam)?.map(|maps| {
+    let cam = maps(class_maps(context))?.map(|maps| {
         let heat = background(maps.maps.view(), 1.0).mapv(|b| 1.0 - b);
         report::heat(&big, &heat)
     });
-    let walked = maps(Stage::Propagate)?.map(|maps| {
-        let values: Vec<u8> = maps.classes.iter().map(|c| *c as u8).collect();
-        painted(&winners(maps.maps.view(), &values))
-    });
-    let labels = match context.pipeline.contains(&Stage::Cross) {
-        true => cross::label_file(context, context.recipe.cian.rounds, name),
-        false => context.file(Stage::Label, name, "png"),
-    };
+    let scores = context.last(|p| matches!(p, Product::Scores));
+    let walked = maps(scores)?.map(|maps| painted(&maps.winners()));
+    let masks = context.last(|p| matches!(p, Product::Masks));
     Ok(PictureRow {
         name: name.into(),
         tags: split
@@ -240,9 +181,23 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
             Some(image.clone()),
             cam,
             walked,
-            label(labels)?,
-            label(context.file(Stage::Predict, name, "png"))?,
+            label(context.last(gives_labels))?,
+            label(masks)?,
             split.mask(i)?.map(|mask| painted(&mask)),
         ],
     })
+}
+
+/// The stage whose class maps the page shows.
+fn class_maps(context: &Context) -> Option<Stage> {
+    context.last(|product| matches!(product, Product::ClassMaps))
+}
+
+/// Whether the segmentation network learns from labels that come with this product.
+fn gives_labels(product: Product) -> bool {
+    match product {
+        Product::Labels => true,
+        Product::Network(trains) => trains.keeps_labels && trains.purpose == Purpose::Masks,
+        _ => false,
+    }
 }

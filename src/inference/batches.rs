@@ -1,25 +1,16 @@
-//! Running a trained network over many images: decoding ahead of the device, batching images of one size, and
-//! averaging over scales and flips.
+//! Going through many images: decoding ahead of the device, and batching images of one size.
 
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::Result;
-use burn::tensor::{Device, Tensor, TensorData};
-use image::imageops::FilterType;
-use image::{ImageBuffer, Luma, RgbImage};
-use ndarray::{Array3, Array4};
+use burn::tensor::Device;
+use image::RgbImage;
 
-use crate::data::{limited, normalize};
-use crate::device::download;
 use crate::device::fault::{self, Fault};
-pub use crate::models::resize::resize;
-use crate::recipe::NetworkInput;
 
 /// Images decoded ahead.
 const AHEAD: usize = 16;
-/// The shortest side that networks see: less would vanish under their strides. Smaller images are scaled up.
-const MIN_SIDE: u32 = 16;
 /// Most pixels that go through a network at once, whatever the recipe's batch size; all scales and flips counted.
 const MAX_PIXELS: f32 = (4 << 20) as f32;
 
@@ -29,8 +20,8 @@ const MAX_PIXELS: f32 = (4 << 20) as f32;
 /// memory for is worked on in halves, and those after it are no larger.
 ///
 /// # Errors
-/// Those of `work`, but for a full device with more than one image: then `work` has to do all that can fail on the device
-/// before anything that must not be done twice.
+/// Those of `work`, but for a full device with more than one image: then `work` has to do all that can fail on the
+/// device before anything that must not be done twice.
 pub fn batches<T: Copy + Send + Sync>(
     items: &[T],
     size: usize,
@@ -100,102 +91,6 @@ fn halved<T>(
     device.memory_cleanup();
     let most = halved(first, device, work)?;
     Ok(most.min(halved(second, device, work)?).min(first.len()))
-}
-
-/// Passes over a pixel at the largest of `scales`, with `flip` or without, for [`batches`].
-pub fn passes(scales: &[f32], flip: bool) -> f32 {
-    let largest = scales.iter().fold(1.0f32, |m, s| m.max(*s));
-    largest * largest * if flip { 2.0 } else { 1.0 }
-}
-
-/// The size (width, height) at which networks see an image: its own, or within `MIN_SIDE` and the recipe's
-/// `max_side` (0 = no limit).
-pub fn network_size(size: (u32, u32), input: &NetworkInput) -> (u32, u32) {
-    let (w, h) = limited(size, input.max_side);
-    (w.max(MIN_SIDE), h.max(MIN_SIDE))
-}
-
-/// Images of one size → `[B, 3, h, w]` at their [`network_size`], normalised.
-pub fn upload<'a>(
-    images: impl Iterator<Item = &'a RgbImage>,
-    input: &NetworkInput,
-    device: &Device,
-) -> Tensor<4> {
-    let mut values = Vec::new();
-    let (mut b, mut size) = (0, (0, 0));
-    for image in images {
-        size = network_size(image.dimensions(), input);
-        if size == image.dimensions() {
-            values.extend(normalize(image, &input.scaling));
-        } else {
-            let small = image::imageops::resize(image, size.0, size.1, FilterType::Triangle);
-            values.extend(normalize(&small, &input.scaling));
-        }
-        b += 1;
-    }
-    let shape = [b, 3, size.1 as usize, size.0 as usize];
-    Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// Mean of `map(images)` over `scales` and, where `flip`, mirrored images.
-///
-/// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, H, W]`.
-pub fn multi_scale(
-    images: Tensor<4>,
-    scales: &[f32],
-    flip: bool,
-    map: impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
-    let [b, _, h, w] = images.dims();
-    let size = [h, w];
-    let mut sum: Option<Tensor<4>> = None;
-    for scale in scales {
-        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(MIN_SIDE as usize);
-        let x = resize(images.clone(), [scaled(h), scaled(w)]);
-        let y = if flip {
-            // The mirrored images ride in the same batch: one pass, one shape.
-            let y = map(Tensor::cat(vec![x.clone(), x.flip([3])], 0));
-            y.clone().narrow(0, 0, b) + y.narrow(0, b, b).flip([3])
-        } else {
-            map(x)
-        };
-        let y = resize(y, size);
-        sum = Some(match sum {
-            Some(sum) => sum + y,
-            None => y,
-        });
-    }
-    let passes = scales.len().max(1) * if flip { 2 } else { 1 };
-    match sum {
-        Some(sum) => sum / passes as f32,
-        None => resize(map(images), size),
-    }
-}
-
-/// Copies maps `[B, C, h, w]` to host memory.
-pub fn download_maps(maps: Tensor<4>) -> Result<Array4<f32>> {
-    let [b, c, h, w] = maps.dims();
-    Ok(Array4::from_shape_vec((b, c, h, w), download(maps)?)?)
-}
-
-/// Maps `[K, h, w]` at `size` (width, height), bilinear. On the host and for the rows that are needed, because results
-/// at the size of a large photograph need not fit the device.
-pub fn enlarge(maps: Array3<f32>, (width, height): (u32, u32)) -> Array3<f32> {
-    let (k, h, w) = maps.dim();
-    if (h, w) == (height as usize, width as usize) {
-        return maps;
-    }
-    let mut out = Array3::zeros((k, height as usize, width as usize));
-    for (map, mut out) in maps.outer_iter().zip(out.outer_iter_mut()) {
-        let plane: Vec<f32> = map.iter().copied().collect();
-        if let Some(plane) = ImageBuffer::<Luma<f32>, _>::from_raw(w as u32, h as u32, plane) {
-            let large = image::imageops::resize(&plane, width, height, FilterType::Triangle);
-            for (to, from) in out.iter_mut().zip(large.into_raw()) {
-                *to = from;
-            }
-        }
-    }
-    out
 }
 
 #[cfg(test)]

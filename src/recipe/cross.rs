@@ -1,0 +1,60 @@
+//! Hyper-parameters of the segmentation network with messages between related images: `[cian]`.
+
+use anyhow::{Result, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::backbones::BackboneSettings;
+use super::crf::Crf;
+use super::range::range;
+use super::training::Training;
+use crate::data::Relation;
+use crate::models::heads::cross_affinity::Merge;
+
+/// CIAN: the segmentation network with messages between related images.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cross {
+    /// Its network's, in place of the recipe's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backbone: Option<BackboneSettings>,
+    /// What makes images partners (Table 3).
+    pub pairs: Relation,
+    /// Related images per image; 0 = every image by itself, the paper's baseline.
+    pub references: usize,
+    /// How messages become one (Eq. 5).
+    pub merge: Merge,
+    /// Factor on the completion losses (Eq. 8); 0 = off.
+    pub completion: f32,
+    /// Share of the steps that pass before the completion losses join, in [0, 1].
+    pub completion_after: f32,
+    /// Trainings, each but the first on the CRF-refined predictions of the one before.
+    pub rounds: usize,
+    /// Share of the training images whose seeds are replaced by their masks, in [0, 1] (Table 4).
+    pub truth: f32,
+    /// Refines the predictions that further rounds learn from.
+    pub crf: Crf,
+    /// How each round is trained. A batch is of images, references included.
+    pub training: Training,
+}
+
+impl Cross {
+    /// Rejects values that the training cannot work with.
+    pub(super) fn check(&self) -> Result<()> {
+        range("cian.completion", self.completion, 0.0, f32::MAX)?;
+        range("cian.completion_after", self.completion_after, 0.0, 1.0)?;
+        range("cian.truth", self.truth, 0.0, 1.0)?;
+        ensure!(
+            self.references < self.training.batch.max(1),
+            "cian.references is {} in batches of {} images: raise cian.training.batch",
+            self.references,
+            self.training.batch
+        );
+        ensure!(
+            (1..=99).contains(&self.rounds),
+            "cian.rounds is {}: use 1 to 99",
+            self.rounds
+        );
+        self.crf.check("cian.crf")?;
+        self.training.check("cian.training")
+    }
+}
