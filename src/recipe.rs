@@ -165,6 +165,11 @@ pub struct Propagate {
 pub struct Label {
     /// Background exponent (AffinityNet Eq. 2) of labels that no random walk precedes (MCIS without saliency maps).
     pub alpha: f32,
+    /// After a random walk: foreground's share of all pixels of all images is kept within this share of that of the class
+    /// maps beyond their own threshold, by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
+    /// [0, 1]; none: it is what it is, as in the papers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub foreground_within: Option<f32>,
     /// Pixels whose winning score is below this become 255 (ignore); 0 = none.
     pub ignore_below: f32,
     /// Refines the scores after the walk (Sec. 3.4).

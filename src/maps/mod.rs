@@ -3,6 +3,7 @@
 //! Scores are `[K, H, W]` in [0, 1], one row per tagged class and, where it says so, one of the background before them.
 
 mod background;
+mod balance;
 mod enlarge;
 mod file;
 mod saliency;
@@ -10,6 +11,7 @@ mod scores;
 mod seeds;
 
 pub use background::{background, confident, with_background};
+pub use balance::Balance;
 pub use enlarge::enlarge;
 pub use file::{read_maps, write_maps};
 pub use saliency::Saliency;

@@ -75,6 +75,11 @@ impl Recipe {
             (0.0..=1.0).contains(&threshold),
             "propagate.threshold is {threshold}: use a number from 0 to 1, or none"
         );
+        let within = self.label.foreground_within.unwrap_or(0.5);
+        ensure!(
+            (0.0..=1.0).contains(&within),
+            "label.foreground_within is {within}: use a number from 0 to 1, or none"
+        );
         self.joint.check()?;
         self.seeds.check()?;
         self.cross.check()?;

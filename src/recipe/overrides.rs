@@ -53,7 +53,7 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
 }
 
 /// Keys that may be absent, by their ends.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
     "backbone.weights",
     "backbone.output_stride",
     "augment.long_side",
@@ -62,6 +62,7 @@ const OPTIONAL: [&str; 9] = [
     "input.mean",
     "input.std",
     "propagate.threshold",
+    "label.foreground_within",
     "seeds.saliency",
 ];
 
@@ -71,6 +72,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
         training.augment.long_side.get_or_insert([1, 1]);
         training.checkpointing = true;
         training.head_alone = true;
+        training.head_alone_below = 1;
         training.least_steps = 1;
     };
     let mut full = recipe.clone();
@@ -113,6 +115,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
     fill(&mut full.cross.training);
     fill(&mut full.coattend.training);
     full.propagate.threshold.get_or_insert(0.5);
+    full.label.foreground_within.get_or_insert(0.5);
     full.seeds
         .saliency
         .get_or_insert_with(|| PathBuf::from("x"));

@@ -29,6 +29,9 @@ pub struct Training {
     /// Trains the head alone and leaves the backbone as it is, which takes a third of the time. Off where absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub head_alone: bool,
+    /// The same where there are fewer images than this, which a whole network would learn by heart. 0 where absent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub head_alone_below: usize,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
     /// Random changes of each image.
@@ -118,6 +121,11 @@ impl Optimizer {
 }
 
 impl Training {
+    /// Whether the head alone is trained on this many images.
+    pub fn is_of_head(&self, images: usize) -> bool {
+        self.head_alone || images < self.head_alone_below
+    }
+
     /// Rejects values that no training can work with; `key` is where this stands in the recipe.
     pub(super) fn check(&self, key: &str) -> Result<()> {
         ensure!(

@@ -27,7 +27,8 @@ pub const STAGE: Stage = Stage::new(&Definition {
     follows_objective: false,
     cost: |on| {
         let training = &on.recipe.affinity.training;
-        let factor = if training.head_alone { 0.8 } else { 1.6 };
+        let is_of_head = training.is_of_head(on.load.images);
+        let factor = if is_of_head { 0.8 } else { 1.6 };
         factor * on.training(training)
     },
     work: train,

@@ -2,11 +2,15 @@
 
 use anyhow::Result;
 use image::GrayImage;
+use ndarray::Axis;
 
 use crate::data::decode::write_mask;
-use crate::inference::{Predictor, Refine, each};
-use crate::maps::{Maps, Saliency, read_maps, seeds, with_background};
+use crate::inference::{Predictor, Refine, each, map};
+use crate::maps::{Balance, Maps, Saliency, read_maps, seeds, with_background};
 use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
+
+/// Images whose pixels are counted one after another.
+const COUNTED_AT_ONCE: usize = 64;
 
 /// The stage.
 pub const STAGE: Stage = Stage::new(&Definition {
@@ -33,7 +37,14 @@ fn write(context: &Context) -> Result<()> {
             predictor.write_labels(&context.data.train, &context.recipe.joint.crf, file)
         }
         LabelSource::Scores(stage) => {
-            from_maps(context, stage, |scores, _| Ok(Step::Refine(scores)))
+            let factor = background_factor(context, stage)?;
+            from_maps(context, stage, |mut scores, _| {
+                scores
+                    .maps
+                    .index_axis_mut(Axis(0), 0)
+                    .mapv_inplace(|score| factor * score);
+                Ok(Step::Refine(scores))
+            })
         }
         LabelSource::ClassMaps(stage) => {
             let split = &context.data.train;
@@ -52,6 +63,34 @@ fn write(context: &Context) -> Result<()> {
             })
         }
     }
+}
+
+/// What background's scores of `stage` are multiplied by, so that about as much is foreground as the class maps hold,
+/// where the recipe wants that.
+fn background_factor(context: &Context, stage: Stage) -> Result<f32> {
+    let Some(within) = context.recipe.label.foreground_within else {
+        return Ok(1.0);
+    };
+    let (split, maps) = (&context.data.train, context.class_maps(stage)?);
+    let images = context.left_by(stage);
+    // Counts of a few images at once: those of all would be held side by side.
+    let parts: Vec<&[usize]> = images.chunks(COUNTED_AT_ONCE).collect();
+    let counts = map(&context.device, &parts, |part| {
+        let mut balance = Balance::default();
+        for i in *part {
+            let name = split.name(*i);
+            let scores = read_maps(&context.file(stage, name))?;
+            balance.add(&read_maps(&context.file(maps, name))?, &scores);
+        }
+        Ok(balance)
+    })?;
+    let mut balance = Balance::default();
+    counts.iter().for_each(|part| balance.merge(part));
+    let factor = balance.factor(within);
+    if factor != 1.0 {
+        log::info!("background counts {factor:.2} times: as much is foreground as the maps hold");
+    }
+    Ok(factor)
 }
 
 /// What becomes of an image's maps.

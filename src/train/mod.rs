@@ -275,9 +275,9 @@ impl Fit<'_> {
         checkpointing: bool,
         loss: &impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
     ) -> Result<Pass> {
+        let is_of_head = self.training.is_of_head(self.split.len());
         let tracked = parameters.track(|name, role| {
-            trains(&self.network, name, role)
-                && (!self.training.head_alone || self.network.is_head(name))
+            trains(&self.network, name, role) && (!is_of_head || self.network.is_head(name))
         });
         let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mode = if self.network.backbone.from_scratch() {
