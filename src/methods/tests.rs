@@ -121,7 +121,7 @@ fn stages_are_given_what_the_method_has_before_them() {
                     let source = context.label_source(stage).unwrap();
                     let (LabelSource::ClassMaps(from)
                     | LabelSource::Scores(from)
-                    | LabelSource::Network(from)) = source;
+                    | LabelSource::Network(from, _)) = source;
                     labels = Some(from.name());
                 }
                 Product::Masks => {

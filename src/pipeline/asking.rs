@@ -15,10 +15,10 @@ use crate::data::decode::read_mask;
 use crate::data::{Labels, Pairs, Relation, Split};
 use crate::inference::Trained;
 use crate::models::Network;
-use crate::recipe::NetworkInput;
+use crate::recipe::{NetworkInput, Part};
 
 /// Where label maps are in the folder of a stage that makes its own.
-const OWN_LABELS: &str = "labels";
+pub const OWN_LABELS: &str = "labels";
 
 /// What pseudo-labels are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +27,8 @@ pub enum LabelSource {
     ClassMaps(Stage),
     /// Scores of classes and background.
     Scores(Stage),
-    /// A network for masks.
-    Network(Stage),
+    /// A network for masks, which belongs to this part of the recipe.
+    Network(Stage, Part),
 }
 
 impl Context {
@@ -121,8 +121,8 @@ impl Context {
         let source = |stage: &Stage| match stage.product() {
             Product::ClassMaps => Some(LabelSource::ClassMaps(*stage)),
             Product::Scores => Some(LabelSource::Scores(*stage)),
-            Product::Network(_) if stage.trains_for(Purpose::Masks) => {
-                Some(LabelSource::Network(*stage))
+            Product::Network(trains) if trains.purpose == Purpose::Masks => {
+                Some(LabelSource::Network(*stage, trains.part))
             }
             _ => None,
         };
@@ -261,8 +261,8 @@ impl Context {
     }
 }
 
-/// The label file of an image.
-fn label_in(folder: &Path, image: &str) -> PathBuf {
+/// The label file of an image in a folder of labels.
+pub fn label_in(folder: &Path, image: &str) -> PathBuf {
     folder.join(format!("{image}.png"))
 }
 

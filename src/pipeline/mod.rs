@@ -11,7 +11,7 @@ mod networks;
 mod stage;
 mod task;
 
-pub use asking::LabelSource;
+pub use asking::{LabelSource, OWN_LABELS, label_in};
 pub use cost::{Load, Workload};
 pub use stage::{Context, Definition, Objective, Product, Purpose, Stage, Trains, last_network};
 pub use task::Task;

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{BackboneSettings, Part, Recipe};
+use super::{BackboneSettings, Crf, Part, Recipe};
 use crate::models::{Head, Network};
 
 impl Recipe {
@@ -20,6 +20,16 @@ impl Recipe {
             backbone: self.backbone(part).build()?,
             head,
         })
+    }
+
+    /// The CRF on what a part's network predicts of the training images, where another network or training learns from
+    /// that.
+    pub fn label_crf(&self, part: Part) -> &Crf {
+        match part {
+            Part::Joint => &self.joint.crf,
+            Part::Cross => &self.cross.crf,
+            Part::Classify | Part::Affinity | Part::Coattend | Part::Segment => &self.label.crf,
+        }
     }
 
     /// The backbone of a part's own section.

@@ -16,7 +16,9 @@ use crate::losses::cross_entropy::{IGNORE, cross_entropy};
 use crate::maps::{Saliency, read_maps, seeds};
 use crate::models::Head;
 use crate::models::heads::cross_affinity::CrossAffinity;
-use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
+use crate::pipeline::{
+    Context, Definition, OWN_LABELS, Product, Purpose, Stage, Task, Trains, label_in,
+};
 use crate::recipe::Part;
 use crate::train::{self, Fit, Losses, sample};
 
@@ -66,11 +68,11 @@ fn folder(context: &Context, round: usize) -> PathBuf {
 
 /// The folder with the labels that round `round` learns from; for the last one, where [`Context::file`] is.
 fn labels_of(context: &Context, round: usize) -> PathBuf {
-    folder(context, round).join("labels")
+    folder(context, round).join(OWN_LABELS)
 }
 
 fn label_file(context: &Context, round: usize, image: &str) -> PathBuf {
-    labels_of(context, round).join(format!("{image}.png"))
+    label_in(&labels_of(context, round), image)
 }
 
 /// Trains it, first on the seeds, then as often as the recipe says on its own predictions of the training images'
@@ -148,7 +150,11 @@ fn write_predictions(context: &Context, round: usize) -> Result<()> {
         settings: &context.recipe.predict,
     };
     let file = |image: &str| label_file(context, round, image);
-    predictor.write_labels(&context.data.train, &context.recipe.cross.crf, file)
+    predictor.write_labels(
+        &context.data.train,
+        context.recipe.label_crf(Part::Cross),
+        file,
+    )
 }
 
 fn fit(context: &Context, round: usize) -> Result<()> {

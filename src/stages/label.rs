@@ -24,17 +24,17 @@ pub const STAGE: Stage = Stage::new(&Definition {
 });
 
 /// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
-/// of the training images' own classes (RRM, two steps), after the CRF that it learnt with; or from class maps alone
-/// (MCIS), and by thresholds on these and saliency maps where there are any.
+/// of the training images' own classes (RRM, two steps), after the CRF of its part of the recipe; or from class maps
+/// alone (MCIS), and by thresholds on these and saliency maps where there are any.
 fn write(context: &Context) -> Result<()> {
     match context.label_source(STAGE)? {
-        LabelSource::Network(stage) => {
+        LabelSource::Network(stage, part) => {
             let predictor = Predictor {
                 trained: context.trained_by(stage)?,
                 settings: &context.recipe.predict,
             };
             let file = |image: &str| context.file(STAGE, image);
-            predictor.write_labels(&context.data.train, &context.recipe.joint.crf, file)
+            predictor.write_labels(&context.data.train, context.recipe.label_crf(part), file)
         }
         LabelSource::Scores(stage) => {
             let factor = background_factor(context, stage)?;

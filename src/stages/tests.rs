@@ -63,7 +63,7 @@ fn costs_are_told_in_the_classifiers_images() {
     assert_eq!(classifier, (steps * recipe.classify.batch) as f64);
 }
 
-/// A file of every kind that a stage leaves, one of another run's rounds, and one of the user's.
+/// A file of every kind that a stage leaves, in its folder and in one within, and one of the user's.
 fn leave_files(run: &Path, stage: Stage) -> [Vec<PathBuf>; 2] {
     let folder = run.join(stage.files().folder);
     let kinds = stage.files().extensions.iter();
@@ -115,6 +115,19 @@ fn every_product_is_made_and_every_purpose_has_a_network() {
     assert!(made(|p| matches!(p, Product::Scores)));
     assert!(made(|p| matches!(p, Product::Labels)));
     assert!(made(|p| matches!(p, Product::Masks)));
+}
+
+#[test]
+fn the_architecture_shows_the_folder_of_every_stage() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/architecture.md");
+    let text = fs::read_to_string(path).unwrap();
+    for stage in ALL {
+        let folder = format!("\n      {}/ ", stage.files().folder);
+        assert!(
+            text.contains(&folder),
+            "{stage:?}: no line {folder:?} in {path}"
+        );
+    }
 }
 
 /// Every source file, by its path in `src/`.
