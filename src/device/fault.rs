@@ -109,7 +109,7 @@ mod tests {
 
     use super::*;
     use crate::device::{Choice, choose, download};
-    use crate::kernels::Kernels;
+    use crate::kernels::Memory;
 
     #[test]
     fn panics_become_errors_and_errors_stay() {

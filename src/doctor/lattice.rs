@@ -57,7 +57,8 @@ impl Size {
 
     fn lattice(self, device: &Device) -> Result<Lattice> {
         let features = self.features();
-        Lattice::new(Input::new(&features, self.shape(), self.layout, device).tensor())
+        let features = Input::new(&features, self.shape(), self.layout, device);
+        Ok(Lattice::new(features.tensor())?)
     }
 
     fn words(self) -> String {

@@ -1,11 +1,10 @@
-//! What all launchers share: shapes, buffers and the grid of workgroups.
+//! What all launchers share: sources, buffers and the grid of workgroups.
 
-use burn::backend::autodiff::NodeId;
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::tensor::FloatTensor;
+use std::fmt::Debug;
+use std::hash::Hash;
+
 use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
-use burn::backend::{Backend, Flex};
-use burn::tensor::{Shape, TensorData};
+use burn::tensor::Shape;
 use cubecl::server::{Handle, KernelArguments};
 use cubecl::{CubeCount, CubeDim};
 
@@ -14,37 +13,35 @@ pub const WORKGROUP: u32 = 256;
 /// WebGPU's default limit of workgroups along one dimension.
 pub const MAX_WORKGROUPS: u32 = 65_535;
 
-/// What stands for the largest value in the lattice's fixed-point sums: those of a run, and a factor of 2 for rounding and
-/// weights above 1, still fit an i32.
-const FIXED: f32 = 67_108_864.0;
+/// A kernel's source with its parameters filled in, as a graphics driver gets it.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file in `shaders/` without its ending, and what was filled in where there is a choice: `lattice_slice_5d`.
+    pub name: String,
+    /// WGSL.
+    pub text: String,
+}
 
-/// Most entries of a lattice point that one invocation sums before it adds them to memory.
-pub const RUN: usize = 15;
-
-/// Channels that one invocation takes to or from the lattice.
-pub const BLOCK: usize = 4;
-
-/// Gives every parent of an operation that is tracked its gradient.
-pub fn register<B: Backend, const N: usize>(
-    grads: &mut Gradients,
-    parents: [Option<NodeId>; N],
-    gradients: [FloatTensor<B>; N],
-) {
-    for (parent, gradient) in parents.into_iter().zip(gradients) {
-        if let Some(node) = parent {
-            grads.register::<B>(node, gradient);
+impl Source {
+    /// The source of `kernel`, from the file `name`; `suffix` tells what was chosen.
+    pub(super) fn of(kernel: &impl KernelSource, name: &str, suffix: &str) -> Source {
+        Source {
+            name: format!("{name}{suffix}"),
+            text: kernel.source().complete(),
         }
     }
 }
 
-/// A shape of rank 4 as an array.
-pub fn dims(shape: &Shape) -> [usize; 4] {
-    [shape[0], shape[1], shape[2], shape[3]]
-}
+/// What a shader is written for, where its file leaves a choice.
+pub trait Variant: Copy + Debug + Eq + Hash + Send + Sync + 'static {
+    /// All that a launcher can choose.
+    fn all() -> Vec<Self>;
 
-/// A tensor of burn's CPU backend that owns `data`.
-pub fn flex_tensor<const D: usize>(data: Vec<f32>, shape: [usize; D]) -> FloatTensor<Flex> {
-    FloatTensor::<Flex>::from_data(TensorData::new(data, shape))
+    /// What ends the name of the source.
+    fn suffix(self) -> String;
+
+    /// Fills the choice in.
+    fn fill(self, template: SourceTemplate) -> SourceTemplate;
 }
 
 /// An uninitialised contiguous tensor of `shape` beside `like`.
@@ -68,19 +65,6 @@ pub fn parameters(like: &CubeTensor, invocations: usize, values: &[u32]) -> Hand
     like.client.create_from_slice(bytemuck::cast_slice(&words))
 }
 
-/// The offsets of the neighbourhood as pairs of i32 (dy, dx).
-pub fn offsets_buffer(like: &CubeTensor, radius: usize) -> Handle {
-    let mut flat: Vec<i32> = super::offsets(radius)
-        .into_iter()
-        .flat_map(|(dy, dx)| [dy, dx])
-        .collect();
-    if flat.is_empty() {
-        // A storage buffer must not be empty.
-        flat = vec![0, 0];
-    }
-    like.client.create_from_slice(bytemuck::cast_slice(&flat))
-}
-
 /// Launches `kernel` over at least `invocations` invocations, folding past 65,535 workgroups into y; the shader
 /// rebuilds the flat index as `id.x + id.y * STRIDE` with [`row_stride`].
 pub fn run<K: KernelSource>(
@@ -96,6 +80,18 @@ pub fn run<K: KernelSource>(
         grid(invocations, MAX_WORKGROUPS),
         buffers,
     );
+}
+
+/// [`run`] with the kernel's [`parameters`] as the last of its buffers.
+pub fn run_with<K: KernelSource>(
+    like: &CubeTensor,
+    kernel: K,
+    invocations: usize,
+    mut buffers: Vec<Handle>,
+    values: &[u32],
+) {
+    buffers.push(parameters(like, invocations, values));
+    run(like, kernel, invocations, buffers);
 }
 
 /// Workgroups along x, y and z for so many invocations, with at most `most` along x.
@@ -151,26 +147,26 @@ impl<K: KernelSource> KernelSource for Folded<K> {
     }
 }
 
-/// Declares a kernel whose source is `shaders/NAME.wgsl` with the workgroup size and row stride filled in. A kernel
-/// `over dimensions` is written for a lattice of so many feature dimensions, which its struct carries; one `in blocks` is a
-/// product of matrices that computes blocks of some size. Its `sources` belong into those of its launcher, by which every
-/// source is proved to be portable.
+/// Declares a kernel whose source is `shaders/NAME.wgsl` with what all have in common filled in. One `with` a function
+/// leaves more to fill in, one `of` a [`Variant`] is written for what its struct carries. Its `sources` belong into those
+/// of its operator, by which every source is proved to be portable.
 macro_rules! shader {
-    ($kernel:ident, $source:ident, $path:literal) => {
-        burn::backend::wgpu::kernel_source!($source, $path);
-
+    ($kernel:ident, $name:literal) => {
+        $crate::kernels::launch::shader!($kernel, $name with std::convert::identity);
+    };
+    ($kernel:ident, $name:literal with $fill:path) => {
         #[derive(Debug)]
         struct $kernel;
 
         impl $kernel {
-            fn sources() -> Vec<$crate::kernels::sources::Source> {
-                vec![$crate::kernels::sources::Source::of(&$kernel, $path, "")]
+            fn sources() -> Vec<$crate::kernels::launch::Source> {
+                vec![$crate::kernels::launch::Source::of(&$kernel, $name, "")]
             }
         }
 
         impl burn::backend::wgpu::KernelSource for $kernel {
             fn source(&self) -> burn::backend::wgpu::SourceTemplate {
-                $crate::kernels::launch::fill($source::new().source())
+                $fill($crate::kernels::launch::template($crate::kernels::launch::wgsl!($name)))
             }
 
             fn lang(&self) -> &'static str {
@@ -182,56 +178,27 @@ macro_rules! shader {
             }
         }
     };
-    ($kernel:ident, $source:ident, $path:literal over dimensions) => {
-        burn::backend::wgpu::kernel_source!($source, $path);
-
+    ($kernel:ident, $name:literal of $variant:ty) => {
         #[derive(Debug)]
-        struct $kernel(usize);
+        struct $kernel($variant);
 
         impl $kernel {
-            fn sources(most: usize) -> Vec<$crate::kernels::sources::Source> {
-                let variant =
-                    |d| $crate::kernels::sources::Source::of(&$kernel(d), $path, &format!("_{d}d"));
-                (1..=most).map(variant).collect()
-            }
-        }
-
-        impl burn::backend::wgpu::KernelSource for $kernel {
-            fn source(&self) -> burn::backend::wgpu::SourceTemplate {
-                $crate::kernels::launch::fill($source::new().source())
-                    .register("dimensions", self.0.to_string())
-                    .register("vertices", (self.0 + 1).to_string())
-            }
-
-            fn lang(&self) -> &'static str {
-                "wgsl"
-            }
-
-            fn id(&self) -> cubecl::prelude::KernelId {
-                cubecl::prelude::KernelId::new::<Self>().info(self.0)
-            }
-        }
-    };
-    ($kernel:ident, $source:ident, $path:literal in blocks) => {
-        burn::backend::wgpu::kernel_source!($source, $path);
-
-        #[derive(Debug)]
-        struct $kernel($crate::kernels::cross_attention_product::Block);
-
-        impl $kernel {
-            fn sources() -> Vec<$crate::kernels::sources::Source> {
-                let blocks = $crate::kernels::cross_attention_product::Block::ALL;
-                let variant = |block| {
-                    $crate::kernels::sources::Source::of(&$kernel(block), $path, block.variant())
+            fn sources() -> Vec<$crate::kernels::launch::Source> {
+                use $crate::kernels::launch::{Source, Variant};
+                let source = |variant: $variant| {
+                    Source::of(&$kernel(variant), $name, &variant.suffix())
                 };
-                blocks.map(variant).into()
+                <$variant>::all().into_iter().map(source).collect()
             }
         }
 
         impl burn::backend::wgpu::KernelSource for $kernel {
             fn source(&self) -> burn::backend::wgpu::SourceTemplate {
-                $crate::kernels::launch::fill($source::new().source())
-                    .register("product", self.0.source())
+                let file = $crate::kernels::launch::wgsl!($name);
+                $crate::kernels::launch::Variant::fill(
+                    self.0,
+                    $crate::kernels::launch::template(file),
+                )
             }
 
             fn lang(&self) -> &'static str {
@@ -246,16 +213,25 @@ macro_rules! shader {
 }
 pub(crate) use shader;
 
-/// Fills in what shaders have in common.
-pub fn fill(template: SourceTemplate) -> SourceTemplate {
-    template
+/// The text of `shaders/NAME.wgsl`.
+macro_rules! wgsl {
+    ($name:literal) => {
+        include_str!(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/shaders/",
+            $name,
+            ".wgsl"
+        ))
+    };
+}
+pub(crate) use wgsl;
+
+/// A shader's file with what all have in common filled in.
+pub fn template(file: &str) -> SourceTemplate {
+    SourceTemplate::new(file)
         .register("workgroup", WORKGROUP.to_string())
         .register("row", row_stride(MAX_WORKGROUPS).to_string())
         .register("groups", MAX_WORKGROUPS.to_string())
-        .register("block", BLOCK.to_string())
-        .register("run", RUN.to_string())
-        .register("fixed", format!("{FIXED:.1}"))
-        .register("key", include_str!("../../shaders/lattice_key.wgsl"))
 }
 
 #[cfg(test)]

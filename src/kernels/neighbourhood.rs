@@ -1,4 +1,7 @@
-//! The neighbourhood of AffinityNet's pixel pairs (Eq. 4).
+//! The neighbourhood of AffinityNet's pixel pairs (Eq. 4), which pair affinity and random walk share.
+
+use burn::backend::wgpu::CubeTensor;
+use cubecl::server::Handle;
 
 /// One offset `(dy, dx)` for each pair of pixels closer than `radius`, pixel units, d² = dy² + dx² < radius².
 ///
@@ -15,6 +18,32 @@ pub fn offsets(radius: usize) -> Vec<(i32, i32)> {
         }
     }
     offsets
+}
+
+/// [`offsets`] in the memory of the device that `like` is on, as pairs of i32 (dy, dx).
+pub(super) fn upload(like: &CubeTensor, offsets: &[(i32, i32)]) -> Handle {
+    let mut flat: Vec<i32> = offsets.iter().flat_map(|(dy, dx)| [*dy, *dx]).collect();
+    if flat.is_empty() {
+        // A storage buffer must not be empty.
+        flat = vec![0, 0];
+    }
+    like.client.create_from_slice(bytemuck::cast_slice(&flat))
+}
+
+/// The overlap of a `[H, W]` image with itself shifted by (dy, dx), dy ≥ 0: for every row y of the overlap, the flat
+/// start of the row here, of its partner row, and the length of both.
+pub(super) fn overlap(
+    h: usize,
+    w: usize,
+    (dy, dx): (i32, i32),
+) -> impl Iterator<Item = (usize, usize, usize)> {
+    let dy = dy as usize;
+    let skip = dx.unsigned_abs() as usize;
+    let length = w.saturating_sub(skip);
+    let (here, there) = if dx >= 0 { (0, skip) } else { (skip, 0) };
+    (0..h.saturating_sub(dy))
+        .filter(move |_| length > 0)
+        .map(move |y| (y * w + here, (y + dy) * w + there, length))
 }
 
 #[cfg(test)]

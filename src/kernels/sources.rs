@@ -1,28 +1,7 @@
 //! Every WGSL source that the launchers can ask a device to compile.
 
-use burn::backend::wgpu::KernelSource;
-
+use super::launch::Source;
 use super::{cross_attention, depthwise_conv, lattice, mean_field, pair_affinity, random_walk};
-
-/// A kernel's source with its parameters filled in, as a graphics driver gets it.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// The file in `shaders/` without its ending, and what was filled in where there is a choice: `lattice_splat_5d`.
-    pub name: String,
-    /// WGSL.
-    pub text: String,
-}
-
-impl Source {
-    /// The source of `kernel`, from the file at `path`; `variant` ends the name.
-    pub(super) fn of(kernel: &impl KernelSource, path: &str, variant: &str) -> Source {
-        let file = path.rsplit('/').next().unwrap_or(path);
-        Source {
-            name: format!("{}{variant}", file.trim_end_matches(".wgsl")),
-            text: kernel.source().complete(),
-        }
-    }
-}
 
 /// The sources of all kernels with every set of parameters that a launcher can choose.
 pub fn sources() -> Vec<Source> {

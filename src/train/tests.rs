@@ -9,7 +9,7 @@ use super::*;
 use crate::data::{Data, DataOptions, ShapesOptions, open};
 use crate::device::fault::caught;
 use crate::device::{Choice, choose};
-use crate::kernels::Kernels;
+use crate::kernels::Memory;
 use crate::models::Head;
 use crate::models::backbones::Backbone;
 use crate::recipe::Recipe;

@@ -25,7 +25,7 @@ pub type Filter = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Result<Filter> {
     let kernel = Pairwise::bilateral(xy, rgb, 0.0);
     let lattices = inference::map(device, images, |image| {
-        Lattice::new(kernel.features(image, device)?)
+        Ok(Lattice::new(kernel.features(image, device)?)?)
     })?;
     Ok(Box::new(move |values| {
         let [_, c, h, w] = values.dims();
