@@ -43,44 +43,77 @@
 //!
 //! | module | what lives there |
 //! |---|---|
-//! | [`cli`] | the commands |
-//! | [`methods`] | the table of the methods, each a list of stages |
-//! | [`stages`] | the table of the stages, a file for each |
-//! | [`pipeline`] | what a stage is, and the context that stages ask for what they need |
-//! | [`maps`], [`inference`] | score maps and labels from them; trained networks on images |
-//! | [`results`] | scores of a run's stages, `metrics.json` and the page |
-//! | [`train`] | the training loop, optimizers, schedules |
-//! | [`models`], [`losses`], [`kernels`] | networks, objectives, and our own operators |
+//! | [`kernels`] | our own operators: random walk, pair affinity, cross attention, lattice, mean field, convolution |
 //! | [`crf`] | the fully connected CRF over images |
+//! | [`models`], [`losses`] | networks and objectives |
 //! | [`weights`] | weight files of PyTorch, MXNet and Caffe |
-//! | [`data`], [`metrics`], [`run`], [`report`] | data sets, scores, the run directory, the page |
-//! | [`doctor`] | whether an adapter computes what it should |
-//! | [`recipe`], [`device`], [`progress`], [`mod@bench`] | hyper-parameters, adapters, bars and logs, benchmarks |
+//! | [`data`], [`maps`], [`metrics`] | data sets and masks, score maps and labels from them, scores |
+//! | [`device`] | adapters |
+//!
+//! # Features
+//!
+//! | feature | what it brings |
+//! |---|---|
+//! | `cli` | the program: commands, methods, stages, recipes, run directories, reports, benchmarks |
+//! | `autotune` | the fastest of burn's kernels for every shape, found on the device |
+//! | `persistence` | what autotune has found is kept from one start to the next |
+//!
+//! All are on by default. A program that wants the library alone asks for `default-features = false`.
 
 #![warn(missing_docs)]
 
-pub mod bench;
-pub mod cli;
 pub mod crf;
 pub mod data;
 pub mod device;
-pub mod doctor;
-pub mod inference;
+#[doc(hidden)]
+pub mod files;
 pub mod kernels;
 pub mod losses;
 pub mod maps;
-pub mod methods;
 pub mod metrics;
 pub mod models;
-pub mod pipeline;
-pub mod progress;
-pub mod recipe;
-pub mod report;
-pub mod results;
-pub mod run;
-pub mod stages;
-pub mod train;
 pub mod weights;
+
+// The program. Public for its binary and for the tests, and no part of what the library promises.
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod bench;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod cli;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod doctor;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod inference;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod methods;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod pipeline;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod progress;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod recipe;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod report;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod results;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod run;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod stages;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
+pub mod train;
 
 /// The Rust in the pages of `docs/` compiles.
 #[cfg(doctest)]

@@ -13,6 +13,7 @@ use super::output::{print, print_json};
 use super::remaining::{RemainingWork, finished};
 use crate::data::Split;
 use crate::data::decode::read_mask;
+use crate::files::write_json;
 use crate::methods::{self, METHODS, Method};
 use crate::metrics::StageScore;
 use crate::pipeline::{Product, Stage};
@@ -20,7 +21,6 @@ use crate::progress::Whole;
 use crate::report::{self, PictureRow, Report};
 use crate::results::{self, NETWORK, NETWORK_CRF};
 use crate::run::RunDir;
-use crate::run::files::write_json;
 use crate::stages;
 
 /// Rows of pictures on the page.

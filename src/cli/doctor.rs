@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::device::{self, Choice};
 use crate::doctor;
+use crate::files::write_bytes;
 use crate::kernels;
-use crate::run::files::write_bytes;
 
 /// Arguments of `weakseg doctor`.
 #[derive(clap::Args, Debug)]

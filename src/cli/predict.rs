@@ -18,13 +18,13 @@ use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
 use crate::data::{VocList, is_voc, voc_list};
 use crate::device::{self, Choice};
+use crate::files::replace;
 use crate::inference::{Predictor, Trained, batches, passes};
 use crate::pipeline::{Product, Stage};
 use crate::progress;
 use crate::recipe::Recipe;
 use crate::report;
 use crate::run::RunDir;
-use crate::run::files::replace;
 
 /// Arguments of `weakseg predict`.
 #[derive(clap::Args, Debug)]

@@ -11,11 +11,11 @@ use super::finished_run::FinishedRun;
 use super::output::{print, print_json};
 use crate::data::decode::read_rgb;
 use crate::device::{self, Choice, download};
+use crate::files::replace;
 use crate::inference::Trained;
 use crate::models::Head;
 use crate::models::heads::cross_affinity::affinity;
 use crate::report;
-use crate::run::files::replace;
 use crate::stages;
 
 /// Height that pictures are scaled to, in pixels.

@@ -33,7 +33,7 @@ use crate::kernels::{Lattice, mean_field};
 
 pub use crate::kernels::Compatibility;
 pub use error::{Error, Problem, Result};
-pub(crate) use preset::ITERATIONS;
+pub use preset::ITERATIONS;
 pub use preset::Preset;
 
 /// A fully connected CRF: pairwise potentials and how often the mean field is updated.
@@ -78,7 +78,7 @@ impl Pairwise {
     }
 
     /// Whether no label changes because of it.
-    pub(crate) fn is_without_effect(&self) -> bool {
+    pub fn is_without_effect(&self) -> bool {
         self.compatibility == Compatibility::Potts(0.0)
     }
 

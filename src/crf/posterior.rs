@@ -8,7 +8,7 @@ use ndarray::{Array2, ArrayView3, Axis, Zip};
 use ndarray_npy::WriteNpyExt;
 
 use super::error::{self, Error, Result};
-use crate::run::files::replace;
+use crate::files::replace;
 
 /// Writes posteriors `[C, H, W]` as a `.npy` of float32 in C order, under a temporary name that is then renamed.
 ///

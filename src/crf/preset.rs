@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{DenseCrf, Pairwise};
 
 /// Updates of the mean field, of every preset.
-pub(crate) const ITERATIONS: usize = 10;
+pub const ITERATIONS: usize = 10;
 
 /// Parameters by name, as the papers use them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 use super::MaskValue;
 use super::mat;
 use super::palette::palette;
-use crate::run::files::write_bytes;
+use crate::files::write_bytes;
 
 /// Reads a mask with values 0 (background), 1 to `classes`, and 255 (ignore): a PNG file, or one of SBD's `.mat`.
 ///

@@ -9,7 +9,7 @@ use ndarray::{Array2, Array3, ArrayView2, Axis};
 use ndarray_npy::{NpzReader, NpzWriter};
 
 use super::scores::Maps;
-use crate::run::files::{write_bytes, write_error};
+use crate::files::{write_bytes, write_error};
 
 /// Writes the maps as an uncompressed `.npz` that numpy reads: one float32 array `[H, W]` per map, named
 /// after its mask value in decimal (0 = background, c + 1 = class c).

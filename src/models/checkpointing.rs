@@ -118,7 +118,7 @@ fn carry<const D: usize>(
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "cli"))]
 mod tests {
     use std::collections::BTreeMap;
 

@@ -9,8 +9,8 @@ use std::path::Path;
 use anyhow::Result;
 use image::RgbImage;
 
+use crate::files::write_bytes;
 use crate::metrics::StageScore;
-use crate::run::files::write_bytes;
 
 pub use curves::Curve;
 pub use overlay::{grid, heat, mask, mask_to_height, to_height};

@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use super::page::page;
 use super::scores::scores;
+use crate::files::write_json;
 use crate::metrics::StageScore;
 use crate::pipeline::Context;
 use crate::report;
-use crate::run::files::write_json;
 
 /// A run's results, as `metrics.json` holds them.
 #[derive(Clone, Debug, Serialize)]

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
-use super::files;
 use super::stage_files::StageFiles;
+use crate::files;
 
 /// What keeps other processes out of a run directory.
 pub(super) const LOCK: &str = ".lock";

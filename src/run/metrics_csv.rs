@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 
-use super::files;
+use crate::files;
 
 /// An open `metrics.csv`. Columns: `step`, then the names given at creation.
 pub struct MetricsLog {

@@ -1,7 +1,6 @@
 //! The run directory: what a run was asked for, how far it came, and one folder of files for each stage.
 
 mod clean;
-pub mod files;
 pub mod metrics_csv;
 mod record;
 mod stage_files;
@@ -20,6 +19,7 @@ pub use record::{Record, StageRecord};
 pub use stage_files::StageFiles;
 pub use training_state::{Tensors, TrainingState};
 
+use crate::files;
 use crate::progress;
 
 const CONFIG: &str = "config.toml";

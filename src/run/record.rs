@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::files;
+use crate::files;
 use crate::progress::timestamp;
 
 /// The content of `run.json`.

@@ -1,7 +1,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{Mode, RunDir, StageFiles, files};
+use super::{Mode, RunDir, StageFiles};
+use crate::files;
 
 const CAM: StageFiles = StageFiles {
     name: "cam",

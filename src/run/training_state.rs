@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, View, serialize};
 
-use super::files;
+use crate::files;
 
 /// The one metadata entry we write: JSON of all of `meta`. The safetensors crate keeps metadata in a hash map, whose
 /// order changes from one process to the next, and equal checkpoints should be equal files.

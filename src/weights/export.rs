@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 
 use super::error::{Error, Result, reason};
 use super::tensor::elements;
-use crate::run::files;
+use crate::files;
 
 /// Writes float32 tensors to `path` under a temporary name, which is then renamed. `declared` has all names and shapes;
 /// `values` gives the values of each, row-major and in the same order, and is asked for one at a time, so that a

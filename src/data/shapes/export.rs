@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::super::decode::write_mask;
 use super::super::{Data, Split};
-use crate::run::files::write_bytes;
+use crate::files::write_bytes;
 
 /// Writes a data set as a VOC-style folder that reads back to the same pixels, tags and masks.
 ///

@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use super::digest::sha256;
 use super::folder;
-use crate::run::files;
+use crate::files;
 use crate::weights::error::{Error, Result};
 use crate::weights::published::PublishedFile;
 
