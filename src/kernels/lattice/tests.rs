@@ -5,7 +5,7 @@ mod reference;
 use burn::tensor::Device;
 use proptest::prelude::*;
 
-use super::Lattice;
+use super::{Error, Lattice};
 use crate::kernels::testing::{close, dot, download, on_both_devices, upload, vulkan};
 
 pub use reference::Reference;
@@ -183,5 +183,38 @@ fn a_table_that_overflows_grows() {
         let grown = build(slots);
         assert_eq!(grown.points(), roomy.points());
         assert_eq!(filter(&grown), filter(&roomy), "{slots} slots");
+    }
+}
+
+#[test]
+fn features_that_no_lattice_holds_are_errors() {
+    for device in [Device::flex(), vulkan()] {
+        let error = |features: &[f32], d: usize| {
+            let features = upload(features, [d, features.len() / d], &device);
+            Lattice::new(features).unwrap_err()
+        };
+        let many = error(&[0.5; 48], 16);
+        assert!(matches!(
+            many,
+            Error::Dimensions {
+                dimensions: 16,
+                most: 15
+            }
+        ));
+        // As those who only pass it on see it.
+        let text = anyhow::Error::from(many).to_string();
+        assert_eq!(text, "a lattice over 16 feature dimensions: use 1 to 15");
+        for bad in [f32::NAN, 1e30] {
+            let bad = error(&[bad, 0.25, 0.5, 0.75], 2);
+            assert!(
+                matches!(
+                    bad,
+                    Error::NotFinite { feature: 0 }
+                        | Error::TooLarge
+                        | Error::BadPixels { pixels: 1 }
+                ),
+                "{bad:?}"
+            );
+        }
     }
 }

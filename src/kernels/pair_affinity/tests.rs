@@ -5,45 +5,33 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::{Distance, pair_affinity};
 use crate::kernels::neighbourhood::offsets;
-use crate::kernels::random_walk::Walk;
 use crate::kernels::testing::{close, download, equals_differences, on_both_devices, upload};
 
-/// Images to find the affinities of, and to walk on.
+/// Images to find the affinities of.
 #[derive(Clone, Debug)]
 pub struct Case {
     pub shape: [usize; 4],
-    pub classes: usize,
+    pub radius: usize,
+    pub distance: Distance,
+    /// `[B, D, H, W]`
     pub features: Vec<f32>,
-    pub scores: Vec<f32>,
+    /// `[B, K, H, W]`
     pub upstream: Vec<f32>,
-    pub walk: Walk,
 }
 
 /// Random ones.
 pub fn cases() -> impl Strategy<Value = Case> {
-    let sizes = (1..3usize, 1..5usize, 1..9usize, 1..9usize, 1..4usize);
-    let walk = (2..6usize, 0.5..9.0f32, 0..9usize, any::<bool>());
-    (sizes, walk).prop_flat_map(|((b, d, h, w, classes), (radius, beta, steps, mean))| {
+    let sizes = (1..3usize, 1..5usize, 1..9usize, 1..9usize);
+    (sizes, 2..6usize, any::<bool>()).prop_flat_map(|((b, d, h, w), radius, mean)| {
         let values = |n: usize| proptest::collection::vec(-1.0..1.0f32, n);
         let pairs = b * offsets(radius).len() * h * w;
-        (
-            values(b * d * h * w),
-            values(b * classes * h * w),
-            values(pairs),
-        )
-            .prop_map(move |(features, scores, upstream)| Case {
-                shape: [b, d, h, w],
-                classes,
-                features,
-                scores,
-                upstream,
-                walk: Walk {
-                    radius,
-                    beta,
-                    steps,
-                    distance: if mean { Distance::Mean } else { Distance::Sum },
-                },
-            })
+        (values(b * d * h * w), values(pairs)).prop_map(move |(features, upstream)| Case {
+            shape: [b, d, h, w],
+            radius,
+            distance: if mean { Distance::Mean } else { Distance::Sum },
+            features,
+            upstream,
+        })
     })
 }
 
@@ -51,7 +39,7 @@ pub fn cases() -> impl Strategy<Value = Case> {
 pub fn pairs(case: &Case) -> Vec<(usize, usize, usize)> {
     let [_, _, h, w] = case.shape;
     let mut pairs = Vec::new();
-    for (k, (dy, dx)) in offsets(case.walk.radius).into_iter().enumerate() {
+    for (k, (dy, dx)) in offsets(case.radius).into_iter().enumerate() {
         for y in 0..h as i32 {
             for x in 0..w as i32 {
                 let (y2, x2) = (y + dy, x + dx);
@@ -73,16 +61,16 @@ pub fn affinity(case: &Case, b: usize, i: usize, j: usize) -> f64 {
     let [_, d, h, w] = case.shape;
     let at = |c: usize, p: usize| f64::from(case.features[(b * d + c) * h * w + p]);
     let sum: f64 = (0..d).map(|c| (at(c, i) - at(c, j)).abs()).sum();
-    (-f64::from(case.walk.distance.scale(d)) * sum).exp()
+    (-f64::from(case.distance.scale(d)) * sum).exp()
 }
 
 /// Affinities `[B, K, H, W]`, and the gradient of their sum weighted by the case's upstream by every feature.
 fn pairs_by_brute_force(case: &Case) -> (Vec<f64>, Vec<f64>) {
     let [b, d, h, w] = case.shape;
-    let (hw, k) = (h * w, offsets(case.walk.radius).len());
+    let (hw, k) = (h * w, offsets(case.radius).len());
     let mut expected = vec![0.0; b * k * hw];
     let mut gradient = vec![0.0; b * d * hw];
-    let scale = f64::from(case.walk.distance.scale(d));
+    let scale = f64::from(case.distance.scale(d));
     for batch in 0..b {
         for &(k_, i, j) in &pairs(case) {
             let at = (batch * k + k_) * hw + i;
@@ -105,9 +93,9 @@ fn pairs_by_brute_force(case: &Case) -> (Vec<f64>, Vec<f64>) {
 fn pair_affinity_and_its_gradient_equal_brute_force() {
     on_both_devices(&cases(), |case, device| {
         let [b, _, h, w] = case.shape;
-        let k = offsets(case.walk.radius).len();
+        let k = offsets(case.radius).len();
         let x = upload(&case.features, case.shape, &device.clone().autodiff()).require_grad();
-        let out = pair_affinity(x.clone(), case.walk.radius, case.walk.distance);
+        let out = pair_affinity(x.clone(), case.radius, case.distance);
         let upstream = upload(&case.upstream, [b, k, h, w], &device.clone().autodiff());
         let mut grads = (out.clone() * upstream).sum().backward();
         let grad = x.grad_remove(&mut grads).unwrap();
