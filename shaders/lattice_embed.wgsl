@@ -23,12 +23,11 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let scaled = features[(j - 1u) * n + pixel] * deviation / sqrt(f32(j) * f32(j + 1u));
         elevated[j] = sum - f32(j) * scaled;
         sum += scaled;
-        // max drops NaN; this comparison does not.
-        if !(abs(scaled) < largest) { largest = abs(scaled); }
+        largest = max(largest, abs(scaled));
     }
     elevated[0] = sum;
-    // Past 2^23 a float has no fraction left to interpolate with.
-    if !(largest * size < 8388608.0) {
+    // Past 2^23 a float has no fraction left to interpolate with. max drops a NaN; the sum keeps it.
+    if !(largest * size < 8388608.0 && abs(sum) < 3e38) {
         atomicAdd(&counters[2], 1u);
         return;
     }

@@ -1,5 +1,7 @@
 //! Which modules may know of which: what a library consists of knows nothing of the program on top of it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! The program as a user runs it: what goes through, what goes on after a kill, and what bad input gets for an answer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "cli/backbones.rs"]
 mod backbones;
 #[path = "cli/bad_images.rs"]

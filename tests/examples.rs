@@ -1,5 +1,7 @@
 //! The examples run, and show what they are meant to show.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "../examples/cross_attention.rs"]
 mod cross_attention;
 #[path = "../examples/dense_crf.rs"]

@@ -3,6 +3,8 @@
 //! Every file of `tests/golden/` (or of the folder that `WEAKSEG_GOLDEN` names) is matched to a check by the prefix of
 //! its name and carries its own parameters, so that a new file with other shapes needs no new code.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "golden_harness/check.rs"]
 mod check;
 #[path = "golden_harness/crf.rs"]

@@ -1,5 +1,7 @@
 //! The report as a person sees it: opened in headless Chromium, where that is installed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

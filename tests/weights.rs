@@ -1,6 +1,8 @@
 //! Weight files of other frameworks: every golden file loads in full with the values of the formula, and bad files get
 //! an answer.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 #[path = "weights/bad_input.rs"]
 mod bad_input;
 #[path = "weights/craft.rs"]

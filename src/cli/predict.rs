@@ -199,7 +199,7 @@ struct Plan {
 /// Where the network comes from.
 enum Source {
     /// What a stage of a run has trained.
-    Run { run: FinishedRun, stage: Stage },
+    Run { run: Box<FinishedRun>, stage: Stage },
     /// A weight file.
     Weights {
         file: PathBuf,
@@ -261,7 +261,10 @@ fn plan(args: &Args) -> Result<Plan> {
     run.need(stage, "")?;
     Ok(Plan {
         recipe: run.recipe.clone(),
-        source: Source::Run { run, stage },
+        source: Source::Run {
+            run: Box::new(run),
+            stage,
+        },
         images,
         to,
     })

@@ -118,7 +118,8 @@ fn carry<const D: usize>(
     }
 }
 
-#[cfg(all(test, feature = "cli"))]
+#[cfg(test)]
+#[cfg(feature = "cli")]
 mod tests {
     use std::collections::BTreeMap;
 

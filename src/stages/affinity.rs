@@ -47,7 +47,7 @@ fn train(context: &Context) -> Result<()> {
     let initial = context.warm_start(STAGE)?;
     let split = &context.data.train;
     write_labels(context)?;
-    let (radius, distance) = (settings.radius as usize, settings.distance.into());
+    let (radius, distance) = (settings.radius as usize, settings.distance);
     Fit {
         label: STAGE.name(),
         folder: &context.folder(STAGE),

@@ -103,7 +103,7 @@ fn walked(
         radius: context.recipe.propagate.radius as usize,
         beta: context.recipe.propagate.beta,
         steps: context.recipe.propagate.steps as usize,
-        distance: context.recipe.affinity.distance.into(),
+        distance: context.recipe.affinity.distance,
     };
     let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
     let out = resize(out, [h as usize, w as usize]);

@@ -85,14 +85,12 @@ pub enum Error {
         path: PathBuf,
         /// The tensor's key in it.
         key: String,
-        /// Its shape.
-        found: Vec<usize>,
         /// The network.
         network: String,
         /// The parameter's name.
         name: String,
-        /// The parameter's shape.
-        expected: Vec<usize>,
+        /// The tensor's shape, and the parameter's.
+        shapes: Box<[Vec<usize>; 2]>,
     },
     /// A kernel whose colours should be turned around has none.
     NoColours {
@@ -222,14 +220,15 @@ impl fmt::Display for Error {
             Error::Shape {
                 path,
                 key,
-                found,
                 network,
                 name,
-                expected,
+                shapes,
             } => write!(
                 f,
-                "{}: {key:?} has shape {found:?}, but {name} of {network} has {expected:?}: give weights of the same network and width",
-                path.display()
+                "{}: {key:?} has shape {:?}, but {name} of {network} has {:?}: give weights of the same network and width",
+                path.display(),
+                shapes[0],
+                shapes[1]
             ),
             Error::NoColours { path, key, shape } => write!(
                 f,

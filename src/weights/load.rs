@@ -130,10 +130,9 @@ fn plan_by(
                 return Err(Error::Shape {
                     path: path(),
                     key: key.to_owned(),
-                    found: shape.to_vec(),
                     network: network.to_owned(),
                     name,
-                    expected: expected.to_vec(),
+                    shapes: Box::new([shape.to_vec(), expected.to_vec()]),
                 });
             }
             let reason = format!(

@@ -181,14 +181,17 @@ fn tiles(to: ArrayViewMut3<'_, f32>) -> Vec<(usize, usize, ArrayViewMut2<'_, f32
     tiles
 }
 
+#[expect(clippy::expect_used, reason = "a caller's mistake, not a user's")]
 fn images(values: &[f32], [b, c, n]: [usize; 3]) -> ArrayView3<'_, f32> {
     ArrayView3::from_shape((b, c, n), values).expect("a batch has its own shape")
 }
 
+#[expect(clippy::expect_used, reason = "a caller's mistake, not a user's")]
 fn images_mut(values: &mut [f32], [b, c, n]: [usize; 3]) -> ArrayViewMut3<'_, f32> {
     ArrayViewMut3::from_shape((b, c, n), values).expect("a batch has its own shape")
 }
 
+#[expect(clippy::expect_used, reason = "a caller's mistake, not a user's")]
 fn matrix(values: &[f32], [rows, columns]: [usize; 2]) -> ArrayView2<'_, f32> {
     ArrayView2::from_shape((rows, columns), values).expect("a matrix has its own shape")
 }

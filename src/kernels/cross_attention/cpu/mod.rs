@@ -156,11 +156,13 @@ fn attend(
     }
 }
 
+#[expect(clippy::expect_used, reason = "a caller's mistake, not a user's")]
 fn view(values: &[f32], shape: [usize; 3]) -> ArrayView3<'_, f32> {
     ArrayView3::from_shape(shape, values).expect("as many values as the shape has")
 }
 
 /// Values as rows of `columns`.
+#[expect(clippy::expect_used, reason = "a caller's mistake, not a user's")]
 fn matrix(values: &mut [f32], columns: usize) -> ArrayViewMut2<'_, f32> {
     let shape = (values.len() / columns, columns);
     ArrayViewMut2::from_shape(shape, values).expect("whole rows")
