@@ -1,7 +1,7 @@
 //! `weakseg doctor`: whether an adapter computes what it should.
 //!
 //! Every kernel and a small network of every kind run on the adapter and on the CPU, forward and backward. A new
-//! operator gets a file with a list of [`Check`]s here, and its line in [`checks`].
+//! operator gets a file with a list of [`Check`]s here, and its line in `checks`.
 
 mod check;
 mod convolution;
