@@ -65,6 +65,7 @@
 pub mod crf;
 pub mod data;
 pub mod device;
+mod dtype;
 #[doc(hidden)]
 pub mod files;
 pub mod kernels;
@@ -72,6 +73,7 @@ pub mod losses;
 pub mod maps;
 pub mod metrics;
 pub mod models;
+mod pickle;
 pub mod weights;
 
 // The program. Public for its binary and for the tests, and no part of what the library promises.

@@ -1,6 +1,7 @@
 //! What the program says while it works: progress on stderr, log lines on stderr and in a run's `log.txt`.
 
 mod logging;
+mod task;
 mod whole;
 
 use std::io::{IsTerminal, Write};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 pub use logging::{attach_log, init_logging, timestamp, warning_count};
+pub use task::{current_task, task, task_here};
 pub use whole::{Whole, part, part_done, whole};
 
 /// All bars, so that log lines can be printed between them.

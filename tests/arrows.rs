@@ -54,13 +54,26 @@ const PROGRAM: [&str; 9] = [
 #[test]
 fn the_library_does_not_know_the_program() {
     let modules = [
-        "crf", "data", "kernels", "losses", "metrics", "models", "weights",
+        "crf", "data", "kernels", "losses", "metrics", "models", "pickle", "weights",
     ];
     let found: Vec<String> = modules
         .iter()
         .flat_map(|module| lines_with(module, &PROGRAM))
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn readers_of_files_know_nothing_of_who_asks_them() {
+    let others = ["crate::crf", "crate::weights", "crate::maps", "crate::data"];
+    let found = lines_with("pickle", &others);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+    let between = [
+        lines_with("crf", &["crate::weights"]),
+        lines_with("weights", &["crate::crf"]),
+    ]
+    .concat();
+    assert!(between.is_empty(), "{}", between.join("\n"));
 }
 
 #[test]

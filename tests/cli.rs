@@ -18,6 +18,8 @@ mod doctor;
 mod harness;
 #[path = "cli/joint.rs"]
 mod joint;
+#[path = "cli/reading.rs"]
+mod reading;
 #[path = "cli/results.rs"]
 mod results;
 #[path = "cli/resume.rs"]

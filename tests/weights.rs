@@ -21,6 +21,8 @@ mod large;
 mod memory;
 #[path = "weights/networks.rs"]
 mod networks;
+#[path = "weights/wrappers.rs"]
+mod wrappers;
 
 use std::path::{Path, PathBuf};
 

@@ -27,9 +27,17 @@ fn on_crf(error: &crf::Error) -> Option<&'static str> {
         crf::Error::Overwritten(_) => Some(": name another folder with --out"),
         crf::Error::TooManyChannels { .. } => Some(": ask for --posteriors"),
         crf::Error::Scores { problem, .. } => match problem {
-            Problem::IsLabels => Some("; leave out --scores-are"),
+            Problem::IsLabels | Problem::NotLabels | Problem::HasBackground => {
+                Some("; leave out --scores-are")
+            }
+            Problem::ZeroAndUnsure => Some(
+                "; say --scores-are foreground where 255 is the foreground, or --scores-are labels",
+            ),
+            Problem::OneChannel(_) => Some(
+                "; say --scores-are foreground where it is the probability of the foreground, whose complement is the background",
+            ),
             Problem::Unclear(_) => Some(
-                "; say what they are with --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits",
+                "; say what they are with --scores-are foreground (classes without a channel of the background), --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits",
             ),
             Problem::Negative(_) => Some("; use --scores-are logits or clip it"),
             _ => None,
@@ -70,6 +78,8 @@ mod tests {
         let told = told(&result.context("a.jpg").unwrap_err());
         assert!(told.starts_with("a.jpg: the scores s.npy: they sum to 2; say"));
         assert!(told.ends_with("--scores-are logits"), "{told}");
+        let one = super::told(&error(Problem::OneChannel("one".into())).into());
+        assert!(one.contains("; say --scores-are foreground"), "{one}");
         let plain = anyhow::Error::from(error(Problem::Shape("wrong".into())));
         assert_eq!(super::told(&plain), "the scores s.npy: wrong");
     }

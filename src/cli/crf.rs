@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(required = true, value_name = "IMAGE")]
     images: Vec<PathBuf>,
     /// Scores of one image, or a folder with NAME.npz, NAME.npy or NAME.png for every image: probabilities or logits
-    /// [C, H, W], or labels
+    /// [C, H, W], labels, or psa's dictionaries {class: map}
     #[arg(long, value_name = "DIR|FILE")]
     scores: PathBuf,
     /// Where NAME.png goes, a palette image with the index of the winning channel
@@ -57,6 +57,13 @@ pub struct Args {
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+}
+
+/// Masks that are 0 everywhere, which more often come of scores that are misunderstood than of empty images.
+#[derive(Default)]
+struct Blank {
+    masks: usize,
+    first: Option<PathBuf>,
 }
 
 /// What one image is refined from.
@@ -101,6 +108,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let next = AtomicUsize::new(0);
     let mut failed: Vec<(usize, anyhow::Error)> = Vec::new();
     let mut done: Vec<usize> = Vec::new();
+    let mut blank = Blank::default();
     thread::scope(|scope| -> Result<()> {
         let (read, inputs) = sync_channel(AHEAD);
         for _ in 0..thread::available_parallelism()
@@ -112,6 +120,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                 loop {
                     let i = next.fetch_add(1, Ordering::Relaxed);
                     let Some(pair) = pairs.get(i) else { return };
+                    progress::task_here(&format!("crf: {}", pair.image.display()));
                     if read.send((i, input(pair, args))).is_err() {
                         return;
                     }
@@ -136,6 +145,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             Ok(written)
         });
         for (i, input) in inputs {
+            progress::task(&format!("crf: {}", pairs[i].image.display()));
             let output = input.and_then(|input| {
                 let posterior = crf.refine(&input.image, input.unary.view(), &chosen.device)?;
                 let mask = input
@@ -149,6 +159,14 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             });
             match output {
                 Ok(output) => {
+                    if output
+                        .mask
+                        .as_ref()
+                        .is_some_and(|m| m.iter().all(|v| *v == 0))
+                    {
+                        blank.masks += 1;
+                        blank.first.get_or_insert_with(|| pairs[i].mask(out));
+                    }
                     if finished.send((i, output)).is_err() {
                         // The writer has failed, and tells why below.
                         break;
@@ -180,6 +198,14 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         "none of the {} images could be refined: see the warnings above",
         pairs.len()
     );
+    if let Some(first) = &blank.first {
+        log::warn!(
+            "{} of {} masks are 0 everywhere (the first is {}): see that the scores are what --scores-are says, and which channel is the background",
+            blank.masks,
+            done.len(),
+            first.display()
+        );
+    }
     done.sort_unstable();
     if json {
         let refined = |i: usize| Refined {

@@ -121,8 +121,14 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         recipe.predict.batch,
         passes(&recipe.predict.scales, recipe.predict.flip),
         &chosen.device,
-        |i| read_rgb(&images[i]),
+        |i| {
+            progress::task_here(&format!("predict: {}", images[i].display()));
+            read_rgb(&images[i])
+        },
         |batch| {
+            if let Some((first, _)) = batch.first() {
+                progress::task(&format!("predict: {}", images[*first].display()));
+            }
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
             for ((i, image), prediction) in
                 batch

@@ -185,6 +185,12 @@ fn report(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
     for note in checkpoint.notes() {
         print(format_args!("  {}", plain(note)))?;
     }
+    if !plan.prefix.is_empty() {
+        print(format_args!(
+            "  the network's keys begin with {}",
+            plain(&plan.prefix)
+        ))?;
+    }
     for entry in &plan.loaded {
         print(format_args!(
             "loaded   {} -> {} {:?}",

@@ -113,6 +113,14 @@ pub enum Problem {
     Value(String),
     /// It is a label map, and was said to be something else.
     IsLabels,
+    /// It was said to be a label map, and holds something else.
+    NotLabels,
+    /// It is a label map of 0 and 255 alone, in which 255 stands for no label.
+    ZeroAndUnsure,
+    /// It has one channel, which leaves no choice, unless it is of the foreground.
+    OneChannel(String),
+    /// It was said to be of the foreground, and has a map of the background.
+    HasBackground,
     /// Its numbers may be probabilities or logits.
     Unclear(String),
     /// It was said to be probabilities, and holds a negative number.
@@ -125,11 +133,19 @@ impl fmt::Display for Problem {
             Problem::Unreadable(text)
             | Problem::Shape(text)
             | Problem::Value(text)
+            | Problem::OneChannel(text)
             | Problem::Unclear(text)
             | Problem::Negative(text) => f.write_str(text),
             Problem::IsLabels => {
                 f.write_str("this is a label map, neither probabilities nor logits")
             }
+            Problem::NotLabels => {
+                f.write_str("this is no label map; label maps are integers [H, W] or [1, H, W]")
+            }
+            Problem::ZeroAndUnsure => f.write_str(
+                "this is a label map of 0 and 255 alone, and 255 stands for pixels that nobody labelled, so that all would become 0",
+            ),
+            Problem::HasBackground => f.write_str("it has a map of the background (0) already"),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! # }
 //! ```
 
+mod dictionary;
 mod error;
 mod numpy;
 pub mod pairs;

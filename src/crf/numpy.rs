@@ -11,6 +11,7 @@ use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 use rawzip::{CompressionMethod, ZipArchive};
 
+use super::dictionary;
 use crate::maps::read_maps;
 
 /// Most bytes that an array may take when unpacked.
@@ -25,11 +26,22 @@ pub struct Stored {
     pub values: ArrayD<f32>,
     /// Whether they were saved as integers or booleans.
     pub integers: bool,
-    /// The mask value of each channel, where the file says it: weakseg's own maps.
-    pub labels: Option<Vec<usize>>,
+    /// What the channels are.
+    pub names: Names,
 }
 
-/// Reads the array of a `.npy` file.
+/// What a file says of its channels.
+pub enum Names {
+    /// Nothing: they are counted.
+    Channels,
+    /// The mask value of each, as weakseg's own maps have it.
+    MaskValues(Vec<usize>),
+    /// The class of each: the keys of a dictionary, as psa's maps have it, which counts classes from 0 where there is no
+    /// background.
+    Classes(Vec<usize>),
+}
+
+/// Reads the array of a `.npy` file, or the maps of its dictionary.
 ///
 /// # Errors
 /// A missing or damaged file, or a number type that is not read, without the file's name.
@@ -52,6 +64,12 @@ fn read_array(mut reader: impl Read + Seek, length: u64) -> Result<Stored> {
         "it is shorter than its shape {:?}; copy or save it again",
         header.shape
     );
+    // Whatever is no array is saved as one object without dimensions.
+    if header.shape.is_empty() && header.type_descriptor.to_string().contains("|O") {
+        let mut pickle = Vec::new();
+        reader.take(length).read_to_end(&mut pickle)?;
+        return dictionary::read(&pickle);
+    }
     convert(&mut reader)
 }
 
@@ -80,7 +98,7 @@ pub fn read_npz(path: &Path) -> Result<Stored> {
         return Ok(Stored {
             values: maps.maps.into_dyn(),
             integers: false,
-            labels: Some(maps.classes),
+            names: Names::MaskValues(maps.classes),
         });
     }
     let index = match names.len() {
@@ -147,7 +165,7 @@ fn convert(source: &mut impl Source) -> Result<Stored> {
                     return Ok(Stored {
                         values: array.mapv_into_any($convert),
                         integers: $integers,
-                        labels: None,
+                        names: Names::Channels,
                     });
                 }
                 Err(ReadNpyError::WrongDescriptor(_)) => {}

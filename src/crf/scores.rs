@@ -7,7 +7,7 @@ use image::{GrayImage, Luma};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
 use super::error::{self, Error, Problem, Result};
-use super::numpy::{Stored, read_npy, read_npz, without_batch};
+use super::numpy::{Names, Stored, read_npy, read_npz, without_batch};
 use super::unary::{UNSURE, unary_from_labels, unary_from_logits, unary_from_probabilities};
 use crate::data::MaskValue;
 use crate::data::decode::read_mask;
@@ -28,6 +28,11 @@ pub enum As {
     Probabilities,
     /// Logits, whose softmax over the channels are the probabilities.
     Logits,
+    /// Probabilities of the foreground: one channel or map of 0 to 1, or of integers up to 255, or a channel for each
+    /// class without one of the background. The background is the complement of the highest, as in psa.
+    Foreground,
+    /// A label map, whatever its labels.
+    Labels,
 }
 
 /// The scores of one image.
@@ -36,7 +41,8 @@ pub struct Scores {
     /// The numbers, by channel.
     pub content: Content,
     /// What a mask calls channel c: `labels[c]`. The channel's own index, unless the file is a label map, of which only
-    /// the labels that occur are channels, or holds weakseg's maps, which are named by mask value.
+    /// the labels that occur are channels, or holds weakseg's maps, which are named by mask value, or a dictionary, whose
+    /// keys they are. With [`As::Foreground`] channel 0 is the background, and a dictionary's class k is k + 1.
     pub labels: Vec<usize>,
 }
 
@@ -83,9 +89,9 @@ impl Scores {
 /// Reads the scores of an image of `size` (width, height) from a `.npy`, `.npz` or `.png` file.
 ///
 /// A `.npy`, or an array of a `.npz`, is `[C, H, W]` or `[1, C, H, W]` of integers or floats of 8 to 64 bits (no
-/// float16) in either byte order and memory order, or a label map `[H, W]` of integers. A label map, as a PNG too,
-/// holds 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`, `probs` or
-/// `arr_0`, or weakseg's class maps.
+/// float16) in either byte order and memory order, or a label map `[H, W]` or `[1, H, W]` of integers. A label map, as
+/// a PNG too, holds 0 to 254, and 255 where the label is not known. A `.npz` holds one array, or one called `scores`,
+/// `probs` or `arr_0`, or weakseg's class maps. A `.npy` may hold a dictionary `{class: array [H, W]}`, as psa saves it.
 ///
 /// # Errors
 /// One line that names the file: missing, damaged or of another kind, not of the image's size, no channels, NaN or
@@ -95,7 +101,17 @@ pub fn read(path: &Path, how: As, size: (u32, u32)) -> Result<Scores> {
     let stored = match extension.to_ascii_lowercase().as_str() {
         "png" => {
             let labels = read_mask(path, PNG_CHANNELS - 1, size).map_err(error::file)?;
-            return from_labels(labels, how).map_err(|problem| unusable(path, problem));
+            let scores = match how {
+                As::Foreground => {
+                    let (width, height) = labels.dimensions();
+                    let values = labels.iter().map(|value| f32::from(*value)).collect();
+                    Array3::from_shape_vec((1, height as usize, width as usize), values)
+                        .map_err(|error| Problem::Shape(error.to_string()))
+                        .and_then(|values| foreground(values, true, Names::Channels))
+                }
+                _ => from_labels(labels, how),
+            };
+            return scores.map_err(|problem| unusable(path, problem));
         }
         "npy" => read_npy(path).map_err(unreadable),
         "npz" => read_npz(path).map_err(unreadable),
@@ -144,15 +160,26 @@ fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<
     if let Some(text) = wrong {
         return Err(Problem::Shape(text));
     }
-    if shape.len() == 2 {
-        if !stored.integers {
-            return Err(Problem::Shape(format!(
+    let is_one = matches!(shape[..], [_, _] | [1, _, _]);
+    if is_one && stored.integers && how != As::Foreground {
+        let map = match shape.len() {
+            2 => values,
+            _ => values.index_axis_move(Axis(0), 0),
+        };
+        return from_labels(label_map(&map, size)?, how);
+    }
+    if how == As::Labels {
+        return Err(Problem::NotLabels);
+    }
+    let values = match (shape.len(), how) {
+        (2, As::Foreground) => values.insert_axis(Axis(0)),
+        (2, _) => {
+            return Err(Problem::OneChannel(format!(
                 "the shape {shape:?} is that of a label map, but the numbers are floats; scores are [C, H, W], label maps integers"
             )));
         }
-        return from_labels(label_map(&values, size)?, how);
-    }
-    let labels = stored.labels.unwrap_or_else(|| (0..shape[0]).collect());
+        _ => values,
+    };
     // The loops over pixels want their rows in one piece, whatever order the file has.
     let values: Array3<f32> = values
         .into_dimensionality::<Ix3>()
@@ -161,7 +188,14 @@ fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<
         true => values,
         false => values.as_standard_layout().into_owned(),
     };
+    if how == As::Foreground {
+        return foreground(values, stored.integers, stored.names);
+    }
     let content = classify(path, values, stored.integers, how)?;
+    let labels = match stored.names {
+        Names::Channels => (0..shape[0]).collect(),
+        Names::MaskValues(labels) | Names::Classes(labels) => labels,
+    };
     Ok(Scores { content, labels })
 }
 
@@ -182,7 +216,7 @@ fn label_map(values: &ArrayD<f32>, (width, height): (u32, u32)) -> Result<GrayIm
 
 /// Makes a channel of every label that occurs.
 fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
-    if how != As::Auto {
+    if !matches!(how, As::Auto | As::Labels) {
         return Err(Problem::IsLabels);
     }
     let mut occurs = [false; PNG_CHANNELS];
@@ -196,6 +230,9 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
         return Err(Problem::Value(format!(
             "every pixel is {UNSURE}, which is no label"
         )));
+    }
+    if how == As::Auto && labels == [0] && map.iter().any(|value| *value == UNSURE) {
+        return Err(Problem::ZeroAndUnsure);
     }
     let mut channels = [UNSURE; 256];
     for (&label, channel) in labels.iter().zip(0_u8..) {
@@ -218,6 +255,12 @@ fn classify(
     how: As,
 ) -> Result<Content, Problem> {
     let Found { outside, unsummed } = inspect(&values)?;
+    let is_certain = how != As::Logits && outside.is_none() && unsummed.is_none();
+    if values.len_of(Axis(0)) == 1 && !is_certain {
+        return Err(Problem::OneChannel(
+            "there is one channel, with which every pixel would be label 0".into(),
+        ));
+    }
     match (how, outside, unsummed) {
         (As::Logits, ..) => Ok(Content::Logits(values)),
         (As::Auto | As::Probabilities, None, None) => Ok(Content::Probabilities(values)),
@@ -231,7 +274,8 @@ fn classify(
             "the numbers are integers, {value}"
         ))),
         (As::Auto, Some(_), Some(_)) => Ok(Content::Logits(values)),
-        (As::Probabilities, ..) => {
+        // Neither of the last two comes here.
+        (As::Probabilities | As::Foreground | As::Labels, ..) => {
             normalise(&mut values)?;
             static ONCE: Once = Once::new();
             ONCE.call_once(|| {
@@ -243,6 +287,53 @@ fn classify(
             Ok(Content::Probabilities(values))
         }
     }
+}
+
+/// Adds the background to probabilities `[C, H, W]` of the foreground: the complement of a pixel's highest. Integers up
+/// to 255 are parts of 255. One map of nothing but 0 and 1 (or 255) is a label map.
+///
+/// # Errors
+/// A value that is no probability, or a map of the background among them.
+fn foreground(mut values: Array3<f32>, integers: bool, names: Names) -> Result<Scores, Problem> {
+    let Found { outside, .. } = inspect(&values)?;
+    if let Some(place) = outside {
+        if !integers || !values.iter().all(|v| (0.0..=255.0).contains(v)) {
+            return Err(Problem::Value(format!(
+                "{place} is no probability of the foreground; divide by 255 what goes up to 255, and save 1 / (1 + exp(-a)) of logits a"
+            )));
+        }
+        values /= 255.0;
+    }
+    let (classes, height, width) = values.dim();
+    let labels = match names {
+        Names::Channels => (0..=classes).collect(),
+        Names::MaskValues(values) if values.contains(&0) => return Err(Problem::HasBackground),
+        Names::MaskValues(values) => [vec![0], values].concat(),
+        Names::Classes(classes) => std::iter::once(0)
+            .chain(classes.into_iter().map(|class| class + 1))
+            .collect(),
+    };
+    if classes == 1 && values.iter().all(|v| *v == 0.0 || *v == 1.0) {
+        let map = values.iter().map(|v| *v as u8).collect();
+        let map = GrayImage::from_raw(width as u32, height as u32, map);
+        let map = map.ok_or_else(|| Problem::Shape("it is too large".into()))?;
+        return Ok(Scores {
+            content: Content::Labels(map),
+            labels,
+        });
+    }
+    let mut all = Array3::zeros((classes + 1, height, width));
+    for (mut channel, given) in all.outer_iter_mut().skip(1).zip(values.outer_iter()) {
+        channel.zip_mut_with(&given, |p, v| *p = v.clamp(0.0, 1.0));
+    }
+    let highest = all.fold_axis(Axis(0), 0.0_f32, |highest, p| highest.max(*p));
+    let mut background = all.index_axis_mut(Axis(0), 0);
+    background.zip_mut_with(&highest, |p, highest| *p = 1.0 - highest);
+    normalise(&mut all)?;
+    Ok(Scores {
+        content: Content::Probabilities(all),
+        labels,
+    })
 }
 
 /// The first numbers that tell what the scores are not, in words.

@@ -46,6 +46,7 @@ impl Context {
         log::info!("{}", stage.name());
         let clock = Instant::now();
         self.run.begin_stage(stage.files(), print)?;
+        progress::task(&format!("stage {}", stage.name()));
         progress::part(stage.name(), stage.cost(&self.recipe, self.load()?));
         fault::caught(|| stage.work(self))
             .with_context(|| format!("stage {}", stage.name()))

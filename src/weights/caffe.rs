@@ -7,7 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use prost::Message;
 
-use super::tensor::{Dtype, Entry, elements};
+use super::tensor::{Entry, elements};
+use crate::dtype::Dtype;
 
 /// `NetParameter`. Layers and values are left as bytes, slices of the mapped file, so that nothing large is copied.
 #[derive(Clone, PartialEq, Message)]

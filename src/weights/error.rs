@@ -110,6 +110,28 @@ pub enum Error {
         /// The parameter's name.
         name: String,
     },
+    /// A file holds a network several times.
+    SeveralCopies {
+        /// The file.
+        path: PathBuf,
+        /// The network.
+        network: String,
+        /// What is before the keys of each.
+        prefixes: Vec<String>,
+    },
+    /// A parameter has values that are not finite numbers.
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's key in it.
+        key: String,
+        /// The first such value.
+        first: f32,
+        /// How many there are.
+        count: usize,
+        /// How many values the tensor has.
+        total: usize,
+    },
     /// A file holds no parameter of the network.
     NothingToLoad {
         /// The file.
@@ -242,6 +264,28 @@ impl fmt::Display for Error {
             } => write!(
                 f,
                 "{}: both {first:?} and {second:?} give {name}: remove one",
+                path.display()
+            ),
+            Error::SeveralCopies {
+                path,
+                network,
+                prefixes,
+            } => write!(
+                f,
+                "{} holds the weights of {network} {} times, under {}: save one of these alone",
+                path.display(),
+                prefixes.len(),
+                prefixes.join(", ")
+            ),
+            Error::NotFinite {
+                path,
+                key,
+                first,
+                count,
+                total,
+            } => write!(
+                f,
+                "{}: {count} of the {total} values of {key:?} are not finite numbers (the first is {first}): its training has gone wrong, give an earlier checkpoint",
                 path.display()
             ),
             Error::NothingToLoad { path, network } => {

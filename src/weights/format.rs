@@ -37,7 +37,10 @@ impl Format {
 
     /// The format of a file that starts with `start`. Caffe's has no mark of its own: it is what is left.
     pub(super) fn of(start: &[u8]) -> Format {
-        if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
+        // First, because the length of a safetensors header may be what another format starts with.
+        if is_safetensors(start) {
+            Format::Safetensors
+        } else if start.starts_with(b"PK\x03\x04") || start.starts_with(b"PK\x05\x06") {
             Format::TorchZip
         } else if start.first() == Some(&0x80) {
             Format::TorchLegacy
@@ -49,6 +52,14 @@ impl Format {
             Format::Caffe
         }
     }
+}
+
+/// Whether a file starts as one of safetensors does: the header's length as eight bytes, of which the upper four are
+/// zero in all that the format allows (100 MB), and the brace that opens the header. No other format has both: a zip
+/// archive's ninth byte is a method of compression, that of MXNet's list is zero, and after two bytes of a pickle's
+/// protocol no opcode is zero.
+pub(super) fn is_safetensors(start: &[u8]) -> bool {
+    matches!(start, [_, _, _, _, 0, 0, 0, 0, b'{', ..]) && start[..4] != [0; 4]
 }
 
 impl fmt::Display for Format {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::{Error, Result, reason};
 use super::pattern::{Bindings, Pattern, Words};
-use super::{Checkpoint, Format};
+use super::{Checkpoint, Format, prefix};
 
 /// The embedded key maps by file name.
 const EMBEDDED: [(&str, &str); 11] = [
@@ -160,18 +160,54 @@ pub fn input(network: &str) -> Result<Input> {
     of(network).map(|(first, _)| first.input)
 }
 
-/// The key map for `network` that fits the keys of `checkpoint`.
+/// A key map that fits a file.
+#[derive(Clone, Debug)]
+pub struct Fitting {
+    /// The key map.
+    pub map: &'static KeyMap,
+    /// What the file has before the keys that the map knows, with its last dot; as a rule nothing.
+    pub prefix: String,
+}
+
+/// The key map for `network` that fits the keys of `checkpoint`, or where none does, one that fits what follows some
+/// prefix of them.
 ///
 /// # Errors
-/// One line where no map knows the network, or none of its sources has such keys.
-pub fn find(network: &str, checkpoint: &Checkpoint) -> Result<&'static KeyMap> {
+/// One line where no map knows the network, or none of its sources has such keys, or where several prefixes have them.
+pub fn find(network: &str, checkpoint: &Checkpoint) -> Result<Fitting> {
     let (_, maps) = of(network)?;
     let fitting = maps.iter().find(|map| {
         let has = |key: &String| checkpoint.shape(key).is_some();
         map.formats.contains(&checkpoint.format()) && map.detect.iter().all(has)
     });
     if let Some(map) = fitting {
-        return Ok(map);
+        return Ok(Fitting {
+            map,
+            prefix: String::new(),
+        });
+    }
+    let names: Vec<&str> = checkpoint.names().collect();
+    for map in &maps {
+        if !map.formats.contains(&checkpoint.format()) {
+            continue;
+        }
+        let prefixes = prefix::of_keys(&names, &map.detect);
+        match prefixes[..] {
+            [] => {}
+            [prefix] => {
+                return Ok(Fitting {
+                    map,
+                    prefix: prefix.to_owned(),
+                });
+            }
+            [..] => {
+                return Err(Error::SeveralCopies {
+                    path: checkpoint.path().to_owned(),
+                    network: network.to_owned(),
+                    prefixes: prefixes.into_iter().map(str::to_owned).collect(),
+                });
+            }
+        }
     }
     let sources: Vec<String> = maps
         .iter()

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Checkpoint;
 use super::error::{Error, Result};
-use super::keys::{self, Input, KeyMap, Target};
+use super::keys::{self, Fitting, Input, KeyMap, Target};
 
 /// A parameter that the file has.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -50,6 +50,8 @@ pub struct Plan {
     pub network: String,
     /// Where such files come from.
     pub source: String,
+    /// What the file has before keys that the source is known to have, such as `encoder.`; as a rule nothing.
+    pub prefix: String,
     /// What the network expects of its input.
     pub input: Input,
     /// In the order in which the network declares them.
@@ -71,16 +73,13 @@ pub fn plan(
     network: &str,
     declared: &[(String, Vec<usize>)],
 ) -> Result<Plan> {
-    plan_by(
-        keys::find(network, checkpoint)?,
-        checkpoint,
-        network,
-        declared,
-    )
+    let Fitting { map, prefix } = keys::find(network, checkpoint)?;
+    plan_by(map, &prefix, checkpoint, network, declared)
 }
 
 fn plan_by(
     map: &KeyMap,
+    prefix: &str,
     checkpoint: &Checkpoint,
     network: &str,
     declared: &[(String, Vec<usize>)],
@@ -102,21 +101,22 @@ fn plan_by(
                 is_expected,
             });
         };
-        let (name, squeeze, reverse_channels) = match map.target(key, shape.len())? {
-            Target::Unknown => {
-                skip(format!("{} is not known to hold it", map.source), false);
-                continue;
-            }
-            Target::Skip(reason) => {
-                skip(reason, true);
-                continue;
-            }
-            Target::Parameter {
-                name,
-                squeeze,
-                reverse_channels,
-            } => (name, squeeze, reverse_channels),
-        };
+        let (name, squeeze, reverse_channels) =
+            match map.target(key.strip_prefix(prefix).unwrap_or(key), shape.len())? {
+                Target::Unknown => {
+                    skip(format!("{} is not known to hold it", map.source), false);
+                    continue;
+                }
+                Target::Skip(reason) => {
+                    skip(reason, true);
+                    continue;
+                }
+                Target::Parameter {
+                    name,
+                    squeeze,
+                    reverse_channels,
+                } => (name, squeeze, reverse_channels),
+            };
         let Some(expected) = shapes.get(name.as_str()).copied() else {
             // A head of another network is no surprise; a part of the backbone is.
             skip(
@@ -192,6 +192,7 @@ fn plan_by(
     Ok(Plan {
         network: network.to_owned(),
         source: map.source.clone(),
+        prefix: prefix.to_owned(),
         input: map.input,
         loaded,
         skipped,
@@ -237,13 +238,23 @@ impl Plan {
     /// Name and row-major values of each loaded parameter, decoded one at a time from the `checkpoint` of this plan.
     ///
     /// # Errors
-    /// Per parameter, as [`Checkpoint::read`].
+    /// Per parameter, as [`Checkpoint::read`], and where a value is not a finite number.
     pub fn values<'a>(
         &'a self,
         checkpoint: &'a Checkpoint,
     ) -> impl Iterator<Item = Result<(&'a str, Vec<f32>)>> {
         self.loaded.iter().map(|entry| {
             let mut values = checkpoint.read(&entry.key)?;
+            let mut wrong = values.iter().filter(|value| !value.is_finite());
+            if let Some(first) = wrong.next() {
+                return Err(Error::NotFinite {
+                    path: checkpoint.path().to_owned(),
+                    key: entry.key.clone(),
+                    first: *first,
+                    count: 1 + wrong.count(),
+                    total: values.len(),
+                });
+            }
             if let ([_, channels, h, w], true) = (&entry.shape[..], entry.reverse_channels) {
                 let plane = (h * w).max(1);
                 for kernel in values.chunks_mut((channels * plane).max(1)) {
@@ -378,7 +389,7 @@ mod tests {
         let map = KeyMap::parse("test", &text).unwrap();
         let (_dir, checkpoint) = file(&shapes(&[("conv", &[2, 3, 1, 2]), ("fc", &[1, 1, 2, 3])]));
         let declared = shapes(&[("fc", &[2, 3, 1, 1]), ("conv", &[2, 3, 1, 2])]);
-        let plan = plan_by(&map, &checkpoint, "test", &declared).unwrap();
+        let plan = plan_by(&map, "", &checkpoint, "test", &declared).unwrap();
         assert_eq!(plan.shapes(), declared);
         let values: Vec<_> = plan
             .values(&checkpoint)

@@ -10,14 +10,12 @@ mod error;
 mod export;
 pub mod fetch;
 mod format;
-mod heap;
 pub mod keys;
 pub mod load;
 mod mxnet;
 mod pattern;
-mod pickle;
+mod prefix;
 pub mod published;
-mod rebuild;
 mod safetensors;
 mod tensor;
 mod torch;
@@ -36,8 +34,9 @@ use error::reason;
 pub use error::{Error, Result};
 pub use export::write_safetensors;
 pub use format::Format;
-pub use tensor::Dtype;
 use tensor::Entry;
+
+pub use crate::dtype::Dtype;
 
 /// Starts of files that are often taken for weights, and what they are.
 const OTHERS: [(&[u8], &str); 6] = [
@@ -79,7 +78,8 @@ impl Checkpoint {
 
     fn from_bytes(path: &Path, bytes: Bytes) -> Result<Self> {
         let path = path.to_owned();
-        if let Some((_, what)) = OTHERS.iter().find(|(start, _)| bytes.starts_with(start)) {
+        let other = OTHERS.iter().find(|(start, _)| bytes.starts_with(start));
+        if let Some((_, what)) = other.filter(|_| !format::is_safetensors(&bytes)) {
             return Err(Error::NotWeights { path, what });
         }
         let format = Format::of(&bytes);
@@ -119,7 +119,7 @@ impl Checkpoint {
         if is_known && !is_expected {
             notes.push(format!("it is a {format} file in spite of its name"));
         }
-        let entries = without_prefix(entries, "module.", &mut notes);
+        let entries = prefix::take_off(entries, &mut notes);
         Ok(Self {
             path,
             format,
@@ -149,7 +149,8 @@ impl Checkpoint {
         &self.notes
     }
 
-    /// The tensors' names in alphabetical order: state-dict keys without `module.`, MXNet names without `arg:` and
+    /// The tensors' names in alphabetical order: state-dict keys without prefixes of wrappers such as
+    /// `module.`, MXNet names without `arg:` and
     /// `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
@@ -192,23 +193,4 @@ fn map(path: &Path) -> anyhow::Result<Bytes> {
     // reader checks ranges against the map's length and treats the bytes as untrusted.
     let map = unsafe { Mmap::map(&file) }?;
     Ok(Bytes::from_owner(map))
-}
-
-/// Takes `prefix` off the names where all of them have it, as networks that were trained on several GPUs do.
-fn without_prefix(
-    entries: BTreeMap<String, Entry>,
-    prefix: &str,
-    notes: &mut Vec<String>,
-) -> BTreeMap<String, Entry> {
-    if !entries
-        .keys()
-        .all(|name| name.len() > prefix.len() && name.starts_with(prefix))
-    {
-        return entries;
-    }
-    notes.push(format!("took {prefix} off the names"));
-    entries
-        .into_iter()
-        .map(|(name, entry)| (name[prefix.len()..].to_owned(), entry))
-        .collect()
 }

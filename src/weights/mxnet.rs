@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::tensor::{Dtype, Entry, elements};
+use super::tensor::{Entry, elements};
+use crate::dtype::Dtype;
 
 /// First eight bytes of a list.
 pub const MAGIC: u64 = 0x112;

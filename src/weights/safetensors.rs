@@ -6,7 +6,8 @@ use anyhow::{Context, Result, anyhow};
 use bytes::Bytes;
 use safetensors::tensor::{self, SafeTensorError, SafeTensors};
 
-use super::tensor::{Dtype, Entry};
+use super::tensor::Entry;
+use crate::dtype::Dtype;
 
 /// Reads the header of `file`; values are not copied. The crate checks that tensors neither overlap nor leave the file.
 ///

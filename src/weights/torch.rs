@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, ensure};
 
-use super::heap::{Heap, Object, PickleValue, Storage, Tensor};
-use super::pickle::Pickle;
 use super::tensor::{Entry, TensorBytes};
+use crate::pickle::{Heap, Object, Pickle, PickleValue, Storage, Tensor};
 
 /// Keys under which training scripts keep the state dict beside an optimizer, an epoch and so on.
-const WRAPPERS: [&str; 8] = [
+///
+/// The averages of weights that some of them keep as well (EMA) count where there is nothing else.
+const WRAPPERS: [&str; 14] = [
     "state_dict",
     "model_state_dict",
     "model_state",
@@ -18,6 +19,12 @@ const WRAPPERS: [&str; 8] = [
     "network",
     "params",
     "weights",
+    "ema_state_dict",
+    "state_dict_ema",
+    "model_ema",
+    "ema_model",
+    "ema",
+    "shadow",
 ];
 
 /// Deepest nesting of dictionaries that is followed.
@@ -49,6 +56,20 @@ pub fn entries<'a>(
         notes.push(format!(
             "left out {} values that are no tensors",
             walk.others
+        ));
+    }
+    let skipped: Vec<String> = pickle
+        .heap
+        .skipped()
+        .map(|(class, count)| match count {
+            1 => class,
+            n => format!("{class} ({n} times)"),
+        })
+        .collect();
+    if !skipped.is_empty() {
+        notes.push(format!(
+            "skipped Python objects without running them: {}",
+            skipped.join(", ")
         ));
     }
     let mut entries = BTreeMap::new();
@@ -137,7 +158,7 @@ impl<'a> Walk<'_, 'a> {
                 self.tensors.push(("tensor".into(), tensor))
             }
             Object::Tensor(tensor) => self.tensors.push((name, tensor)),
-            Object::Storage(_) => self.others += 1,
+            Object::Storage(_) | Object::Array(_) | Object::NumberType(_) => self.others += 1,
             Object::Dict(_) | Object::Sequence(_)
                 if self
                     .seen

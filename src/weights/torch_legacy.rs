@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::heap::{Object, PickleValue};
-use super::pickle::{self, Pickle};
 use super::tensor::{Entry, TensorBytes};
 use super::torch;
+use crate::pickle::{self, Object, Pickle, PickleValue};
 
 /// 0x1950a86a20f9469cfc6c, as little-endian two's complement.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use rawzip::{CompressionMethod, ZipArchive};
 
 use super::tensor::{Entry, TensorBytes};
-use super::{pickle, torch};
+use super::torch;
+use crate::pickle;
 
 /// All files of the archive together may be so many times larger when unpacked; float32 values hardly shrink at all.
 const MAX_RATIO: u64 = 16;

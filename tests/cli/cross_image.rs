@@ -154,7 +154,7 @@ fn single_images_and_saliency_maps() {
 
     run("cian", &["--saliency", "maps"]).fails(&["maps does not exist"]);
     let saliency = |name: &str, width: u32| {
-        let map = GrayImage::from_fn(width, 44, |x, _| Luma([if x < 10 { 255 } else { 0 }]));
+        let map = GrayImage::from_fn(width, 44, |x, _| Luma([u8::from(x < 10)]));
         let path = dir.path().join(format!("maps/{name}.png"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         map.save(path).unwrap();
@@ -167,7 +167,8 @@ fn single_images_and_saliency_maps() {
     saliency("a", 40);
     run("cian", &fresh)
         .succeeds()
-        .warns(&["4 of 5", "no saliency map", "b.png"]);
+        .warns(&["4 of 5", "no saliency map", "b.png"])
+        .warns(&["a.png", "0 and 1 alone", "255"]);
     let seeds = dir.path().join("cian/cross/labels/a.png");
     let seeds = weakseg::data::decode::read_mask(seeds, 3, (40, 44)).unwrap();
     assert!(

@@ -10,7 +10,7 @@ use super::craft::{self, Pickled, Stored};
 use super::networks::declared;
 use super::{CASES, golden, memory};
 
-fn open(name: &str, bytes: &[u8]) -> Result<Checkpoint, String> {
+pub fn open(name: &str, bytes: &[u8]) -> Result<Checkpoint, String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(name);
     fs::write(&path, bytes).unwrap();
@@ -22,7 +22,7 @@ fn open(name: &str, bytes: &[u8]) -> Result<Checkpoint, String> {
 }
 
 #[track_caller]
-fn refused(name: &str, bytes: &[u8], parts: &[&str]) {
+pub fn refused(name: &str, bytes: &[u8], parts: &[&str]) {
     let error = open(name, bytes)
         .err()
         .unwrap_or_else(|| panic!("{name} was read"));

@@ -66,7 +66,13 @@ impl ValueEnum for Preset {
 
 impl ValueEnum for As {
     fn value_variants<'a>() -> &'a [Self] {
-        &[As::Auto, As::Probabilities, As::Logits]
+        &[
+            As::Auto,
+            As::Probabilities,
+            As::Logits,
+            As::Foreground,
+            As::Labels,
+        ]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -82,6 +88,14 @@ impl ValueEnum for As {
             As::Logits => (
                 "logits",
                 "Logits, whose softmax over the channels are the probabilities",
+            ),
+            As::Foreground => (
+                "foreground",
+                "Probabilities of the foreground, one channel or one for each class; the background is the complement of the highest",
+            ),
+            As::Labels => (
+                "labels",
+                "A label map, in which 255 is a pixel that nobody labelled",
             ),
         };
         Some(PossibleValue::new(name).help(help))

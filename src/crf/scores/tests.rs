@@ -440,3 +440,139 @@ fn a_compressed_archive_is_read() {
     let error = read_bytes("a.npz", &bytes, As::Auto, (3, 1)).unwrap_err();
     assert!(error.to_string().contains("a.npz"), "{error}");
 }
+
+#[test]
+fn one_channel_is_of_the_foreground_where_that_is_said() {
+    let half = floats("(1, 1, 2)", &[0.75, 0.5]);
+    for how in [As::Auto, As::Probabilities] {
+        fails(&half, how, (2, 1), &["one channel", "label 0"]);
+    }
+    let logits = floats("(1, 1, 2)", &[-2.0, 3.0]);
+    for how in [As::Auto, As::Logits] {
+        fails(&logits, how, (2, 1), &["one channel"]);
+    }
+    fails(
+        &logits,
+        As::Foreground,
+        (2, 1),
+        &["-2 at", "no probability", "exp(-a)"],
+    );
+    let expected = Content::Probabilities(array![[[0.25, 0.5]], [[0.75, 0.5]]]);
+    for shape in ["(1, 1, 2)", "(1, 2)", "(1, 1, 1, 2)"] {
+        let bytes = floats(shape, &[0.75, 0.5]);
+        let scores = read_bytes("a.npy", &bytes, As::Foreground, (2, 1)).unwrap();
+        assert_eq!(scores.content, expected, "{shape}");
+        assert_eq!(scores.labels, [0, 1]);
+    }
+    // 51 of 255, as grey images have it.
+    let grey = npy("|u1", false, "(1, 2)", &[51, 255]);
+    let scores = read_bytes("a.npy", &grey, As::Foreground, (2, 1)).unwrap();
+    let expected = array![[[0.8, 0.0]], [[0.2, 1.0]]];
+    assert_eq!(scores.content, Content::Probabilities(expected));
+    let large = npy("<i2", false, "(1, 2)", &[0, 0, 0, 1]);
+    fails(&large, As::Foreground, (2, 1), &["256 at"]);
+}
+
+#[test]
+fn channels_of_the_foreground_get_a_background() {
+    let bytes = floats("(2, 1, 3)", &[0.5, 0.0, 1.0, 0.25, 0.0, 1.0]);
+    fails(&bytes, As::Auto, (3, 1), &["sum to 0.75"]);
+    let scores = read_bytes("a.npy", &bytes, As::Foreground, (3, 1)).unwrap();
+    let expected = array![[[0.4, 1.0, 0.0]], [[0.4, 0.0, 0.5]], [[0.2, 0.0, 0.5]]];
+    assert_eq!(scores.content, Content::Probabilities(expected));
+    assert_eq!(scores.labels, [0, 1, 2]);
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.npz");
+    let mut maps = Maps {
+        classes: vec![3, 7],
+        maps: Array3::from_shape_vec((2, 1, 3), PAIR.to_vec()).unwrap(),
+    };
+    write_maps(&path, &maps).unwrap();
+    assert_eq!(
+        read(&path, As::Foreground, (3, 1)).unwrap().labels,
+        [0, 3, 7]
+    );
+    maps.classes = vec![0, 7];
+    write_maps(&path, &maps).unwrap();
+    let error = read(&path, As::Foreground, (3, 1)).unwrap_err().to_string();
+    assert!(error.contains("background (0) already"), "{error}");
+}
+
+#[test]
+fn maps_of_zero_and_255_or_one_are_labels_of_the_foreground() {
+    let dir = tempfile::tempdir().unwrap();
+    let map = GrayImage::from_raw(3, 1, vec![0, 255, 255]).unwrap();
+    let png = dir.path().join("a.png");
+    map.save(&png).unwrap();
+    let array = save(&dir, "a.npy", &npy("|u1", false, "(1, 1, 3)", map.as_raw()));
+    let expected = GrayImage::from_raw(3, 1, vec![0, 1, 1]).unwrap();
+    for path in [&png, &array] {
+        let error = read(path, As::Auto, (3, 1)).unwrap_err().to_string();
+        assert!(error.contains("0 and 255 alone"), "{error}");
+        let scores = read(path, As::Foreground, (3, 1)).unwrap();
+        assert_eq!(scores.content, Content::Labels(expected.clone()));
+        assert_eq!(scores.labels, [0, 1]);
+        assert_eq!(read(path, As::Labels, (3, 1)).unwrap().labels, [0]);
+    }
+    for descriptor in ["|b1", "|u1"] {
+        let bytes = npy(descriptor, false, "(1, 3)", &[0, 1, 1]);
+        let scores = read_bytes("a.npy", &bytes, As::Foreground, (3, 1)).unwrap();
+        assert_eq!(scores.content, Content::Labels(expected.clone()));
+    }
+}
+
+#[test]
+fn a_label_map_may_have_a_leading_axis() {
+    let bytes = npy("|u1", false, "(1, 1, 3)", &[0, 4, 255]);
+    let scores = read_bytes("a.npy", &bytes, As::Auto, (3, 1)).unwrap();
+    assert_eq!(scores.labels, [0, 4]);
+    fails(&bytes, As::Probabilities, (3, 1), &["this is a label map"]);
+    for values in ["(2, 1, 3)", "(1, 2, 1, 3)"] {
+        fails(
+            &floats(values, &PAIR),
+            As::Labels,
+            (3, 1),
+            &["no label map"],
+        );
+    }
+}
+
+/// The bytes that `numpy.save` writes for `{0: [[1, 0.5]], 14: [[0.25, 0]]}` of float32.
+#[test]
+fn a_dictionary_of_maps_counts_classes_from_0() {
+    let map = |bytes: [f32; 2]| {
+        let bytes: Vec<u8> = bytes.into_iter().flat_map(f32::to_le_bytes).collect();
+        [
+            &b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K\x01K\x02\x86cnumpy\ndtype\nX\x02\0\0\0f4\x89\x88\x87R(K\x03X\x01\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x08"[..],
+            &bytes,
+            b"tb",
+        ]
+        .concat()
+    };
+    let pickle = [
+        &b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01)cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89]}(K\x00"[..],
+        &map([1.0, 0.5]),
+        b"K\x0e",
+        &map([0.25, 0.0]),
+        b"uatb.",
+    ]
+    .concat();
+    let bytes = npy("|O", false, "()", &pickle);
+    fails(&bytes, As::Auto, (2, 1), &["sum to 1.25"]);
+    let scores = read_bytes("a.npy", &bytes, As::Foreground, (2, 1)).unwrap();
+    assert_eq!(scores.labels, [0, 1, 15]);
+    let expected = array![[[0.0, 0.5]], [[0.8, 0.5]], [[0.2, 0.0]]];
+    assert_eq!(scores.content, Content::Probabilities(expected));
+    // With a background of its own, as psa saves what a CRF makes of the maps.
+    let scores = read_bytes("a.npy", &bytes, As::Probabilities, (2, 1)).unwrap();
+    assert_eq!(scores.labels, [0, 14]);
+    fails(&bytes, As::Auto, (3, 1), &["they are 2 x 1"]);
+    let harm = npy(
+        "|O",
+        false,
+        "()",
+        b"\x80\x03cos\nsystem\nX\x02\0\0\0ls\x85R.",
+    );
+    fails(&harm, As::Auto, (2, 1), &["os.system", "no code"]);
+}

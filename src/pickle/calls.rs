@@ -1,38 +1,17 @@
-//! The few functions that a PyTorch pickle may call, and the storages it may refer to.
+//! The few functions that a pickle of PyTorch or numpy may call, and the storages it may refer to.
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
+use super::array::{Array, NumberType};
+use super::harmless::{self, Harmless};
 use super::heap::{Heap, Object, PickleValue, Storage, Tensor};
-use super::tensor::Dtype;
+use crate::dtype::Dtype;
 
-/// Callable without effect on the tensors: what they give is not looked at.
-const HARMLESS: [(&str, &str); 18] = [
-    ("_codecs", "encode"),
-    ("argparse", "Namespace"),
-    ("__builtin__", "set"),
-    ("builtins", "set"),
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "scalar"),
-    ("torch", "Size"),
-    ("torch", "device"),
-    // Tensors of kinds that no network here has.
-    ("torch._utils", "_rebuild_meta_tensor_no_storage"),
-    ("torch._utils", "_rebuild_nested_tensor"),
-    ("torch._utils", "_rebuild_qtensor"),
-    ("torch._utils", "_rebuild_sparse_csr_tensor"),
-    ("torch._utils", "_rebuild_sparse_tensor"),
-    ("torch._utils", "_rebuild_tensor_v3"),
-];
-
-/// Stands in for a call from a pickle: makes the container or tensor that `function` would make. `cost` receives the
-/// number of items that were copied.
+/// Stands in for a call from a pickle: makes the container, tensor or array that `function` would make. `cost` receives
+/// the number of items that were copied.
 ///
 /// # Errors
-/// Where the function is any other, or its arguments are not a tensor's.
+/// Where the function is none of these and not known to be harmless, or its arguments are not a tensor's.
 pub fn call<'a>(
     function: PickleValue<'a>,
     arguments: &[PickleValue<'a>],
@@ -63,14 +42,62 @@ pub fn call<'a>(
                 .copied()
                 .context("its pickle makes a parameter of nothing: the file is damaged");
         }
-        call if HARMLESS.contains(&call) => return Ok(PickleValue::Opaque),
-        _ => bail!(
-            "its pickle calls {}.{}, and no code in a file is run here: in Python, save the state_dict alone (torch.save(model.state_dict(), FILE)), and do not load this file if you do not trust it",
-            module.escape_debug(),
-            name.escape_debug()
-        ),
+        ("_codecs", "encode") => {
+            return Ok(match arguments {
+                [
+                    PickleValue::Text(text),
+                    PickleValue::Text("latin1" | "latin-1"),
+                ] => PickleValue::Latin1(text),
+                _ => PickleValue::Opaque,
+            });
+        }
+        ("numpy", "dtype") => match NumberType::named(arguments) {
+            Some(number) => Object::NumberType(number),
+            None => return Ok(PickleValue::Opaque),
+        },
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
+            Object::Array(Array::unknown())
+        }
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => {
+            let scalar = Array::scalar(arguments, heap);
+            heap.skip(module, name);
+            Object::Array(scalar)
+        }
+        ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
+            Object::Array(Array::from_buffer(arguments, heap))
+        }
+        // A method of a class, named and not called.
+        ("builtins" | "__builtin__", "getattr") => match arguments {
+            [PickleValue::Global(module, name), PickleValue::Text(_)]
+                if harmless::kind(module, name).is_some() =>
+            {
+                return Ok(PickleValue::Opaque);
+            }
+            [PickleValue::Global(module, name), PickleValue::Text(method)] => {
+                return Err(refusal(module, &format!("{name}.{method}")));
+            }
+            _ => return Err(refusal(module, name)),
+        },
+        _ => match harmless::kind(module, name) {
+            Some(Harmless::Part) => return Ok(PickleValue::Opaque),
+            Some(Harmless::Whole) => {
+                heap.skip(module, name);
+                return Ok(PickleValue::Opaque);
+            }
+            None => return Err(refusal(module, name)),
+        },
     };
+    *cost += object.cost();
     Ok(heap.add(object))
+}
+
+/// The error of a call that nothing here stands in for.
+fn refusal(module: &str, name: &str) -> anyhow::Error {
+    anyhow!(
+        "its pickle calls {}.{}, and no code in a file is run here: in Python, save tensors or arrays alone (such as torch.save(model.state_dict(), FILE)), and do not load this file if you do not trust it",
+        module.escape_debug(),
+        name.escape_debug()
+    )
 }
 
 /// The items of an `OrderedDict` that is made from a list of pairs, as Python 2 pickled it.

@@ -1,6 +1,9 @@
 //! The values that a pickle builds: plain data, which refer to each other by index.
 
-use super::tensor::Dtype;
+use std::collections::BTreeMap;
+
+use super::array::{Array, NumberType};
+use crate::dtype::Dtype;
 
 /// A value on the pickle machine's stack.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -15,11 +18,13 @@ pub enum PickleValue<'a> {
     Text(&'a str),
     /// Bytes, or a longer integer as little-endian two's complement.
     Bytes(&'a [u8]),
+    /// Bytes that are written as text, one for each character, as Python 3 does it for Python 2.
+    Latin1(&'a str),
     /// A function or class by module and name; only a name here.
     Global(&'a str, &'a str),
     /// Index of an object in the [`Heap`].
     Object(usize),
-    /// Something harmless that nobody here needs, such as a float or a numpy scalar.
+    /// Something harmless that nobody here needs, such as a float or a date.
     Opaque,
 }
 
@@ -34,6 +39,20 @@ pub enum Object<'a> {
     Storage(Storage<'a>),
     /// A view of a storage.
     Tensor(Tensor<'a>),
+    /// An array or scalar of numpy.
+    Array(Array<'a>),
+    /// A type of numpy's numbers.
+    NumberType(NumberType),
+}
+
+impl Object<'_> {
+    /// Numbers that it keeps beside what a pickle's opcodes have paid for.
+    pub(super) fn cost(&self) -> usize {
+        match self {
+            Object::Array(array) => array.shape.len(),
+            _ => 0,
+        }
+    }
 }
 
 /// Raw values that tensors are views of.
@@ -66,12 +85,26 @@ pub struct Tensor<'a> {
 #[derive(Debug, Default)]
 pub struct Heap<'a> {
     objects: Vec<Object<'a>>,
+    /// Classes of Python objects that were passed over, and how many of each there are.
+    skipped: BTreeMap<(&'a str, &'a str), usize>,
 }
 
 impl<'a> Heap<'a> {
     /// Number of objects.
     pub fn len(&self) -> usize {
         self.objects.len()
+    }
+
+    /// Counts an object of the class `name` of `module` that was passed over.
+    pub fn skip(&mut self, module: &'a str, name: &'a str) {
+        *self.skipped.entry((module, name)).or_default() += 1;
+    }
+
+    /// The classes of objects that were passed over, `module.name`, and how many of each there are.
+    pub fn skipped(&self) -> impl Iterator<Item = (String, usize)> {
+        let named =
+            |((module, name), count): (&(&str, &str), &usize)| (format!("{module}.{name}"), *count);
+        self.skipped.iter().map(named)
     }
 
     /// Adds an object.

@@ -1,12 +1,18 @@
-//! A pickle reader that runs nothing: the opcodes that `torch.save` writes build plain values in an arena, and a call
-//! of anything but the few functions that make tensors and containers is an error.
+//! A pickle reader that runs nothing: the opcodes that `torch.save` and `numpy.save` write build plain values in an
+//! arena. A call of the few functions that make tensors, arrays and containers makes what they would, one of a class
+//! that is known to be harmless makes nothing, and one of anything else is an error.
+
+mod array;
+mod calls;
+mod harmless;
+mod heap;
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::heap::{Heap, Object, PickleValue};
-use super::rebuild;
+pub use array::{Array, Raw};
+pub use heap::{Heap, Object, PickleValue, Storage, Tensor};
 
 /// Most opcodes in one pickle, ten times what the largest networks need; bounds time and memory.
 const MAX_STEPS: usize = 2_000_000;
@@ -142,7 +148,10 @@ impl<'a> Machine<'a> {
                 self.call(function, arguments)?;
             }
             // BUILD gives an object its attributes. Those of a state dict are version numbers of its modules.
-            b'b' => drop(self.pop()?),
+            b'b' => {
+                let state = self.pop()?;
+                self.build(state)?;
+            }
             b'q' => self.memoize(1)?,
             b'r' => self.memoize(4)?,
             0x94 => {
@@ -153,7 +162,7 @@ impl<'a> Machine<'a> {
             b'j' => self.recall(4)?,
             b'Q' => {
                 let id = self.pop()?;
-                let value = rebuild::persistent(id, &mut self.heap)?;
+                let value = calls::persistent(id, &mut self.heap)?;
                 self.stack.push(value);
             }
             _ => bail!(
@@ -181,9 +190,29 @@ impl<'a> Machine<'a> {
         let arguments = arguments.to_vec();
         self.charge(arguments.len())?;
         let mut cost = 0;
-        let value = rebuild::call(function, &arguments, &mut self.heap, &mut cost)?;
+        let value = calls::call(function, &arguments, &mut self.heap, &mut cost)?;
         self.charge(cost)?;
         self.stack.push(value);
+        Ok(())
+    }
+
+    /// Gives the object on top of the stack its state, where it is one of numpy's.
+    fn build(&mut self, state: PickleValue<'a>) -> Result<()> {
+        let object = self.pop()?;
+        self.stack.push(object);
+        let built = match self.heap.get(object) {
+            Some(Object::Array(_)) => Array::built(state, &self.heap).map(Object::Array),
+            Some(Object::NumberType(number)) => {
+                Some(Object::NumberType(number.built(state, &self.heap)))
+            }
+            _ => None,
+        };
+        if let (PickleValue::Object(index), Some(built)) = (object, built) {
+            self.charge(built.cost())?;
+            if let Some(object) = self.heap.get_mut(index) {
+                *object = built;
+            }
+        }
         Ok(())
     }
 
