@@ -39,6 +39,10 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
+    /// What values in masks mean, where it is not the number of a class, as in 255=dog; background and ignore are
+    /// known too
+    #[arg(long, value_name = "VALUE=CLASS", value_delimiter = ',')]
+    pub mask_values: Vec<String>,
     /// Hyper-parameters: photos, nano, rrm-nano, demo, smoke, resnet50, resnet38, vgg16, rrm-resnet38, aalr-resnet38,
     /// cian-resnet101, mcis-vgg16, or a TOML file [default: photos, or nano for the built-in data set]
     #[arg(long)]
@@ -93,7 +97,8 @@ pub fn seed() -> RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
+/// Reads the name of a kind of data sets.
+pub fn kind(text: &str) -> Result<Kind, String> {
     match text {
         "shapes" => Ok(Kind::Shapes),
         "folder" => Ok(Kind::Folder),
@@ -118,7 +123,7 @@ struct Extra {
 }
 
 /// A path without the slashes behind it: `photos/` and `photos` are one data set.
-fn trimmed(path: &str) -> String {
+pub fn trimmed(path: &str) -> String {
     match path.trim_end_matches(['/', std::path::MAIN_SEPARATOR]) {
         "" => path.into(),
         trimmed => trimmed.into(),
@@ -171,6 +176,10 @@ impl Common {
             train_list: self.train_list.clone().or_else(|| text("train_list")),
             val_list: self.val_list.clone().or_else(|| text("val_list")),
             val: self.val.clone().or_else(|| text("val").map(PathBuf::from)),
+            mask_values: match (&self.mask_values[..], text("mask_values")) {
+                ([], Some(rules)) => rules.split(',').map(String::from).collect(),
+                (rules, _) => rules.to_vec(),
+            },
             shapes: recipe.shapes.clone(),
         };
         let out = self.out.clone().unwrap_or_else(|| {
@@ -184,6 +193,12 @@ impl Common {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
         check(&data)?;
+        // What a run has begun with goes on.
+        match (data.check_masks(), &stored) {
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(_)) => log::warn!("{error}"),
+            (Ok(()), _) => {}
+        }
         let config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
         let mode = if self.fresh {
             Mode::Fresh
@@ -297,6 +312,8 @@ fn config(
     put("train_list", options.train_list.clone());
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));
+    let rules = &options.mask_values;
+    put("mask_values", (!rules.is_empty()).then(|| rules.join(",")));
     if let Some(extra) = extra {
         put("extra", Some(extra.data.clone()));
         put(
@@ -326,6 +343,7 @@ fn join(data: &mut Data, extra: &Extra, options: &DataOptions) -> Result<()> {
         train_list: None,
         val_list: None,
         val: None,
+        mask_values: Vec::new(),
         shapes: options.shapes.clone(),
     })?;
     verify(&mut other)?;
@@ -354,7 +372,7 @@ fn images(data: &Data) -> String {
 }
 
 /// Looks at every image before hours are spent on them.
-fn verify(data: &mut Data) -> Result<()> {
+pub fn verify(data: &mut Data) -> Result<()> {
     if data.kind == Kind::Shapes {
         return Ok(());
     }
