@@ -7,6 +7,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::{Table, Value};
 
+use super::inputs;
 use crate::crf::Preset;
 use crate::data::{self, Data, DataOptions, ExtraKind, Kind};
 use crate::device::{self, Choice};
@@ -160,6 +161,10 @@ impl Common {
         };
         let data = self.data.as_deref().map(trimmed).or_else(|| text("data"));
         let data = data.unwrap_or_else(|| BUILT_IN.into());
+        let data = match (&self.data, &self.out) {
+            (None, Some(out)) => found_again(data, out),
+            _ => data,
+        };
         let recipe = recipe.unwrap_or(usual_recipe(&data));
         let recipe = self.recipe(stored.as_ref(), recipe, method)?;
         if let Some(warning) = recipe.foreign_input() {
@@ -199,7 +204,10 @@ impl Common {
             (Err(error), Some(_)) => log::warn!("{error}"),
             (Ok(()), _) => {}
         }
-        let config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
+        let mut config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
+        if let Some(stored) = &stored {
+            keep_places(&mut config, stored);
+        }
         let mode = if self.fresh {
             Mode::Fresh
         } else {
@@ -207,6 +215,7 @@ impl Common {
         };
         let run = RunDir::open(&out, &config, mode, &stages::files())?;
         progress::attach_log(&run.log_path())?;
+        inputs::check(&run, &data, &options.data, method)?;
         let chosen = device::choose(self.device)?;
         log::info!("{chosen}");
         Ok(Opened {
@@ -286,6 +295,40 @@ fn stored(out: &Path) -> Result<Option<Table>> {
         return Ok(None);
     }
     Ok(Some(RunDir::read(out)?.config().clone()))
+}
+
+/// Where the data set of the run in `out` is: as the run was told, seen from here; else where it was last; else the
+/// same path from a folder above the run.
+fn found_again(data: String, out: &Path) -> String {
+    if data == BUILT_IN || Path::new(&data).is_dir() {
+        return data;
+    }
+    let last = RunDir::read(out).ok().and_then(|run| run.inputs());
+    let last = last.map(|inputs| inputs.place);
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let above = out.ancestors().map(|folder| folder.join(&data));
+    let mut places = last.into_iter().chain(above);
+    match places.find(|place| place.is_dir()) {
+        Some(place) => place.display().to_string(),
+        None => data,
+    }
+}
+
+/// Leaves the places of data in `config` as the run knows them where the images are the same: data may be moved.
+fn keep_places(config: &mut Table, stored: &Table) {
+    if config.get("images") != stored.get("images") {
+        return;
+    }
+    for key in ["data", "val", "extra"] {
+        let (Some(old), Some(new)) = (stored.get(key), config.get_mut(key)) else {
+            continue;
+        };
+        let is_folder = |place: &Value| place.as_str().is_some_and(|place| place != BUILT_IN);
+        if old != new && is_folder(old) && is_folder(new) {
+            log::info!("the images of {old} are in {new} by their names and tags: the run goes on");
+            new.clone_from(old);
+        }
+    }
 }
 
 /// Everything that decides a run's results.

@@ -14,6 +14,7 @@ mod eval;
 mod every_run;
 mod fetching;
 mod finished_run;
+mod inputs;
 mod inspect;
 mod method;
 mod models;

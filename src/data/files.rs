@@ -60,7 +60,7 @@ pub fn collect_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
             );
         }
     }
-    for line in left_out.formats() {
+    for line in left_out.lines() {
         log::warn!("left out: {line}");
     }
     if found.is_empty() {

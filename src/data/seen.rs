@@ -39,6 +39,12 @@ impl LeftOut {
         entries.map(|(kind, (count, example))| (kind.as_str(), *count, example.as_path()))
     }
 
+    /// A line for each kind.
+    pub(super) fn lines(&self) -> impl Iterator<Item = String> {
+        self.kinds()
+            .map(|(kind, count, example)| format!("{count} {kind}: {}", example.display()))
+    }
+
     /// A line for each format that cannot be read.
     pub(super) fn formats(&self) -> impl Iterator<Item = String> {
         let formats = self.kinds().filter(|(kind, ..)| kind.starts_with('.'));
