@@ -142,6 +142,9 @@ pub fn open(options: &DataOptions) -> Result<Data> {
     for line in data.seen.left_out.formats() {
         log::warn!("left out: {line}");
     }
+    if let Some(line) = data.seen.masks.told() {
+        log::warn!("{line}");
+    }
     Ok(data)
 }
 

@@ -72,6 +72,26 @@ impl MaskFiles {
         }
         self.unmatched.extend(other.unmatched);
     }
+
+    /// One of the unmatched files with the reason, if there is one: what was meant for an image says more than what was
+    /// not.
+    pub fn example(&self) -> Option<(&Path, Option<&str>)> {
+        let with_reason = self.unmatched.iter().find(|(_, reason)| !reason.is_empty());
+        let (path, reason) = with_reason.or(self.unmatched.first())?;
+        Some((path, Some(reason.as_str()).filter(|r| !r.is_empty())))
+    }
+
+    /// A line about the unmatched files, if there are any.
+    pub(super) fn told(&self) -> Option<String> {
+        let (example, reason) = self.example()?;
+        let reason = reason.unwrap_or("no image is called so");
+        Some(format!(
+            "{} of {} masks match no image: {}: {reason}",
+            self.unmatched.len(),
+            self.found,
+            example.display()
+        ))
+    }
 }
 
 /// What was seen while a data set was opened and checked.

@@ -370,13 +370,15 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
 
 /// Where the mask of an image may be, best first: VOC's own has borders and was checked, SBD's is the original of the
 /// converted one.
-fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 3] {
+fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 4] {
     let png = format!("{}.png", entry.name);
     let beside = entry.image.parent().and_then(Path::parent).unwrap_or(root);
     [
         root.join("SegmentationClass").join(&png),
         beside.join("cls").join(format!("{}.mat", entry.name)),
         root.join("SegmentationClassAug").join(&png),
+        root.join("SegmentationClass")
+            .join(format!("{}.PNG", entry.name)),
     ]
 }
 
@@ -393,7 +395,8 @@ fn parse_line(root: &Path, line: &str, place: &str) -> Result<Entry> {
     let mut parts = line.split_whitespace();
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
     let several = parts.next().is_some();
-    if second.is_some() {
+    let are_paths = is_path(first) && second.is_some_and(is_path) && !several;
+    if second.is_some() && !are_paths {
         // Names with spaces: the whole line, or what stands before one of its spaces.
         if let Some((image, name)) = whole(root, line) {
             return Ok(entry(image, name, None));
