@@ -162,8 +162,16 @@ impl Common {
         let data = self.data.as_deref().map(trimmed).or_else(|| text("data"));
         let data = data.unwrap_or_else(|| BUILT_IN.into());
         let data = match (&self.data, &self.out) {
-            (None, Some(out)) => found_again(data, out),
+            (None, Some(out)) => {
+                let last = RunDir::read(out).ok().and_then(|run| run.inputs());
+                found_again(data, out, last.map(|inputs| inputs.place))
+            }
             _ => data,
+        };
+        // What the run was told of other folders, seen from here.
+        let folder = |key: &str| -> Option<String> {
+            let out = self.out.as_deref()?;
+            Some(found_again(text(key)?, out, None))
         };
         let recipe = recipe.unwrap_or(usual_recipe(&data));
         let recipe = self.recipe(stored.as_ref(), recipe, method)?;
@@ -180,7 +188,10 @@ impl Common {
             seed,
             train_list: self.train_list.clone().or_else(|| text("train_list")),
             val_list: self.val_list.clone().or_else(|| text("val_list")),
-            val: self.val.clone().or_else(|| text("val").map(PathBuf::from)),
+            val: self
+                .val
+                .clone()
+                .or_else(|| folder("val").map(PathBuf::from)),
             mask_values: match (&self.mask_values[..], text("mask_values")) {
                 ([], Some(rules)) => rules.split(',').map(String::from).collect(),
                 (rules, _) => rules.to_vec(),
@@ -193,7 +204,7 @@ impl Common {
         });
         let mut data = data::open(&options)?;
         verify(&mut data)?;
-        let extra = self.extra(stored.as_ref())?;
+        let extra = self.extra(stored.as_ref(), folder("extra"))?;
         if let Some(extra) = &extra {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
@@ -234,10 +245,10 @@ impl Common {
         })
     }
 
-    /// What `--extra` and its like say, or the run directory.
-    fn extra(&self, stored: Option<&Table>) -> Result<Option<Extra>> {
+    /// What `--extra` and its like say, or the run directory, whose extra data are at `place`.
+    fn extra(&self, stored: Option<&Table>, place: Option<String>) -> Result<Option<Extra>> {
         let text = |key: &str| Some(stored?.get(key)?.as_str()?.to_string());
-        let Some(data) = self.extra.as_deref().map(trimmed).or_else(|| text("extra")) else {
+        let Some(data) = self.extra.as_deref().map(trimmed).or(place) else {
             return Ok(None);
         };
         let kind = self
@@ -297,14 +308,12 @@ fn stored(out: &Path) -> Result<Option<Table>> {
     Ok(Some(RunDir::read(out)?.config().clone()))
 }
 
-/// Where the data set of the run in `out` is: as the run was told, seen from here; else where it was last; else the
-/// same path from a folder above the run.
-fn found_again(data: String, out: &Path) -> String {
+/// Where a folder of data of the run in `out` is: as the run was told, seen from here; else where it was `last`; else
+/// the same path from a folder above the run.
+fn found_again(data: String, out: &Path, last: Option<PathBuf>) -> String {
     if data == BUILT_IN || Path::new(&data).is_dir() {
         return data;
     }
-    let last = RunDir::read(out).ok().and_then(|run| run.inputs());
-    let last = last.map(|inputs| inputs.place);
     let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
     let above = out.ancestors().map(|folder| folder.join(&data));
     let mut places = last.into_iter().chain(above);

@@ -151,10 +151,14 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     Ok(listed)
 }
 
-/// Whether an entry of the data folder is one of its images or class folders.
+/// Whether an entry of the data folder is one of its images or class folders, and no link to where it lies itself.
 fn is_content(path: &Path, besides: Option<&Path>) -> bool {
     let other = besides.and_then(|b| b.canonicalize().ok());
-    files::file_name(path) != "masks" && (other.is_none() || path.canonicalize().ok() != other)
+    let real = path.canonicalize().ok();
+    let around = path.parent().and_then(|p| p.canonicalize().ok());
+    let leads_up =
+        matches!((&real, &around), (Some(real), Some(around)) if around.starts_with(real));
+    files::file_name(path) != "masks" && !leads_up && (other.is_none() || real != other)
 }
 
 /// An image with the name that results are stored under.
@@ -465,6 +469,7 @@ mod tests {
         symlink(dir.path().join("more"), set.join("dog/more")).unwrap();
         symlink(&set, set.join("cat/up")).unwrap();
         symlink(set.join("cat"), set.join("cat/self")).unwrap();
+        symlink(dir.path(), set.join("around")).unwrap();
         let data = open(&set, None).unwrap();
         assert_eq!(names(&data.train), ["a", "b", "c"]);
         assert_eq!(data.train.tags(2), [1]);

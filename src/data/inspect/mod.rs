@@ -185,17 +185,13 @@ impl Data {
             *values.entry(*value).or_default() += 1;
         }
         let compared = fit::tagged(self);
-        let reason =
-            |(_, reason): &(PathBuf, String)| Some(reason.clone()).filter(|r| !r.is_empty());
-        // What was meant for an image says more than what was not.
-        let example = files.unmatched.iter().find(|u| reason(u).is_some());
-        let example = example.or(files.unmatched.first());
+        let example = files.example();
         Masks {
             found: files.found,
             matched: files.matched.clone(),
             unmatched: files.unmatched.len(),
-            unmatched_example: example.map(|(path, _)| path.clone()),
-            unmatched_reason: example.and_then(reason),
+            unmatched_example: example.map(|(path, _)| path.to_owned()),
+            unmatched_reason: example.and_then(|(_, reason)| reason.map(str::to_owned)),
             bad: self.seen.bad_masks.0,
             bad_reason: self.seen.bad_masks.1.clone(),
             values,
