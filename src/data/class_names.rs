@@ -93,11 +93,16 @@ pub(super) fn check(names: &[String], place: &Path) -> Result<()> {
 }
 
 /// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. In a
-/// table `train` may be the vehicle.
+/// table `train` may be the vehicle. `layout` is what the folder looks like.
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_parts(names: &[String], place: &Path, from_folders: bool) -> Result<()> {
+pub(super) fn check_parts(
+    names: &[String],
+    place: &Path,
+    from_folders: bool,
+    layout: Option<&str>,
+) -> Result<()> {
     let parts: Vec<&String> = names
         .iter()
         .filter(|name| PARTS.contains(&name.to_lowercase().as_str()))
@@ -107,17 +112,20 @@ pub(super) fn check_parts(names: &[String], place: &Path, from_folders: bool) ->
         return Ok(());
     };
     let place = place.display();
-    let split = |name: &&&String| {
-        let name = name.to_lowercase();
-        name.starts_with("train") || name.starts_with("val") || name.starts_with("test")
+    let begins = |with: &[&str]| {
+        let is = |name: &&&String| with.iter().any(|w| name.to_lowercase().starts_with(w));
+        parts.iter().find(is)
     };
-    let remedy = match (from_folders, parts.iter().any(|p| split(&p))) {
-        (true, true) => format!("give the parts as --data {place}/{first} --val {place}/VAL"),
-        (true, false) => {
+    let remedy = match (layout, begins(&["train"]), begins(&["val", "test"])) {
+        (Some(layout), ..) => format!("it looks like {layout}"),
+        (None, Some(train), Some(val)) if from_folders => {
+            format!("give the parts as --data {place}/{train} --val {place}/{val}")
+        }
+        _ if from_folders => {
             "put the images into one folder a class, or write a tags.csv with rows file,tag;tag"
                 .to_owned()
         }
-        (false, _) => "tag the images with what is in them".to_owned(),
+        _ => "tag the images with what is in them".to_owned(),
     };
     bail!(
         "{place} would have a class {first:?}, which is what parts of a data set are called; {remedy}; where it is a class, name all classes in classes.txt"
@@ -176,10 +184,10 @@ mod tests {
     #[test]
     fn parts_of_data_sets_are_no_classes() {
         let check = |list: &[&str], folders| {
-            check_parts(&names(list), Path::new("set"), folders).map_err(|e| e.to_string())
+            check_parts(&names(list), Path::new("set"), folders, None).map_err(|e| e.to_string())
         };
         let split = check(&["train", "val"], true).unwrap_err();
-        assert!(split.contains("--data set/train"), "{split}");
+        assert!(split.contains("--data set/train --val set/val"), "{split}");
         let labels = check(&["Images", "labels"], true).unwrap_err();
         assert!(labels.contains("\"Images\"") && labels.contains("classes.txt"));
         check(&["car", "train"], false).unwrap();

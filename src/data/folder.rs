@@ -38,8 +38,8 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
             let names: BTreeSet<_> = listed.iter().flat_map(|l| &l.tags).cloned().collect();
             let mut names: Vec<String> = names.into_iter().collect();
             numbered = class_names::sort_numbers(&mut names);
-            class_names::check_parts(&names, dir, from_folders)
-                .map_err(|error| anyhow!("{error}{}", layouts::hint(dir)))?;
+            let layout = layouts::of_others(dir);
+            class_names::check_parts(&names, dir, from_folders, layout)?;
             names
         }
     };

@@ -11,6 +11,14 @@ const START: u64 = 4096;
 
 /// What a folder looks like that is no data set of ours, with what to make of it.
 pub(super) fn recognise(dir: &Path) -> Option<&'static str> {
+    let both = |a: &str, b: &str| dir.join(a).exists() && dir.join(b).exists();
+    let parts = both("train", "val") || both("train", "test") || both("train", "valid");
+    let told = "parts in folders of their own: give --data DIR/train --val DIR/val";
+    of_others(dir).or(parts.then_some(told))
+}
+
+/// The layout of another program that a folder has, with what to make of it.
+pub(super) fn of_others(dir: &Path) -> Option<&'static str> {
     let has = |name: &str| dir.join(name).exists();
     let json = |parts: &[&str]| {
         let mut found = Vec::new();
@@ -54,8 +62,6 @@ pub(super) fn recognise(dir: &Path) -> Option<&'static str> {
         Some(
             "a VOC folder without lists: write ImageSets/Segmentation/train.txt and val.txt with a name a line",
         )
-    } else if both("train", "val") || both("train", "test") || both("train", "valid") {
-        Some("parts in folders of their own: give --data DIR/train --val DIR/val")
     } else {
         None
     }

@@ -140,7 +140,8 @@ fn mask_values_are_mapped_and_the_run_remembers() {
     let metrics = json(&dir.path().join("run/metrics.json"));
     assert_eq!(metrics["stages"]["cam"]["images"], 3);
     weakseg(dir.path(), &["eval", "--out", "run"]).succeeds();
-    assert_eq!(json(&dir.path().join("run/metrics.json")), metrics);
+    let again = json(&dir.path().join("run/metrics.json"));
+    assert_eq!(again["stages"], metrics["stages"]);
     let other = [
         "run",
         "--data",
