@@ -12,6 +12,8 @@ mod bad_input;
 mod crf;
 #[path = "cli/cross_image.rs"]
 mod cross_image;
+#[path = "cli/data_sets.rs"]
+mod data_sets;
 #[path = "cli/doctor.rs"]
 mod doctor;
 #[path = "cli/harness.rs"]

@@ -7,6 +7,7 @@ use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::{Table, Value};
 
+use super::inputs;
 use crate::crf::Preset;
 use crate::data::{self, Data, DataOptions, ExtraKind, Kind};
 use crate::device::{self, Choice};
@@ -39,6 +40,10 @@ pub struct Common {
     /// folder: another folder of the same form with images to validate on
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
+    /// What values in masks mean, where it is not the number of a class, as in 255=dog; background and ignore are
+    /// known too
+    #[arg(long, value_name = "VALUE=CLASS", value_delimiter = ',')]
+    pub mask_values: Vec<String>,
     /// Hyper-parameters: photos, nano, rrm-nano, demo, smoke, resnet50, resnet38, vgg16, rrm-resnet38, aalr-resnet38,
     /// cian-resnet101, mcis-vgg16, or a TOML file [default: photos, or nano for the built-in data set]
     #[arg(long)]
@@ -93,7 +98,8 @@ pub fn seed() -> RangedU64ValueParser<u64> {
     clap::value_parser!(u64).range(..=i64::MAX as u64)
 }
 
-fn kind(text: &str) -> Result<Kind, String> {
+/// Reads the name of a kind of data sets.
+pub fn kind(text: &str) -> Result<Kind, String> {
     match text {
         "shapes" => Ok(Kind::Shapes),
         "folder" => Ok(Kind::Folder),
@@ -118,7 +124,7 @@ struct Extra {
 }
 
 /// A path without the slashes behind it: `photos/` and `photos` are one data set.
-fn trimmed(path: &str) -> String {
+pub fn trimmed(path: &str) -> String {
     match path.trim_end_matches(['/', std::path::MAIN_SEPARATOR]) {
         "" => path.into(),
         trimmed => trimmed.into(),
@@ -155,6 +161,18 @@ impl Common {
         };
         let data = self.data.as_deref().map(trimmed).or_else(|| text("data"));
         let data = data.unwrap_or_else(|| BUILT_IN.into());
+        let data = match (&self.data, &self.out) {
+            (None, Some(out)) => {
+                let last = RunDir::read(out).ok().and_then(|run| run.inputs());
+                found_again(data, out, last.map(|inputs| inputs.place))
+            }
+            _ => data,
+        };
+        // What the run was told of other folders, seen from here.
+        let folder = |key: &str| -> Option<String> {
+            let out = self.out.as_deref()?;
+            Some(found_again(text(key)?, out, None))
+        };
         let recipe = recipe.unwrap_or(usual_recipe(&data));
         let recipe = self.recipe(stored.as_ref(), recipe, method)?;
         if let Some(warning) = recipe.foreign_input() {
@@ -170,7 +188,14 @@ impl Common {
             seed,
             train_list: self.train_list.clone().or_else(|| text("train_list")),
             val_list: self.val_list.clone().or_else(|| text("val_list")),
-            val: self.val.clone().or_else(|| text("val").map(PathBuf::from)),
+            val: self
+                .val
+                .clone()
+                .or_else(|| folder("val").map(PathBuf::from)),
+            mask_values: match (&self.mask_values[..], text("mask_values")) {
+                ([], Some(rules)) => rules.split(',').map(String::from).collect(),
+                (rules, _) => rules.to_vec(),
+            },
             shapes: recipe.shapes.clone(),
         };
         let out = self.out.clone().unwrap_or_else(|| {
@@ -179,12 +204,21 @@ impl Common {
         });
         let mut data = data::open(&options)?;
         verify(&mut data)?;
-        let extra = self.extra(stored.as_ref())?;
+        let extra = self.extra(stored.as_ref(), folder("extra"))?;
         if let Some(extra) = &extra {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
         check(&data)?;
-        let config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
+        // What a run has begun with goes on.
+        match (data.check_masks(), &stored) {
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(_)) => log::warn!("{error}"),
+            (Ok(()), _) => {}
+        }
+        let mut config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
+        if let Some(stored) = &stored {
+            keep_places(&mut config, stored);
+        }
         let mode = if self.fresh {
             Mode::Fresh
         } else {
@@ -192,6 +226,7 @@ impl Common {
         };
         let run = RunDir::open(&out, &config, mode, &stages::files())?;
         progress::attach_log(&run.log_path())?;
+        inputs::check(&run, &data, &options.data, method)?;
         let chosen = device::choose(self.device)?;
         log::info!("{chosen}");
         Ok(Opened {
@@ -210,10 +245,10 @@ impl Common {
         })
     }
 
-    /// What `--extra` and its like say, or the run directory.
-    fn extra(&self, stored: Option<&Table>) -> Result<Option<Extra>> {
+    /// What `--extra` and its like say, or the run directory, whose extra data are at `place`.
+    fn extra(&self, stored: Option<&Table>, place: Option<String>) -> Result<Option<Extra>> {
         let text = |key: &str| Some(stored?.get(key)?.as_str()?.to_string());
-        let Some(data) = self.extra.as_deref().map(trimmed).or_else(|| text("extra")) else {
+        let Some(data) = self.extra.as_deref().map(trimmed).or(place) else {
             return Ok(None);
         };
         let kind = self
@@ -273,6 +308,38 @@ fn stored(out: &Path) -> Result<Option<Table>> {
     Ok(Some(RunDir::read(out)?.config().clone()))
 }
 
+/// Where a folder of data of the run in `out` is: as the run was told, seen from here; else where it was `last`; else
+/// the same path from a folder above the run.
+fn found_again(data: String, out: &Path, last: Option<PathBuf>) -> String {
+    if data == BUILT_IN || Path::new(&data).is_dir() {
+        return data;
+    }
+    let out = out.canonicalize().unwrap_or_else(|_| out.to_owned());
+    let above = out.ancestors().map(|folder| folder.join(&data));
+    let mut places = last.into_iter().chain(above);
+    match places.find(|place| place.is_dir()) {
+        Some(place) => place.display().to_string(),
+        None => data,
+    }
+}
+
+/// Leaves the places of data in `config` as the run knows them where the images are the same: data may be moved.
+fn keep_places(config: &mut Table, stored: &Table) {
+    if config.get("images") != stored.get("images") {
+        return;
+    }
+    for key in ["data", "val", "extra"] {
+        let (Some(old), Some(new)) = (stored.get(key), config.get_mut(key)) else {
+            continue;
+        };
+        let is_folder = |place: &Value| place.as_str().is_some_and(|place| place != BUILT_IN);
+        if old != new && is_folder(old) && is_folder(new) {
+            log::info!("the images of {old} are in {new} by their names and tags: the run goes on");
+            new.clone_from(old);
+        }
+    }
+}
+
 /// Everything that decides a run's results.
 fn config(
     method: &str,
@@ -297,6 +364,8 @@ fn config(
     put("train_list", options.train_list.clone());
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));
+    let rules = &options.mask_values;
+    put("mask_values", (!rules.is_empty()).then(|| rules.join(",")));
     if let Some(extra) = extra {
         put("extra", Some(extra.data.clone()));
         put(
@@ -326,6 +395,7 @@ fn join(data: &mut Data, extra: &Extra, options: &DataOptions) -> Result<()> {
         train_list: None,
         val_list: None,
         val: None,
+        mask_values: Vec::new(),
         shapes: options.shapes.clone(),
     })?;
     verify(&mut other)?;
@@ -354,7 +424,7 @@ fn images(data: &Data) -> String {
 }
 
 /// Looks at every image before hours are spent on them.
-fn verify(data: &mut Data) -> Result<()> {
+pub fn verify(data: &mut Data) -> Result<()> {
     if data.kind == Kind::Shapes {
         return Ok(());
     }

@@ -18,7 +18,7 @@ use crate::crf::pairs::{Pair, check_outputs, pairs};
 use crate::crf::posterior::{winners, write_posteriors};
 use crate::crf::scores::{self, As};
 use crate::crf::{DenseCrf, Preset};
-use crate::data::decode::{collect_images, read_rgb, write_mask};
+use crate::data::decode::{collect_images, read_rgb, with_orientation, write_mask};
 use crate::device::{self, Choice};
 use crate::progress;
 use crate::recipe;
@@ -229,7 +229,8 @@ pub fn run(args: Args, json: bool) -> Result<()> {
 /// Reads one image and its scores.
 fn input(pair: &Pair, args: &Args) -> Result<Input> {
     let image = read_rgb(&pair.image)?;
-    let scores = scores::read(&pair.scores, args.scores_are, image.dimensions())?;
+    let scores = scores::read(&pair.scores, args.scores_are, image.dimensions())
+        .map_err(|error| with_orientation(error.into(), &pair.image))?;
     let values = match scores.png_values(&pair.scores) {
         Ok(values) => Some(values),
         Err(_) if args.posteriors => None,

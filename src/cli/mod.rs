@@ -14,6 +14,8 @@ mod eval;
 mod every_run;
 mod fetching;
 mod finished_run;
+mod inputs;
+mod inspect;
 mod method;
 mod models;
 mod output;
@@ -64,6 +66,8 @@ enum Command {
     Run(run::Args),
     #[command(flatten)]
     Stage(stage::StageCommand),
+    /// Look at a data set before training: what it is taken for, its classes, images and masks, what is left out.
+    Inspect(inspect::Args),
     /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the
     /// validation images, where none are given.
     Predict(predict::Args),
@@ -114,6 +118,7 @@ fn dispatch(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Demo(args) => demo::run(args, json),
         Command::Run(args) => run::run(args, json),
         Command::Stage(command) => run::stage(command.args, command.stage, json),
+        Command::Inspect(args) => inspect::run(args, json),
         Command::Predict(args) => predict::run(args, json),
         Command::Eval(args) => eval::run(args, json),
         Command::Crf(args) => crf::run(args, json),

@@ -287,7 +287,11 @@ fn submission(run: &RunDir, classes: &[String], list: &str) -> Result<VocList> {
         "--voc-submission is for the twenty classes of PASCAL VOC, but {} has others",
         run.path().display()
     );
-    voc_list(data.unwrap_or_default(), list).context("--voc-submission")
+    let data = data.unwrap_or_default();
+    // Where the data set was last, if it was moved.
+    let moved = run.inputs().filter(|_| !Path::new(data).is_dir());
+    let moved = moved.map(|inputs| inputs.place.display().to_string());
+    voc_list(moved.as_deref().unwrap_or(data), list).context("--voc-submission")
 }
 
 /// Where the evaluation server looks for the masks of a list: comp6 is segmentation with training data of one's own

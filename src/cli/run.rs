@@ -42,6 +42,9 @@ pub struct StageArgs {
 pub fn run(args: Args, json: bool) -> Result<()> {
     let opened = args.common.open(args.method.as_deref(), None)?;
     let context = &opened.context;
+    for line in context.data.inspect()?.lines() {
+        log::info!("{line}");
+    }
     if !context.recipe.needs.is_empty() {
         log::info!("the recipe needs {}", context.recipe.needs);
     }

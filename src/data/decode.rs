@@ -44,15 +44,71 @@ pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage> {
 /// # Errors
 /// As [`read_rgb`], apart from damage behind the header.
 pub fn image_size(path: impl AsRef<Path>) -> Result<(u32, u32)> {
-    let (decoder, orientation) = open(path.as_ref())?;
-    let (width, height) = decoder.dimensions();
-    Ok(match orientation {
-        Orientation::Rotate90
-        | Orientation::Rotate270
-        | Orientation::Rotate90FlipH
-        | Orientation::Rotate270FlipH => (height, width),
-        _ => (width, height),
+    Ok(header(path)?.upright())
+}
+
+/// What the header of an image file says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The format of its content, such as `jpeg`.
+    pub format: &'static str,
+    /// Width and height as stored.
+    pub stored: (u32, u32),
+    /// EXIF orientation, 1 (upright) to 8.
+    pub orientation: u8,
+}
+
+impl Header {
+    /// Width and height of the upright image.
+    pub fn upright(&self) -> (u32, u32) {
+        let (width, height) = self.stored;
+        match self.orientation {
+            5..=8 => (height, width),
+            _ => (width, height),
+        }
+    }
+}
+
+/// Reads the header of an image file.
+///
+/// # Errors
+/// As [`image_size`].
+pub fn header(path: impl AsRef<Path>) -> Result<Header> {
+    let path = path.as_ref();
+    let (decoder, orientation) = open(path)?;
+    let format = ImageReader::open(path)
+        .and_then(ImageReader::with_guessed_format)
+        .map_err(|e| unreadable(path, e))?
+        .format();
+    Ok(Header {
+        format: format.map_or("unknown", |f| {
+            f.extensions_str().first().unwrap_or(&"unknown")
+        }),
+        stored: decoder.dimensions(),
+        orientation: orientation.to_exif(),
     })
+}
+
+/// An error about the size of what belongs to an image, with the orientation where that may be the cause: images are
+/// turned upright, and their masks and scores are expected to be.
+pub fn with_orientation(error: anyhow::Error, image: &Path) -> anyhow::Error {
+    let Ok(header) = header(image) else {
+        return error;
+    };
+    let (width, height) = header.stored;
+    let stored = [
+        format!("{width} x {height}"),
+        format!("({width}, {height})"),
+    ];
+    let text = format!("{error:#}");
+    if header.upright() == header.stored || !stored.iter().any(|size| text.contains(size)) {
+        return error;
+    }
+    anyhow!(
+        "{text}: {} is stored as {width} x {height} and turned upright by its EXIF orientation {}; turn this too, or the image itself with `magick mogrify -auto-orient`",
+        image.display(),
+        header.orientation
+    )
 }
 
 fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
@@ -216,6 +272,15 @@ mod tests {
         let upright = read_rgb(&path).unwrap();
         assert_eq!(upright.dimensions(), (8, 16));
         assert_eq!(image_size(&path).unwrap(), (8, 16));
+        let header = header(&path).unwrap();
+        assert_eq!(
+            (header.format, header.stored, header.orientation),
+            ("jpg", (16, 8), 6)
+        );
+        let size = with_orientation(anyhow!("the mask is 16 x 8, the image 8 x 16"), &path);
+        assert!(size.to_string().contains("EXIF orientation 6"), "{size}");
+        let other = with_orientation(anyhow!("the mask is 4 x 8, the image 8 x 16"), &path);
+        assert!(!other.to_string().contains("EXIF"), "{other}");
         assert!(upright.get_pixel(4, 2).0[0] > 200 && upright.get_pixel(4, 13).0[0] < 50);
     }
 

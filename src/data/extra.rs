@@ -7,7 +7,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::Data;
-use super::split::{Item, Pixels, Split};
+use super::split::{Item, Pixels};
 
 /// What extra images are like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +88,7 @@ impl Data {
         }
         log::info!("{} extra images join {own}", items.len() - own);
         self.skipped += without + several;
-        self.train = Split::new(items, self.classes.len());
+        self.train = self.train.with(items);
         Ok(())
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     use image::{GrayImage, RgbImage};
 
     use super::*;
-    use crate::data::Kind;
+    use crate::data::{Kind, Split};
 
     fn data(classes: &[&str], tags: &[&[usize]]) -> Data {
         let item = |(i, tags): (usize, &&[usize])| Item {
@@ -135,6 +135,7 @@ mod tests {
             val: Split::new(Vec::new(), classes.len()),
             val_is_train: false,
             skipped: 0,
+            seen: Default::default(),
         }
     }
 

@@ -1,14 +1,34 @@
-//! Small file helpers of the data sets: reading text, listing images.
+//! Small file helpers of the data sets: listing images, class names.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 
-use super::MaskValue;
+use super::class_names;
+use super::masks::is_written;
+use super::seen::LeftOut;
+use super::text::read_text;
 
 /// File name extensions, in lower case, of the image formats that can be read.
-pub const EXTENSIONS: [&str; 8] = ["jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp"];
+pub const EXTENSIONS: [&str; 15] = [
+    "jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp", "jpe", "jif", "jfif", "pjpeg",
+    "pjp", "apng", "dib",
+];
+
+/// Extensions of image formats that cannot be read, in lower case.
+const UNREAD: [&str; 28] = [
+    "avif", "heic", "heif", "hif", "jp2", "j2k", "jxl", "ppm", "pgm", "pbm", "pnm", "pam", "tga",
+    "psd", "svg", "ico", "exr", "hdr", "dds", "qoi", "dng", "cr2", "cr3", "nef", "arw", "orf",
+    "rw2", "raf",
+];
+
+/// The extension of an image file that cannot be read, such as `heic`.
+pub(super) fn unread_extension(path: &Path) -> Option<String> {
+    let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+    UNREAD.contains(&extension.as_str()).then_some(extension)
+}
 
 /// Whether the path has one of the `EXTENSIONS`, in upper or lower case.
 pub fn has_image_extension(path: &Path) -> bool {
@@ -20,16 +40,17 @@ pub fn has_image_extension(path: &Path) -> bool {
 /// Expands files and folders into image files.
 ///
 /// A file is taken as it is, whatever its extension; a folder gives every file below it with one of the
-/// `EXTENSIONS`, sorted by path. Names that begin with a dot, and folders that are symbolic links inside a given
-/// folder, are left out.
+/// `EXTENSIONS`, sorted by path, and then what is behind links to folders. Names that begin with a dot, and run
+/// directories inside of a given folder, are left out; so are image files of other formats, with a warning.
 ///
 /// # Errors
 /// A path that does not exist, a folder that cannot be listed, or nothing found at all.
 pub fn collect_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
+    let mut left_out = LeftOut::default();
     for path in paths {
         if path.is_dir() {
-            walk(path, &mut found)?;
+            walk(path, &mut found, &mut left_out)?;
         } else if path.exists() {
             found.push(path.clone());
         } else {
@@ -38,6 +59,9 @@ pub fn collect_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
                 path.display()
             );
         }
+    }
+    for line in left_out.lines() {
+        log::warn!("left out: {line}");
     }
     if found.is_empty() {
         let names: Vec<_> = paths.iter().map(|p| p.display().to_string()).collect();
@@ -50,17 +74,85 @@ pub fn collect_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Appends the image files below `dir`, sorted by path.
-pub(super) fn walk(dir: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    for path in entries(dir)? {
-        // A link to a folder may lead back up and never end.
-        if path.is_dir() && !path.is_symlink() {
-            walk(&path, found)?;
-        } else if path.is_file() && has_image_extension(&path) {
+/// Appends the image files below `dir`, sorted by path, then those behind links to folders. Image files of formats that
+/// cannot be read, and the run directories among the folders, are noted in `left_out`.
+pub(super) fn walk(dir: &Path, found: &mut Vec<PathBuf>, left_out: &mut LeftOut) -> Result<()> {
+    walk_for(dir, found, left_out, &is_image)
+}
+
+/// Whether a file is an image to read. Those of other formats, and masks that this program has written, are noted in
+/// `left_out`.
+pub(super) fn is_image(path: &Path, left_out: &mut LeftOut) -> bool {
+    if let Some(extension) = unread_extension(path) {
+        left_out.format(&extension, path);
+    }
+    if !has_image_extension(path) {
+        return false;
+    }
+    let stem = stem(path);
+    let painted = stem.strip_suffix("_overlay");
+    let mask = painted.map(|name| path.with_file_name(format!("{name}.png")));
+    if is_written(path) || mask.is_some_and(|mask| is_written(&mask)) {
+        left_out.add("masks in VOC's colours", path);
+        return false;
+    }
+    true
+}
+
+/// As [`walk`], for the files that `wanted` asks for.
+pub(super) fn walk_for(
+    dir: &Path,
+    found: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+    wanted: &dyn Fn(&Path, &mut LeftOut) -> bool,
+) -> Result<()> {
+    // Links may lead up, or to one folder twice: each is walked once, and none that is above.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let root = real(dir);
+    let mut visited = BTreeSet::new();
+    let mut links = VecDeque::from([dir.to_owned()]);
+    while let Some(start) = links.pop_front() {
+        let place = real(&start);
+        if visited.contains(&place) || (place != root && root.starts_with(&place)) {
+            continue;
+        }
+        visited.insert(place);
+        list_in_order(&start, found, left_out, wanted, &mut visited, &mut links)?;
+    }
+    Ok(())
+}
+
+fn list_in_order(
+    folder: &Path,
+    found: &mut Vec<PathBuf>,
+    left_out: &mut LeftOut,
+    wanted: &dyn Fn(&Path, &mut LeftOut) -> bool,
+    visited: &mut BTreeSet<PathBuf>,
+    links: &mut VecDeque<PathBuf>,
+) -> Result<()> {
+    for path in entries(folder)? {
+        if path.is_dir() {
+            if is_run(&path) {
+                left_out.add(RUNS, &path);
+            } else if path.is_symlink() {
+                links.push_back(path);
+            } else {
+                visited.insert(path.canonicalize().unwrap_or_else(|_| path.clone()));
+                list_in_order(&path, found, left_out, wanted, visited, links)?;
+            }
+        } else if path.is_file() && wanted(&path, left_out) {
             found.push(path);
         }
     }
     Ok(())
+}
+
+/// What run directories inside of a data set are called.
+pub(super) const RUNS: &str = "run directories";
+
+/// Whether a folder is a run directory: what a run wrote is nobody's data.
+pub(super) fn is_run(dir: &Path) -> bool {
+    dir.join("config.toml").is_file() && dir.join("run.json").is_file()
 }
 
 /// The entries of a folder, sorted, without names that begin with a dot.
@@ -96,18 +188,10 @@ pub(super) fn stem(path: &Path) -> String {
         .into_owned()
 }
 
-/// Reads a text file, without a byte order mark.
-pub(super) fn read_text(path: &Path) -> Result<String> {
-    let text = fs::read_to_string(path)
-        .map_err(|e| anyhow!("cannot read {} as UTF-8 text: {e}", path.display()))?;
-    Ok(text.trim_start_matches('\u{feff}').to_owned())
-}
-
 /// The class names of a `classes.txt` (one a line, blank lines ignored), or `None` where there is no such file.
 ///
 /// # Errors
-/// A file that cannot be read, is empty, names a class twice, has more than 254 names (255 means ignore) or
-/// one that is "background".
+/// A file that cannot be read, is empty, names a class twice, and what `class_names::check` refuses.
 pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
     if !path.exists() {
         return Ok(None);
@@ -132,28 +216,8 @@ pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
             path.display()
         );
     }
-    check_classes(&names, path)?;
+    class_names::check(&names, path)?;
     Ok(Some(names))
-}
-
-/// Fails where there are more classes than a mask of 8 bits can tell apart, or one is called as what is no class.
-pub(super) fn check_classes(names: &[String], place: &Path) -> Result<()> {
-    let most = MaskValue::MOST_CLASSES;
-    if names.len() > most {
-        bail!(
-            "{} has {} classes; masks of 8 bits hold at most {most}",
-            place.display(),
-            names.len()
-        );
-    }
-    let background = |name: &&String| name.eq_ignore_ascii_case("background");
-    if let Some(name) = names.iter().find(background) {
-        bail!(
-            "{} has a class {name:?}, which stands for what is of no class; rename it",
-            place.display()
-        );
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! A folder of images: tags from `tags.csv`, or from one sub-folder a class.
 //!
 //! - `tags.csv` has rows `file,tag;tag` with files relative to the folder; a header `file,tags` is optional, and several
-//!   rows about one file add up.
+//!   rows about one file add up. Other separators and one column a class are read too (`table`).
 //! - Without it, every image below the sub-folder NAME, at any depth, has the tag NAME.
-//! - `masks/IMAGE.png` is the true mask of the image IMAGE, for evaluation.
+//! - `masks/IMAGE.png` is the true mask of the image IMAGE, for evaluation (`mask_files` has the other forms).
 //! - `classes.txt` (one name a line) fixes the order of the classes and which tags may occur; without it they are the
-//!   sorted set of the tags.
+//!   sorted set of the tags, as numbers where all are.
+//! - Images of one file name in several folders are one where their bytes are equal, and else are called after their
+//!   paths: `cat_IMAGE` and `dog_IMAGE`.
 //! - Validation images come from a second folder of the same form, in which images with a mask need no tags. Without
 //!   one, the training images that have a mask are used for validation too.
+//! - Run directories inside of the folder, and masks that this program has written, are not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,33 +19,47 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, anyhow, bail};
 
 use super::files::{self, EXTENSIONS};
+use super::mask_files::Masks;
+use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
-use super::{Data, Kind, Skips, tag_indices};
+use super::{Data, Kind, Skips, class_names, layouts, table, tag_indices};
+
+const TABLE: &str = "tags.csv";
 
 /// Opens a folder; `val` is the folder with the validation images.
 pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
     let mut skips = Skips::default();
     let listed = list(dir, val, &mut skips)?;
+    let from_folders = !dir.join(TABLE).exists();
+    let mut numbered = false;
     let classes = match files::read_classes(&dir.join("classes.txt"))? {
         Some(classes) => classes,
         None => {
             let names: BTreeSet<_> = listed.iter().flat_map(|l| &l.tags).cloned().collect();
-            names.into_iter().collect()
+            let mut names: Vec<String> = names.into_iter().collect();
+            numbered = class_names::sort_numbers(&mut names);
+            let layout = layouts::of_others(dir);
+            class_names::check_parts(&names, dir, from_folders, layout)?;
+            names
         }
     };
-    files::check_classes(&classes, dir)?;
-    let train = items(dir, listed, &classes, true, &mut skips)?;
+    class_names::check(&classes, dir)?;
+    let mut masks = MaskFiles::default();
+    let train = items(dir, listed, &classes, true, &mut skips, &mut masks)?;
     if train.is_empty() {
         bail!(
-            "no tagged images in {}; looked for tags.csv with rows file,tag;tag, or one sub-folder a class, with files that end in {}",
+            "no tagged images in {}; looked for tags.csv with rows file,tag;tag, or one sub-folder a class, with files that end in {}{}{}",
             dir.display(),
-            EXTENSIONS.join(", ")
+            EXTENSIONS.join(", "),
+            skips.formats(),
+            layouts::hint(dir)
         );
     }
     let (val, val_is_train) = match val {
         Some(val) => {
             let listed = list(val, None, &mut skips)?;
-            (items(val, listed, &classes, false, &mut skips)?, false)
+            let items = items(val, listed, &classes, false, &mut skips, &mut masks)?;
+            (items, false)
         }
         None => {
             let with_mask = train.iter().filter(|i| mask_path(i).is_some());
@@ -51,13 +68,24 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
             (val, is_train)
         }
     };
+    let taken_for = match from_folders {
+        false => "a folder of images, because it has tags.csv",
+        true => "class folders, because it has sub-folders with images and no tags.csv",
+    };
     Ok(Data {
         kind: Kind::Folder,
         train: Split::new(train, classes.len()),
         val: Split::new(val, classes.len()),
         val_is_train,
         classes,
-        skipped: skips.0,
+        skipped: skips.count,
+        seen: Seen {
+            taken_for: taken_for.to_owned(),
+            numbered,
+            left_out: skips.left_out,
+            masks,
+            ..Seen::default()
+        },
     })
 }
 
@@ -80,129 +108,137 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
             dir.display()
         );
     }
-    let table = dir.join("tags.csv");
-    let tagged = if table.exists() {
-        from_table(dir, &table, skips)?
-    } else {
-        from_sub_folders(dir, besides)?
+    let table = dir.join(TABLE);
+    let tagged: Option<BTreeMap<PathBuf, Vec<String>>> = match table.exists() {
+        true => Some(table::read(dir, &table, skips)?),
+        false => None,
     };
     // What is in the folder but has no tags is told, not silently left out.
-    let known: BTreeSet<_> = tagged.iter().map(|l| l.path.clone()).collect();
-    let mut images = Vec::new();
+    let (mut listed, mut untagged) = (Vec::new(), Vec::new());
     for path in files::entries(dir)?
         .into_iter()
         .filter(|p| is_content(p, besides))
     {
-        if path.is_dir() {
-            files::walk(&path, &mut images)?;
-        } else if files::has_image_extension(&path) {
+        let mut images = Vec::new();
+        if path.is_dir() && files::is_run(&path) {
+            skips.left_out.add(files::RUNS, &path);
+        } else if path.is_dir() {
+            files::walk(&path, &mut images, &mut skips.left_out)?;
+            if tagged.is_none() {
+                let class = files::file_name(&path);
+                listed.extend(images.drain(..).map(|path| Listed {
+                    path,
+                    tags: vec![class.clone()],
+                }));
+            }
+        } else if files::is_image(&path, &mut skips.left_out) {
             images.push(path);
         }
+        untagged.extend(images);
     }
-    let untagged = images.into_iter().filter(|p| !known.contains(p));
+    let tagged = tagged.unwrap_or_default();
     let untagged: Vec<_> = untagged
+        .into_iter()
+        .filter(|path| !tagged.contains_key(path))
         .map(|path| Listed {
             path,
             tags: Vec::new(),
         })
         .collect();
-    Ok(tagged.into_iter().chain(untagged).collect())
-}
-
-/// Whether an entry of the data folder is one of its images or class folders.
-fn is_content(path: &Path, besides: Option<&Path>) -> bool {
-    let other = besides.and_then(|b| b.canonicalize().ok());
-    files::file_name(path) != "masks" && (other.is_none() || path.canonicalize().ok() != other)
-}
-
-fn from_table(dir: &Path, table: &Path, skips: &mut Skips) -> Result<Vec<Listed>> {
-    let text = files::read_text(table)?;
-    let mut reader = csv::ReaderBuilder::new()
-        .has_headers(false)
-        .flexible(true)
-        .trim(csv::Trim::All)
-        .from_reader(text.as_bytes());
-    let mut rows: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
-    for (number, row) in reader.records().enumerate() {
-        let row = row.map_err(|e| anyhow!("cannot read {}: {e}", table.display()))?;
-        let line = row.position().map_or(number as u64 + 1, |p| p.line());
-        let (file, tags) = (
-            row.get(0).unwrap_or_default(),
-            row.get(1).unwrap_or_default(),
-        );
-        if number == 0 && file.eq_ignore_ascii_case("file") {
-            continue;
-        }
-        if file.is_empty() || row.len() > 2 {
-            bail!(
-                "{} line {line} is not of the form file,tag;tag; write several tags with semicolons between them",
-                table.display()
-            );
-        }
-        let path = dir.join(file);
-        if !path.is_file() {
-            skips.skip(format!(
-                "{} line {line} names {}, which does not exist",
-                table.display(),
-                path.display()
-            ));
-            continue;
-        }
-        let tags = tags.split(';').map(str::trim).filter(|t| !t.is_empty());
-        rows.entry(path)
-            .or_default()
-            .extend(tags.map(str::to_owned));
-    }
-    Ok(rows
-        .into_iter()
-        .map(|(path, tags)| Listed { path, tags })
-        .collect())
-}
-
-fn from_sub_folders(dir: &Path, besides: Option<&Path>) -> Result<Vec<Listed>> {
-    let mut listed = Vec::new();
-    for folder in files::entries(dir)? {
-        if folder.is_dir() && is_content(&folder, besides) {
-            let mut images = Vec::new();
-            files::walk(&folder, &mut images)?;
-            let tags = vec![files::file_name(&folder)];
-            listed.extend(images.into_iter().map(|path| Listed {
-                path,
-                tags: tags.clone(),
-            }));
-        }
-    }
+    let tagged = tagged.into_iter().map(|(path, tags)| Listed { path, tags });
+    listed.extend(tagged);
+    listed.extend(untagged);
     Ok(listed)
 }
 
-/// Joins files with one name and the same bytes into one image with the tags of all.
+/// Whether an entry of the data folder is one of its images or class folders, and no link to where it lies itself.
+fn is_content(path: &Path, besides: Option<&Path>) -> bool {
+    let other = besides.and_then(|b| b.canonicalize().ok());
+    let real = path.canonicalize().ok();
+    let around = path.parent().and_then(|p| p.canonicalize().ok());
+    let leads_up =
+        matches!((&real, &around), (Some(real), Some(around)) if around.starts_with(real));
+    files::file_name(path) != "masks" && !leads_up && (other.is_none() || real != other)
+}
+
+/// An image with the name that results are stored under.
+struct Named {
+    name: String,
+    /// Whether other images have the same file name.
+    shared: bool,
+    image: Listed,
+}
+
+/// Joins files with one name and the same bytes into one image with the tags of all, and calls different images with
+/// one name after their paths. Sorted by name.
 ///
 /// # Errors
-/// Two different images with one name: results are stored under it.
-fn merge(listed: Vec<Listed>) -> Result<Vec<Listed>> {
-    let mut by_name: BTreeMap<String, Listed> = BTreeMap::new();
+/// Two different images that get one name nevertheless: results are stored under it.
+fn merge(dir: &Path, listed: Vec<Listed>) -> Result<Vec<Named>> {
+    let mut by_stem: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
     for new in listed {
         // Some file systems do not tell upper from lower case.
-        let name = files::stem(&new.path).to_lowercase();
-        let Some(old) = by_name.get_mut(&name) else {
-            by_name.insert(name, new);
-            continue;
-        };
-        if files::file_name(&old.path) != files::file_name(&new.path)
-            || !same_bytes(&old.path, &new.path)?
-        {
-            bail!(
-                "{} and {} have one name (upper or lower case aside); rename one of them",
-                old.path.display(),
-                new.path.display()
-            );
+        let group = by_stem
+            .entry(files::stem(&new.path).to_lowercase())
+            .or_default();
+        let mut same = None;
+        for (i, old) in group.iter().enumerate() {
+            if files::file_name(&old.path) == files::file_name(&new.path)
+                && same_bytes(&old.path, &new.path)?
+            {
+                same = Some(i);
+                break;
+            }
         }
-        old.tags.extend(new.tags);
+        match same.and_then(|i| group.get_mut(i)) {
+            Some(old) => old.tags.extend(new.tags),
+            None => group.push(new),
+        }
+    }
+    let mut by_name: BTreeMap<String, Named> = BTreeMap::new();
+    for group in by_stem.into_values() {
+        let shared = group.len() > 1;
+        for image in group {
+            let name = match shared {
+                true => name_of_path(dir, &image.path),
+                false => files::stem(&image.path),
+            };
+            let key = name.to_lowercase();
+            if let Some(old) = by_name.get(&key) {
+                bail!(
+                    "{} and {} have one name (upper or lower case aside); rename one of them",
+                    old.image.path.display(),
+                    image.path.display()
+                );
+            }
+            let named = Named {
+                name,
+                shared,
+                image,
+            };
+            by_name.insert(key, named);
+        }
     }
     Ok(by_name.into_values().collect())
 }
 
+/// The folders below `dir` and the file's name, without extension, in one.
+fn name_of_path(dir: &Path, path: &Path) -> String {
+    let folder = path.parent().unwrap_or(dir);
+    let folder = folder.strip_prefix(dir).unwrap_or(Path::new(""));
+    let mut parts: Vec<String> = folder
+        .components()
+        .map(|part| part.as_os_str().to_string_lossy().into_owned())
+        .collect();
+    parts.push(files::stem(path));
+    parts.join("_")
+}
+
 fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
+    let length = |path: &Path| fs::metadata(path).map(|m| m.len()).ok();
+    if length(a) != length(b) {
+        return Ok(false);
+    }
     let read =
         |path: &Path| fs::read(path).map_err(|e| anyhow!("cannot read {}: {e}", path.display()));
     Ok(read(a)? == read(b)?)
@@ -214,29 +250,35 @@ fn items(
     classes: &[String],
     training: bool,
     skips: &mut Skips,
+    seen: &mut MaskFiles,
 ) -> Result<Vec<Item>> {
-    let mask_of = |path: &Path| {
-        let mask = dir.join("masks").join(format!("{}.png", files::stem(path)));
-        Some(mask).filter(|m| m.is_file())
-    };
+    let mut masks = Masks::list(dir)?;
     listed.retain(|Listed { path, tags }| {
-        let useful = !tags.is_empty() || (!training && mask_of(path).is_some());
+        let useful = !tags.is_empty() || (!training && masks.has(dir, path));
         if !useful {
-            skips.skip(format!("{} has no tags", path.display()));
+            let reason = format!("{} has no tags", path.display());
+            skips.skip_as("images without tags", path, reason);
         }
         useful
     });
-    let item = |Listed { path, tags }: Listed| {
-        Ok(Item {
-            name: files::stem(&path),
+    let mut found = Vec::new();
+    for Named {
+        name,
+        shared,
+        image: Listed { path, tags },
+    } in merge(dir, listed)?
+    {
+        found.push(Item {
             tags: tag_indices(&tags, classes, &path)?,
             pixels: Pixels::Files {
-                mask: mask_of(&path),
+                mask: masks.of(dir, &path, &name, shared),
                 image: path,
             },
-        })
-    };
-    merge(listed)?.into_iter().map(item).collect()
+            name,
+        });
+    }
+    seen.join(masks.summary());
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -352,21 +394,140 @@ mod tests {
             (&[0, 1][..], &[1][..])
         );
 
-        let clash = error(&folder(&["dog/a.png", "cat/a.png"], &[]));
-        for class in ["cat", "dog"] {
-            let path = Path::new(class).join("a.png").display().to_string();
-            assert!(clash.contains(&path), "{clash}");
-        }
-        let case = error(&folder(&["dog/a.png", "cat/A.png"], &[]));
-        assert!(
-            case.contains("A.png") && case.contains("one name"),
-            "{case}"
-        );
         let background = error(&folder(&["Background/a.png"], &[]));
         assert!(
             background.contains("\"Background\"") && background.contains("rename it"),
             "{background}"
         );
+    }
+
+    #[test]
+    fn equal_file_names_of_different_images_are_two_images() {
+        let dir = folder(&["dog/a.png", "cat/a.png", "cat/b.png"], &[]);
+        for (name, value) in [("masks/dog/a.png", 2), ("masks/cat_a.png", 1)] {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            write_mask(path, &GrayImage::from_pixel(4, 3, Luma([value]))).unwrap();
+        }
+        let data = open(dir.path(), None).unwrap();
+        assert_eq!(names(&data.train), ["b", "cat_a", "dog_a"]);
+        let tags: Vec<_> = data
+            .train
+            .indices()
+            .map(|i| data.train.tags(i)[0])
+            .collect();
+        assert_eq!(tags, [0, 0, 1]);
+        assert!(!data.train.has_mask(0));
+        let value = |i| data.train.mask(i).unwrap().unwrap().as_raw()[0];
+        assert_eq!((value(1), value(2)), (1, 2));
+        let case = open(folder(&["dog/a.png", "cat/A.png"], &[]).path(), None).unwrap();
+        assert_eq!(names(&case.train), ["cat_A", "dog_a"]);
+    }
+
+    #[test]
+    fn every_spelling_of_an_extension_is_read_and_the_rest_is_counted() {
+        let dir = folder(&["cat/a.jpg", "dog/b.JPEG", "cat/c.png"], &[]);
+        for name in ["d.jfif", "e.jpe", "f.JFIF"] {
+            let to = dir.path().join("dog").join(name);
+            fs::copy(dir.path().join("cat/a.jpg"), to).unwrap();
+        }
+        for name in [
+            "cat/x.heic",
+            "dog/y.HEIC",
+            "dog/z.avif",
+            "dog/z.ppm",
+            "cat/notes.txt",
+        ] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let mut data = open(dir.path(), None).unwrap();
+        data.verify(&|_, _| {}).unwrap();
+        assert_eq!(names(&data.train), ["a", "b", "c", "d", "e", "f"]);
+        let kinds: Vec<(String, usize)> = data
+            .seen
+            .left_out
+            .kinds()
+            .map(|(kind, count, _)| (kind.split(' ').next().unwrap().to_owned(), count))
+            .collect();
+        let expected = [(".avif", 1), (".heic", 2), (".ppm", 1)];
+        assert_eq!(
+            kinds,
+            expected.map(|(kind, count)| (kind.to_owned(), count))
+        );
+        let alone = folder(&[], &[]);
+        fs::create_dir(alone.path().join("cat")).unwrap();
+        fs::write(alone.path().join("cat/x.heic"), "").unwrap();
+        assert!(error(&alone).contains("1 .heic files (not read; convert them"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_are_followed_but_never_round() {
+        use std::os::unix::fs::symlink;
+        let dir = folder(&["set/cat/a.png", "set/dog/b.png", "more/c.png"], &[]);
+        let set = dir.path().join("set");
+        symlink(dir.path().join("more"), set.join("dog/more")).unwrap();
+        symlink(&set, set.join("cat/up")).unwrap();
+        symlink(set.join("cat"), set.join("cat/self")).unwrap();
+        symlink(dir.path(), set.join("around")).unwrap();
+        let data = open(&set, None).unwrap();
+        assert_eq!(names(&data.train), ["a", "b", "c"]);
+        assert_eq!(data.train.tags(2), [1]);
+    }
+
+    #[test]
+    fn what_a_run_wrote_is_no_data() {
+        let dir = folder(
+            &[
+                "cat/a.png",
+                "dog/b.png",
+                "runs/x/labels/c.png",
+                "dog/run/d.png",
+            ],
+            &[],
+        );
+        for run in ["runs/x", "dog/run"] {
+            for name in ["config.toml", "run.json"] {
+                fs::write(dir.path().join(run).join(name), "").unwrap();
+            }
+        }
+        fs::create_dir(dir.path().join("predicted")).unwrap();
+        let mask = dir.path().join("predicted/a.png");
+        write_mask(mask, &GrayImage::new(4, 3)).unwrap();
+        fs::copy(
+            dir.path().join("cat/a.png"),
+            dir.path().join("predicted/a_overlay.png"),
+        )
+        .unwrap();
+        let data = open(dir.path(), None).unwrap();
+        assert_eq!(data.classes, ["cat", "dog"]);
+        assert_eq!((names(&data.train), data.skipped), (vec!["a", "b"], 0));
+    }
+
+    #[test]
+    fn classes_that_are_numbers_are_sorted_as_numbers() {
+        let data = open(folder(&["10/a.png", "9/b.png"], &[]).path(), None).unwrap();
+        assert_eq!(data.classes, ["9", "10"]);
+        assert!(data.seen.numbered);
+    }
+
+    #[test]
+    fn classes_that_cannot_be_meant_are_refused() {
+        let split = error(&folder(&["train/cat/a.png", "val/cat/b.png"], &[]));
+        assert!(
+            split.contains("class \"train\"") && split.contains("--val"),
+            "{split}"
+        );
+        let parts = error(&folder(&["img_dir/a.png", "ann_dir/b.png"], &[]));
+        assert!(parts.contains("mmsegmentation"), "{parts}");
+        let case = error(&folder(&["cat/a.png", "Cat/b.png"], &[]));
+        assert!(case.contains("differ in case"), "{case}");
+        let open_quote = ("tags.csv", "a.png,\"cat\nb.png,dog\n");
+        let line = error(&folder(&["a.png", "b.png"], &[open_quote]));
+        assert!(line.contains("a line end"), "{line}");
+        let vehicle = [("classes.txt", "bus\ntrain\n")];
+        let data = open(folder(&["bus/a.png", "train/b.png"], &vehicle).path(), None).unwrap();
+        assert_eq!(data.classes, ["bus", "train"]);
     }
 
     #[test]

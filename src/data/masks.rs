@@ -9,6 +9,7 @@ use image::{GrayImage, Luma};
 use png::{BitDepth, ColorType, Decoder, Encoder, Transformations};
 
 use super::MaskValue;
+use super::mask_map::MaskMap;
 use super::mat;
 use super::palette::palette;
 use crate::files::write_bytes;
@@ -22,12 +23,23 @@ use crate::files::write_bytes;
 /// One line that names the file: missing, damaged or of another format, another size than `size`, or the first value
 /// (or colour) that is outside the classes, and where it is.
 pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Result<GrayImage> {
-    let path = path.as_ref();
+    read_mapped(path.as_ref(), classes, size, None)
+}
+
+/// As [`read_mask`], of a file that means `map[v]` by the value `v`.
+pub(super) fn read_mapped(
+    path: &Path,
+    classes: usize,
+    size: (u32, u32),
+    map: Option<&MaskMap>,
+) -> Result<GrayImage> {
+    let meant = |value: u32| map.map_or(value, |map| map.meant(value));
     if mat::is_mat(path) {
-        let mask = mat::read_segmentation(path)?;
+        let mut mask = mat::read_segmentation(path)?;
         check_size(path, mask.dimensions(), size)?;
-        for (x, y, value) in mask.enumerate_pixels() {
-            mask_value(path, u32::from(value.0[0]), classes, (x, y))?;
+        for (x, y, value) in mask.enumerate_pixels_mut() {
+            let meant = mask_value(path, meant(u32::from(value.0[0])), classes, (x, y))?;
+            *value = Luma([meant.get()]);
         }
         return Ok(mask);
     }
@@ -79,7 +91,7 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
                 _ => sample(0),
             };
             let (x, y) = (x as u32, y as u32);
-            let value = mask_value(path, value, classes, (x, y))?;
+            let value = mask_value(path, meant(value), classes, (x, y))?;
             mask.put_pixel(x, y, Luma([value.get()]));
         }
     }
@@ -138,6 +150,22 @@ pub fn write_mask(path: impl AsRef<Path>, mask: &GrayImage) -> Result<()> {
     };
     encode().map_err(|e| anyhow!("cannot write the mask {}: {e}", path.display()))?;
     write_bytes(path, &bytes)
+}
+
+/// Whether a file is a mask as [`write_mask`] writes it, by its palette.
+pub(super) fn is_written(path: &Path) -> bool {
+    let is_png = path
+        .extension()
+        .is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    let Some(file) = is_png.then(|| File::open(path).ok()).flatten() else {
+        return false;
+    };
+    let Ok(reader) = Decoder::new(BufReader::new(file)).read_info() else {
+        return false;
+    };
+    let info = reader.info();
+    info.color_type == ColorType::Indexed
+        && info.palette.as_deref() == Some(palette().as_flattened())
 }
 
 #[cfg(test)]

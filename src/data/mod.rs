@@ -4,26 +4,37 @@
 //! background, c + 1 is class c, and 255 is ignored ([`MaskValue`]).
 
 mod batch;
+mod class_names;
 pub mod decode;
 mod extra;
 mod files;
 mod folder;
+pub mod inspect;
+mod layouts;
 pub mod loader;
+mod mask_files;
+mod mask_map;
 mod mask_value;
 mod masks;
 mod mat;
 pub mod pairs;
 mod palette;
+mod seen;
 pub mod shapes;
 mod split;
+mod table;
+mod text;
 pub mod transforms;
 mod verify;
 mod voc;
 mod workers;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
+
+use mask_map::MaskMap;
 
 pub use batch::{Batch, Labels, LoaderOptions, Order};
 pub use extra::ExtraKind;
@@ -31,6 +42,7 @@ pub use loader::Loader;
 pub use mask_value::MaskValue;
 pub use pairs::{Pairs, Relation};
 pub use palette::palette;
+pub use seen::{LeftOut, MaskFiles, Seen};
 pub use shapes::ShapesOptions;
 pub use split::Split;
 pub use transforms::{Augment, Scaling, limited, normalize};
@@ -63,6 +75,8 @@ pub struct DataOptions {
     pub val_list: Option<String>,
     /// Folder: a folder of the same form with the validation images.
     pub val: Option<PathBuf>,
+    /// What values in mask files mean, where it is not themselves: `VALUE=CLASS`, as in `255=dog`.
+    pub mask_values: Vec<String>,
     /// Size of the generated data set.
     pub shapes: ShapesOptions,
 }
@@ -77,6 +91,7 @@ impl DataOptions {
             train_list: None,
             val_list: None,
             val: None,
+            mask_values: Vec::new(),
             shapes,
         }
     }
@@ -97,6 +112,8 @@ pub struct Data {
     pub val_is_train: bool,
     /// How many images were left out with a warning.
     pub skipped: usize,
+    /// What was seen meanwhile.
+    pub seen: Seen,
 }
 
 /// Opens a data set: lists its images and tags, or generates it.
@@ -108,7 +125,7 @@ pub struct Data {
 /// kind of data set asks for.
 pub fn open(options: &DataOptions) -> Result<Data> {
     let path = Path::new(&options.data);
-    match options.kind.map_or_else(|| detect(&options.data), Ok)? {
+    let mut data = match options.kind.map_or_else(|| detect(&options.data), Ok)? {
         Kind::Shapes => shapes::open(&options.shapes, options.seed),
         Kind::Folder => folder::open(path, options.val.as_deref()),
         Kind::Voc => voc::open(
@@ -116,7 +133,19 @@ pub fn open(options: &DataOptions) -> Result<Data> {
             options.train_list.as_deref(),
             options.val_list.as_deref(),
         ),
+    }?;
+    if !options.mask_values.is_empty() {
+        let map = Arc::new(MaskMap::new(&options.mask_values, &data.classes)?);
+        data.train.map = Some(map.clone());
+        data.val.map = Some(map);
     }
+    for line in data.seen.left_out.formats() {
+        log::warn!("left out: {line}");
+    }
+    if let Some(line) = data.seen.masks.told() {
+        log::warn!("{line}");
+    }
+    Ok(data)
 }
 
 fn detect(data: &str) -> Result<Kind> {
@@ -134,12 +163,25 @@ fn detect(data: &str) -> Result<Kind> {
 
 /// Counts what is left out, with a warning for each.
 #[derive(Default)]
-struct Skips(usize);
+struct Skips {
+    count: usize,
+    left_out: LeftOut,
+}
 
 impl Skips {
-    fn skip(&mut self, reason: impl std::fmt::Display) {
+    /// Leaves an image out for `reason`; `kind` is what all of that kind are called.
+    fn skip_as(&mut self, kind: &str, image: &Path, reason: impl std::fmt::Display) {
         log::warn!("skipped: {reason}");
-        self.0 += 1;
+        self.left_out.add(kind, image);
+        self.count += 1;
+    }
+
+    /// The rest of an error: which files are of formats that cannot be read.
+    fn formats(&self) -> String {
+        self.left_out
+            .formats()
+            .map(|line| format!("; left out: {line}"))
+            .collect()
     }
 }
 

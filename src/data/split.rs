@@ -1,12 +1,13 @@
 //! A list of images with tags and, where there is truth, masks.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use image::{GrayImage, RgbImage};
 
-use super::decode;
+use super::mask_map::MaskMap;
+use super::{decode, masks};
 
 /// One image of a data set.
 #[derive(Clone, Debug)]
@@ -65,6 +66,8 @@ impl Pixels {
 pub struct Split {
     pub(super) items: Arc<[Item]>,
     pub(super) classes: usize,
+    /// What the values in mask files mean, where it is not themselves.
+    pub(super) map: Option<Arc<MaskMap>>,
 }
 
 impl Split {
@@ -72,6 +75,28 @@ impl Split {
         Self {
             items: items.into(),
             classes,
+            map: None,
+        }
+    }
+
+    /// The same with other images.
+    pub(super) fn with(&self, items: Vec<Item>) -> Self {
+        Self {
+            items: items.into(),
+            classes: self.classes,
+            map: self.map.clone(),
+        }
+    }
+
+    /// The files of an image and its mask; `None` where it was generated.
+    pub fn files(&self, index: usize) -> Option<(&Path, Option<&Path>)> {
+        let mut pixels = &self.items[index].pixels;
+        while let Pixels::Extra(own) = pixels {
+            pixels = own;
+        }
+        match pixels {
+            Pixels::Files { image, mask } => Some((image, mask.as_deref())),
+            _ => None,
         }
     }
 
@@ -143,7 +168,13 @@ impl Split {
             Pixels::Files {
                 image,
                 mask: Some(mask),
-            } => decode::read_mask(mask, self.classes, decode::image_size(image)?).map(Some),
+            } => {
+                let size = decode::image_size(image)?;
+                let map = self.map.as_deref();
+                masks::read_mapped(mask, self.classes, size, map)
+                    .map_err(|error| decode::with_orientation(error, image))
+                    .map(Some)
+            }
         }
     }
 
@@ -154,9 +185,6 @@ impl Split {
 
     /// The images at `indices`, in that order.
     pub fn select(&self, indices: &[usize]) -> Self {
-        Self {
-            items: indices.iter().map(|&i| self.items[i].clone()).collect(),
-            classes: self.classes,
-        }
+        self.with(indices.iter().map(|&i| self.items[i].clone()).collect())
     }
 }

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Result, bail};
 use rayon::prelude::*;
 
-use super::decode::{read_mask, read_rgb};
+use super::decode::{read_rgb, with_orientation};
+use super::mask_map::MaskMap;
+use super::masks::read_mapped;
 use super::split::{Item, Pixels, Split};
 use super::{Data, Skips};
 
 enum Verdict {
-    Good,
+    /// With the values of the mask, if there is one.
+    Good(Option<Vec<u8>>),
     BadMask(String),
     BadImage(String),
 }
@@ -21,8 +24,8 @@ impl Data {
     /// Decodes every image and mask in parallel, leaves out what is broken, and calls `on_item(done, total)` after each.
     ///
     /// Broken images are dropped with a warning and counted in `skipped`; masks that are broken, of another size, or
-    /// with values outside the classes are dropped with a warning, and their image stays, without truth. Generated
-    /// images are not looked at.
+    /// with values outside the classes are dropped with a warning, and their image stays, without truth. Which values
+    /// the others hold goes to `seen`. Generated images are not looked at.
     ///
     /// # Errors
     /// Where no training image is left.
@@ -36,25 +39,37 @@ impl Data {
             }
         }
         let classes = self.classes.len();
+        let map = self.train.map.clone();
         let (done, total) = (AtomicUsize::new(0), files.len());
         let verdicts: Vec<_> = files
             .into_par_iter()
             .map(|(image, mask)| {
-                let verdict = judge(&image, mask.as_deref(), classes);
+                let verdict = judge(&image, mask.as_deref(), classes, map.as_deref());
                 on_item(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 (image, verdict)
             })
             .collect();
 
         let mut skips = Skips::default();
-        for (_, verdict) in &verdicts {
+        for (image, verdict) in &verdicts {
             match verdict {
-                Verdict::Good => {}
-                Verdict::BadMask(reason) => log::warn!("mask not used: {reason}"),
-                Verdict::BadImage(reason) => skips.skip(reason),
+                Verdict::Good(None) => {}
+                Verdict::Good(Some(values)) => {
+                    self.seen.values.insert(image.clone(), values.clone());
+                }
+                Verdict::BadMask(reason) => {
+                    log::warn!("mask not used: {reason}");
+                    let (count, first) = &mut self.seen.bad_masks;
+                    *count += 1;
+                    first.get_or_insert_with(|| reason.clone());
+                }
+                Verdict::BadImage(reason) => {
+                    skips.skip_as("images that cannot be read", image, reason);
+                }
             }
         }
-        self.skipped += skips.0;
+        self.skipped += skips.count;
+        self.seen.left_out.join(skips.left_out);
         let verdicts: HashMap<_, _> = verdicts.into_iter().collect();
         self.train = keep(&self.train, &verdicts);
         self.val = keep(&self.val, &verdicts);
@@ -65,13 +80,24 @@ impl Data {
     }
 }
 
-fn judge(image: &Path, mask: Option<&Path>, classes: usize) -> Verdict {
-    match read_rgb(image) {
-        Err(error) => Verdict::BadImage(error.to_string()),
-        Ok(pixels) => match mask.map(|mask| read_mask(mask, classes, pixels.dimensions())) {
-            Some(Err(error)) => Verdict::BadMask(error.to_string()),
-            _ => Verdict::Good,
-        },
+fn judge(image: &Path, mask: Option<&Path>, classes: usize, map: Option<&MaskMap>) -> Verdict {
+    let pixels = match read_rgb(image) {
+        Err(error) => return Verdict::BadImage(error.to_string()),
+        Ok(pixels) => pixels,
+    };
+    let Some(mask) = mask else {
+        return Verdict::Good(None);
+    };
+    match read_mapped(mask, classes, pixels.dimensions(), map) {
+        Err(error) => Verdict::BadMask(with_orientation(error, image).to_string()),
+        Ok(mask) => {
+            let mut occurs = [false; 256];
+            for value in mask.iter() {
+                occurs[usize::from(*value)] = true;
+            }
+            let values = (0..=u8::MAX).filter(|&value| occurs[usize::from(value)]);
+            Verdict::Good(Some(values.collect()))
+        }
     }
 }
 
@@ -87,8 +113,5 @@ fn keep(split: &Split, verdicts: &HashMap<PathBuf, Verdict>) -> Split {
         }
         Some(item)
     };
-    Split::new(
-        split.items.iter().filter_map(checked).collect(),
-        split.classes,
-    )
+    split.with(split.items.iter().filter_map(checked).collect())
 }

@@ -5,19 +5,23 @@
 //! `classes.txt` in the year folder; without it the twenty of PASCAL VOC where every name is one of them, else the
 //! sorted set of the names.
 //!
+//! A line of a list is a name, with or without extension and spaces in it, or the paths of an image and a mask. Names of
+//! classes that differ in case or white space alone are one class: VOC's own spelling, or the one that most objects have.
+//!
 //! An image's mask is the one that its list names, or that in `SegmentationClass`, or SBD's `cls/NAME.mat` beside the
 //! folder of the image, or that in `SegmentationClassAug`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use rayon::prelude::*;
 
-use super::files;
-use super::mat;
+use super::files::{self, EXTENSIONS};
+use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
-use super::{Data, Kind, Skips, tag_indices};
+use super::{Data, Kind, Skips, class_names, layouts, mat, tag_indices, text};
 
 const VOC_CLASSES: &str = include_str!("../../assets/classes/voc.txt");
 
@@ -35,10 +39,14 @@ pub(super) fn year_folder(path: &Path) -> Result<Option<PathBuf>> {
     if is_year(path) {
         return Ok(Some(path.to_owned()));
     }
-    let years: Vec<_> = files::entries(path)?
+    let mut years: Vec<_> = files::entries(path)?
         .into_iter()
-        .filter(|p| files::file_name(p).starts_with("VOC20") && is_year(p))
+        .filter(|p| p.is_dir() && is_year(p))
         .collect();
+    let is_vocs = |p: &PathBuf| files::file_name(p).starts_with("VOC20");
+    if years.iter().any(is_vocs) {
+        years.retain(is_vocs);
+    }
     match years.as_slice() {
         [] => Ok(None),
         [year] => Ok(Some(year.clone())),
@@ -63,14 +71,16 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
     }
     let root = year_folder(path)?.ok_or_else(|| {
         anyhow!(
-            "{} is no year folder of a VOCdevkit; looked for ImageSets and JPEGImages in it, and for one VOC20xx",
-            path.display()
+            "{} is no year folder of a VOCdevkit; looked for ImageSets and JPEGImages in it, and for one folder with them{}",
+            path.display(),
+            layouts::hint(path)
         )
     })?;
     let mut skips = Skips::default();
-    let train_list = list_path(&root, train.unwrap_or("train"))?;
-    let train = read_list(&root, &train_list, true, &mut skips)?;
-    let val = match val {
+    let train_list = list_path(&root, train.unwrap_or("train"))
+        .map_err(|error| anyhow!("{error}{}", layouts::hint(&root)))?;
+    let mut train = read_list(&root, &train_list, true, &mut skips)?;
+    let mut val = match val {
         None if list_path(&root, "val").is_err() => {
             log::warn!(
                 "{} has no list val.txt; nothing to validate on",
@@ -85,10 +95,12 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
     };
     if train.is_empty() {
         bail!(
-            "no training image in {}; looked for the images of its lines in JPEGImages and their tags in Annotations",
-            train_list.display()
+            "no training image in {}; looked for the images of its lines in JPEGImages and their tags in Annotations{}",
+            train_list.display(),
+            layouts::hint(&root)
         );
     }
+    one_spelling(&mut train, &mut val);
     let names: BTreeSet<_> = train.iter().chain(&val).flat_map(|e| &e.names).collect();
     let classes = match files::read_classes(&root.join("classes.txt"))? {
         Some(classes) => classes,
@@ -97,7 +109,8 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         }
         None => names.into_iter().cloned().collect(),
     };
-    files::check_classes(&classes, &root)?;
+    class_names::check(&classes, &root)?;
+    let masks = masks_seen(&root, train.iter().chain(&val));
     let sbd = train.iter().chain(&val).filter_map(|e| e.mask.as_ref());
     let mut sbd = sbd.filter(|m| mat::is_mat(m));
     if let (false, Some(mask)) = (is_voc(&classes), sbd.next()) {
@@ -116,8 +129,79 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         val: split(val)?,
         val_is_train: false,
         classes,
-        skipped: skips.0,
+        skipped: skips.count,
+        seen: Seen {
+            taken_for: "a VOC folder, because it has ImageSets and JPEGImages".to_owned(),
+            left_out: skips.left_out,
+            masks,
+            ..Seen::default()
+        },
     })
+}
+
+/// Gives names that differ in case or white space alone one spelling, with a warning: VOC's, or the most frequent.
+fn one_spelling(train: &mut [Entry], val: &mut [Entry]) {
+    let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
+    for name in train.iter().chain(val.iter()).flat_map(|e| &e.names) {
+        let spelling = spellings.entry(class_names::plain(name)).or_default();
+        *spelling.entry(name.clone()).or_default() += 1;
+    }
+    spellings.retain(|_, names| names.len() > 1);
+    let mut chosen: BTreeMap<String, String> = BTreeMap::new();
+    for (plain, names) in spellings {
+        let vocs = names.keys().find(|n| VOC_CLASSES.lines().any(|c| c == *n));
+        let most = names.iter().max_by_key(|(_, count)| **count);
+        let Some(name) = vocs.or(most.map(|(name, _)| name)) else {
+            continue;
+        };
+        let all: Vec<String> = names.keys().map(|n| format!("{n:?}")).collect();
+        log::warn!(
+            "the annotations call a class {}: they are taken for one, {name:?}",
+            all.join(" and ")
+        );
+        chosen.insert(plain, name.clone());
+    }
+    for entry in train.iter_mut().chain(val) {
+        for name in &mut entry.names {
+            if let Some(one) = chosen.get(&class_names::plain(name)) {
+                name.clone_from(one);
+            }
+        }
+    }
+}
+
+/// The files of `SegmentationClass`, and which of them are masks of the lists' images.
+fn masks_seen<'a>(root: &Path, entries: impl Iterator<Item = &'a Entry>) -> MaskFiles {
+    let folder = root.join("SegmentationClass");
+    let mut matched: BTreeMap<String, usize> = BTreeMap::new();
+    let mut own = BTreeSet::new();
+    for mask in entries.filter_map(|e| e.mask.as_ref()) {
+        let parent = mask.parent().map(files::file_name).unwrap_or_default();
+        let rule = match mat::is_mat(mask) {
+            true => format!("{parent}/NAME.mat"),
+            false => format!("{parent}/NAME.png"),
+        };
+        if own.insert(mask.clone()) {
+            *matched.entry(rule).or_default() += 1;
+        }
+    }
+    let there = files::entries(&folder).unwrap_or_default();
+    // Masks of images that are in no list are none of this data set's: VOC has many lists.
+    let named = |path: &PathBuf| {
+        root.join("JPEGImages")
+            .join(files::file_name(path))
+            .exists()
+    };
+    let others = there.iter().filter(|m| !own.contains(*m));
+    let unmatched: Vec<_> = others
+        .filter(|m| !named(m) && image_of(root, &files::stem(m)).is_none())
+        .map(|m| (m.clone(), String::new()))
+        .collect();
+    MaskFiles {
+        found: own.len() + unmatched.len(),
+        matched,
+        unmatched,
+    }
 }
 
 /// An image of a list, with the names of its objects.
@@ -172,11 +256,11 @@ pub fn voc_list(data: &str, list: &str) -> Result<VocList> {
     let list = list_path(&root, list)?;
     let mut skips = Skips::default();
     let entries = read_list(&root, &list, false, &mut skips)?;
-    if skips.0 > 0 || entries.is_empty() {
+    if skips.count > 0 || entries.is_empty() {
         bail!(
             "{} of the {} images of {} do not exist; the evaluation server wants all of them",
-            skips.0,
-            skips.0 + entries.len(),
+            skips.count,
+            skips.count + entries.len(),
             list.display()
         );
     }
@@ -212,7 +296,7 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
     let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
     let mut entries = Vec::new();
     let mut missing_masks = 0;
-    for (number, line) in files::read_text(list)?.lines().enumerate() {
+    for (number, line) in text::read_text(list)?.lines().enumerate() {
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
             continue;
@@ -232,10 +316,15 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
             continue;
         }
         if !entry.image.is_file() {
-            skips.skip(format!(
+            let reason = format!(
                 "{place} names {}, which does not exist",
                 entry.image.display()
-            ));
+            );
+            skips.skip_as(
+                "images that a list names but that do not exist",
+                &entry.image,
+                reason,
+            );
             continue;
         }
         if entry.mask.as_ref().is_some_and(|m| !m.is_file()) {
@@ -262,16 +351,18 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
         match names {
             Some(names) if !names.is_empty() => kept.push(Entry { names, ..entry }),
             _ if !training => kept.push(entry),
-            Some(_) => skips.skip(format!(
-                "{} has no tags: {} holds no object",
-                entry.image.display(),
-                xml.display()
-            )),
-            None => skips.skip(format!(
-                "{} has no tags: {} does not exist",
-                entry.image.display(),
-                xml.display()
-            )),
+            names => {
+                let why = match names {
+                    Some(_) => "holds no object",
+                    None => "does not exist",
+                };
+                let reason = format!(
+                    "{} has no tags: {} {why}",
+                    entry.image.display(),
+                    xml.display()
+                );
+                skips.skip_as("images without tags", &entry.image, reason);
+            }
         }
     }
     Ok(kept)
@@ -279,45 +370,87 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
 
 /// Where the mask of an image may be, best first: VOC's own has borders and was checked, SBD's is the original of the
 /// converted one.
-fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 3] {
+fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 4] {
     let png = format!("{}.png", entry.name);
     let beside = entry.image.parent().and_then(Path::parent).unwrap_or(root);
     [
         root.join("SegmentationClass").join(&png),
         beside.join("cls").join(format!("{}.mat", entry.name)),
         root.join("SegmentationClassAug").join(&png),
+        root.join("SegmentationClass")
+            .join(format!("{}.PNG", entry.name)),
     ]
 }
 
 /// A line in the short (`2007_000032`) or long (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`) form.
 fn parse_line(root: &Path, line: &str, place: &str) -> Result<Entry> {
     let below = |path: &str| root.join(path.trim_start_matches('/'));
+    let is_path = |p: &str| p.contains('/') || files::has_image_extension(Path::new(p));
+    let entry = |image: PathBuf, name: String, mask: Option<PathBuf>| Entry {
+        name,
+        image,
+        mask,
+        names: Vec::new(),
+    };
     let mut parts = line.split_whitespace();
     let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-    let is_path = |p: &str| p.contains('/') || files::has_image_extension(Path::new(p));
-    if parts.next().is_some() || second.is_some_and(|p| !is_path(p)) {
+    let several = parts.next().is_some();
+    let are_paths = is_path(first) && second.is_some_and(is_path) && !several;
+    if second.is_some() && !are_paths {
+        // Names with spaces: the whole line, or what stands before one of its spaces.
+        if let Some((image, name)) = whole(root, line) {
+            return Ok(entry(image, name, None));
+        }
+        for (space, _) in line.match_indices(char::is_whitespace) {
+            let (image, mask) = (line[..space].trim_end(), line[space..].trim_start());
+            if several && is_path(image) && is_path(mask) && below(image).is_file() {
+                let image = below(image);
+                let name = files::stem(&image);
+                return Ok(entry(image, name, Some(below(mask))));
+            }
+        }
+    }
+    if several || second.is_some_and(|p| !is_path(p)) {
         bail!("{place} is {line:?}; write an image name, or the paths of an image and a mask");
     }
-    let image = if is_path(first) {
-        below(first)
-    } else {
-        let at = |extension: &str| root.join("JPEGImages").join(format!("{first}.{extension}"));
-        let found = ["jpg", "png", "jpeg"]
-            .map(at)
-            .into_iter()
-            .find(|p| p.is_file());
-        found.unwrap_or_else(|| at("jpg"))
+    let mask = second.map(below);
+    if is_path(first) {
+        let given = below(first);
+        let (image, name) = match given.is_file() || first.contains('/') {
+            true => (given.clone(), files::stem(&given)),
+            false => whole(root, first).unwrap_or_else(|| (given.clone(), files::stem(&given))),
+        };
+        return Ok(entry(image, name, mask));
+    }
+    let usual = || root.join("JPEGImages").join(format!("{first}.jpg"));
+    let image = image_of(root, first).unwrap_or_else(usual);
+    Ok(entry(image, first.to_owned(), mask))
+}
+
+/// The image that a whole line of a list names, with extension or without, and its name.
+fn whole(root: &Path, line: &str) -> Option<(PathBuf, String)> {
+    if let Some(image) = image_of(root, line) {
+        return Some((image, line.to_owned()));
+    }
+    let stem = Path::new(line).file_stem()?.to_str()?;
+    let is_name = !line.contains('/') && files::has_image_extension(Path::new(line));
+    let exact = root.join("JPEGImages").join(line);
+    let image = match exact.is_file() {
+        true => exact,
+        false => image_of(root, stem)?,
     };
-    Ok(Entry {
-        name: if is_path(first) {
-            files::stem(&image)
-        } else {
-            first.to_owned()
-        },
-        image,
-        mask: second.map(below),
-        names: Vec::new(),
-    })
+    is_name.then(|| (image, stem.to_owned()))
+}
+
+/// The image of that name in `JPEGImages`, of whichever format.
+fn image_of(root: &Path, name: &str) -> Option<PathBuf> {
+    let at = |extension: &str| root.join("JPEGImages").join(format!("{name}.{extension}"));
+    let first = ["jpg", "png", "jpeg"];
+    let rest = EXTENSIONS.iter().filter(|e| !first.contains(e));
+    let extensions = first.iter().chain(rest).map(|e| (*e).to_owned());
+    let upper = EXTENSIONS.iter().map(|e| e.to_uppercase());
+    let mut all = extensions.chain(upper).map(|e| at(&e));
+    all.find(|path| path.is_file())
 }
 
 /// The names of the objects in an annotation file, `None` where there is no file.
@@ -325,7 +458,8 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
     if !path.exists() {
         return Ok(None);
     }
-    let text = files::read_text(path)?;
+    let text = text::read_xml(path)?;
+    let text = without_doctype(&text);
     let document = roxmltree::Document::parse(&text).map_err(|e| {
         anyhow!(
             "{} is not valid XML: {e}; repair or remove it",
@@ -341,6 +475,10 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
         // Parts of an object, such as a person's head, have names too, one level further down.
         let name = object.children().find(|n| n.has_tag_name("name"));
         match name.and_then(|n| n.text()).map(str::trim) {
+            Some(name) if name.contains(char::REPLACEMENT_CHARACTER) => bail!(
+                "{} has an object whose name is in an encoding that is not read; save the file as UTF-8",
+                path.display()
+            ),
             Some(name) if !name.is_empty() => names.push(name.to_owned()),
             _ => bail!(
                 "{} has an object without a name; repair or remove it",
@@ -349,6 +487,32 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
         }
     }
     Ok(Some(names))
+}
+
+/// The document without its DOCTYPE: whatever entities that defines are never expanded, and what uses them is an error.
+fn without_doctype(text: &str) -> Cow<'_, str> {
+    let Some(start) = text.find("<!DOCTYPE") else {
+        return Cow::Borrowed(text);
+    };
+    let (mut depth, mut quote) = (0usize, None);
+    for (at, sign) in text[start..].char_indices() {
+        match (quote, sign) {
+            (Some(open), sign) if sign == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(sign),
+            (None, '[' | '<') => depth += 1,
+            (None, ']') => depth = depth.saturating_sub(1),
+            (None, '>') => {
+                depth = depth.saturating_sub(1);
+                if depth == 0 {
+                    let rest = &text[start + at + 1..];
+                    return Cow::Owned(format!("{}{rest}", &text[..start]));
+                }
+            }
+            _ => {}
+        }
+    }
+    Cow::Borrowed(text)
 }
 
 #[cfg(test)]

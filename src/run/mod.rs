@@ -1,6 +1,7 @@
 //! The run directory: what a run was asked for, how far it came, and one folder of files for each stage.
 
 mod clean;
+mod inputs;
 pub mod metrics_csv;
 mod record;
 mod stage_files;
@@ -14,6 +15,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use toml::{Table, Value};
 
+pub use inputs::{Changed, Inputs, Role};
 pub use metrics_csv::MetricsLog;
 pub use record::{Record, StageRecord};
 pub use stage_files::StageFiles;
@@ -146,6 +148,41 @@ impl RunDir {
     /// A copy of what `run.json` holds.
     pub fn stages(&self) -> Vec<StageRecord> {
         self.record().stages.clone()
+    }
+
+    /// What the run has read before; `None` where that was not recorded.
+    pub fn inputs(&self) -> Option<Inputs> {
+        self.record().inputs.clone()
+    }
+
+    /// Records what the run reads.
+    ///
+    /// # Errors
+    /// One line where `run.json` cannot be written.
+    pub fn set_inputs(&self, inputs: Inputs) -> Result<()> {
+        let mut record = self.record();
+        record.inputs = Some(inputs);
+        self.save(&mut record)
+    }
+
+    /// Makes stages stale: they are unfinished, and what they have left is removed when they begin again. Returns those
+    /// that were begun.
+    ///
+    /// # Errors
+    /// One line where `run.json` cannot be written.
+    pub fn forget(&self, stages: &[&'static str]) -> Result<Vec<&'static str>> {
+        let mut record = self.record();
+        let mut begun = Vec::new();
+        for name in stages {
+            if let Some(known) = record.stages.iter_mut().find(|s| s.name == *name)
+                && !known.fingerprint.is_empty()
+            {
+                *known = StageRecord::new(name, "");
+                begun.push(*name);
+            }
+        }
+        self.save(&mut record)?;
+        Ok(begun)
     }
 
     /// Whether `stage` was finished with the same inputs. `fingerprint` is any text that changes when they do: its

@@ -149,6 +149,22 @@ fn stages_run_again_when_their_inputs_change() {
 }
 
 #[test]
+fn forgotten_stages_run_again_from_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = open(dir.path(), "", Mode::Resume).unwrap();
+    for stage in [CAM, LABEL] {
+        run.begin_stage(stage, ".0").unwrap();
+        run.finish_stage(stage.name, 1.0).unwrap();
+    }
+    let file = dir.path().join("labels/a.png");
+    files::write_bytes(&file, b"x").unwrap();
+    assert_eq!(run.forget(&["label", "predict"]).unwrap(), ["label"]);
+    assert!(run.stage_done("cam", ".0") && !run.stage_done("label", ".0"));
+    run.begin_stage(LABEL, ".0").unwrap();
+    assert!(!file.exists());
+}
+
+#[test]
 fn a_damaged_record_or_configuration_is_named() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), "a = 1", Mode::Resume).unwrap());

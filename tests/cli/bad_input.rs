@@ -15,7 +15,7 @@ fn refused(folder: &Path, parts: &[&str]) {
 
 #[test]
 fn data_sets_that_make_no_sense_are_refused() {
-    let cases: [(&str, &[u8], &[&str]); 7] = [
+    let cases: [(&str, &[u8], &[&str]); 6] = [
         (
             "classes.txt",
             b"cat\nhorse\n",
@@ -32,12 +32,11 @@ fn data_sets_that_make_no_sense_are_refused() {
             b"a.png,cat\n,dog\n",
             &["tags.csv line 2", "file,tag;tag"],
         ),
-        ("tags.csv", b"a.png,c\xe4t\n", &["tags.csv", "UTF-8"]),
         ("tags.csv", b"", &["no tagged images in set", "tags.csv"]),
         (
             "tags.csv",
-            b"a.png,cat\nsub/a.png,dog\n",
-            &["a.png", "sub", "have one name"],
+            b"a.png,cat\na.bmp,dog\n",
+            &["a.png", "a.bmp", "have one name"],
         ),
     ];
     for (name, bytes, parts) in cases {
@@ -46,6 +45,7 @@ fn data_sets_that_make_no_sense_are_refused() {
         pets(&set);
         fs::create_dir(set.join("sub")).unwrap();
         picture(9, 9).save(set.join("sub/a.png")).unwrap();
+        picture(9, 9).save(set.join("a.bmp")).unwrap();
         write(&set.join(name), bytes);
         refused(dir.path(), parts);
     }

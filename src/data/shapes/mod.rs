@@ -23,7 +23,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::split::{Item, Pixels, Split};
-use super::{Data, Kind};
+use super::{Data, Kind, Seen};
 
 pub use export::write_voc;
 
@@ -118,6 +118,10 @@ pub(super) fn open(options: &ShapesOptions, seed: u64) -> Result<Data> {
         val: split("val", options.val),
         val_is_train: false,
         skipped: 0,
+        seen: Seen {
+            taken_for: "the built-in data set, because it is called shapes".to_owned(),
+            ..Seen::default()
+        },
     })
 }
 

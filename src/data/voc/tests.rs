@@ -228,3 +228,79 @@ fn mistakes_are_explained() {
     );
     assert!(error(&root.join("Annotations")).contains("no year folder"));
 }
+
+#[test]
+fn images_of_other_formats_and_cases_are_found() {
+    let (_dir, root) = year("a\nb\nmy photo 1\n", ["dog"; 3]);
+    let images = root.join("JPEGImages");
+    fs::rename(images.join("a.jpg"), images.join("a.JPG")).unwrap();
+    fs::remove_file(images.join("b.jpg")).unwrap();
+    RgbImage::new(4, 3).save(images.join("b.bmp")).unwrap();
+    fs::rename(images.join("c.jpg"), images.join("my photo 1.JPEG")).unwrap();
+    for (part, extension) in [("Annotations", "xml"), ("SegmentationClass", "png")] {
+        let at = |name: &str| root.join(part).join(format!("{name}.{extension}"));
+        fs::rename(at("c"), at("my photo 1")).unwrap();
+    }
+    fs::write(root.join("ImageSets/Segmentation/val.txt"), "my photo 1\n").unwrap();
+    let train = root.join("ImageSets/Segmentation/train.txt");
+    for list in [
+        "a\nb\nmy photo 1\n",
+        "a.JPG\nb.bmp\nmy photo 1.JPEG\n",
+        "a.jpg\nb.jpg\nmy photo 1.jpg\n",
+        "JPEGImages/a.JPG SegmentationClass/a.png\nb\nJPEGImages/my photo 1.JPEG SegmentationClass/my photo 1.png\n",
+    ] {
+        fs::write(&train, list).unwrap();
+        let data = open(&root, None, None).unwrap();
+        assert_eq!(names(&data.train), ["a", "b", "my photo 1"], "{list}");
+        assert!(
+            data.train.indices().all(|i| data.train.has_mask(i)),
+            "{list}"
+        );
+        assert_eq!((names(&data.val), data.skipped), (vec!["my photo 1"], 0));
+    }
+}
+
+#[test]
+fn annotations_of_every_encoding_are_read_and_entities_never_expanded() {
+    let (_dir, root) = year("a\nb\n", ["dog"; 3]);
+    let xml = root.join("Annotations/a.xml");
+    let mut bytes = b"<?xml version=\"1.0\" encoding=\"gb2312\"?><annotation><folder>".to_vec();
+    bytes.extend([0xce, 0xc4, 0xbc, 0xfe]);
+    bytes.extend(b"</folder><object><name>cat</name></object></annotation>");
+    fs::write(&xml, bytes).unwrap();
+    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    let plain = "<annotation><object><name>cat</name></object></annotation>";
+    let units: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(&xml, [b"\xff\xfe", &units[..]].concat()).unwrap();
+    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    let doctype = "<!DOCTYPE annotation [<!ENTITY a \"dog>\"><!ELEMENT b (c)>]>";
+    fs::write(&xml, format!("{doctype}{plain}")).unwrap();
+    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    fs::write(&xml, format!("{doctype}{}", plain.replace("cat", "&a;"))).unwrap();
+    let entity = error(&root);
+    assert!(entity.contains("a.xml is not valid XML"), "{entity}");
+}
+
+#[test]
+fn spellings_of_one_class_are_one_class() {
+    let (_dir, root) = year("a\nb\n", ["Dog", "dog", "dog"]);
+    let data = open(&root, None, None).unwrap();
+    assert_eq!((data.classes.len(), data.train.tags(0)), (20, &[11][..]));
+    let (_dir, root) = year("a\nb\n", ["Zebra", "zebra", "zebra"]);
+    assert_eq!(open(&root, None, None).unwrap().classes, ["zebra"]);
+}
+
+#[test]
+fn folders_that_are_nearly_voc_are_named() {
+    let (dir, root) = year("a\n", ["dog"; 3]);
+    let renamed = dir.path().join("mine");
+    fs::rename(&root, &renamed).unwrap();
+    assert_eq!(names(&open(dir.path(), None, None).unwrap().train), ["a"]);
+    fs::write(renamed.join("labelmap.txt"), "").unwrap();
+    fs::remove_file(renamed.join("ImageSets/Segmentation/train.txt")).unwrap();
+    let cvat = error(&renamed);
+    assert!(
+        cvat.contains("there is no list train") && cvat.contains("CVAT"),
+        "{cvat}"
+    );
+}

@@ -1,0 +1,157 @@
+//! Whether the values of masks can be those of the classes: by what images are tagged with.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, bail};
+
+use crate::data::{Data, MaskValue};
+
+/// A tagged image, and the classes in its mask.
+pub(super) struct Tagged {
+    tags: BTreeSet<usize>,
+    classes: BTreeSet<usize>,
+}
+
+impl Tagged {
+    /// Whether the mask holds no class that the image is not tagged with.
+    pub(super) fn fits(&self) -> bool {
+        self.classes.is_subset(&self.tags)
+    }
+}
+
+/// The tagged images in whose masks a class occurs.
+pub(super) fn tagged(data: &Data) -> Vec<Tagged> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for split in [&data.train, &data.val] {
+        for i in split.indices() {
+            let Some((image, Some(_))) = split.files(i) else {
+                continue;
+            };
+            let Some(values) = data.seen.values.get(image) else {
+                continue;
+            };
+            let classes: BTreeSet<usize> = values
+                .iter()
+                .filter_map(|&value| MaskValue::from(value).class())
+                .collect();
+            let tags: BTreeSet<usize> = split.tags(i).iter().copied().collect();
+            if !classes.is_empty() && !tags.is_empty() && seen.insert(image.to_owned()) {
+                found.push(Tagged { tags, classes });
+            }
+        }
+    }
+    found
+}
+
+/// As [`Data::check_masks`].
+pub(super) fn check(data: &Data) -> Result<()> {
+    ignored_alone(data)?;
+    contradicted(data)
+}
+
+/// Masks that hold 0 and 255 alone: 255 is what nobody knows, not a class.
+fn ignored_alone(data: &Data) -> Result<()> {
+    let values: BTreeSet<u8> = data.seen.values.values().flatten().copied().collect();
+    let is_class = |value: &u8| MaskValue::from(*value).class().is_some();
+    if values.iter().any(is_class) || !values.contains(&MaskValue::IGNORED.get()) {
+        return Ok(());
+    }
+    let Some(first) = data.seen.values.keys().next() else {
+        return Ok(());
+    };
+    let place = first.display();
+    match data.classes.as_slice() {
+        [class] => bail!(
+            "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: where it stands for {class:?}, which should be 1, say so with --mask-values 255={class}"
+        ),
+        classes => {
+            let values: Vec<String> = (1..)
+                .zip(classes)
+                .map(|(v, c)| format!("{v} = {c}"))
+                .collect();
+            let first = classes.first().map_or("CLASS", String::as_str);
+            bail!(
+                "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: a mask needs the values of its classes ({}); where 255 stands for one class everywhere, say so as in --mask-values 255={first}",
+                values.join(", ")
+            )
+        }
+    }
+}
+
+/// Masks whose classes are not those that most images are tagged with.
+fn contradicted(data: &Data) -> Result<()> {
+    let images = tagged(data);
+    let disjoint = images
+        .iter()
+        .filter(|image| image.classes.is_disjoint(&image.tags))
+        .count();
+    let wrong = images.iter().filter(|image| !image.fits()).count();
+    let order = likely_order(&images, data.classes.len());
+    let fitting = |order: &[usize]| {
+        let meant = |image: &&Tagged| {
+            image
+                .classes
+                .iter()
+                .all(|v| image.tags.contains(&order[*v]))
+        };
+        images.iter().filter(meant).count()
+    };
+    let better = fitting(&order);
+    let mostly = |count: usize| 2 * count > images.len();
+    // Tags that name the main object alone miss classes of the masks too, but no other order mends that.
+    let is_order = mostly(wrong) && 10 * better >= 9 * images.len();
+    if !mostly(disjoint) && !is_order {
+        return Ok(());
+    }
+    let names = |order: &[usize]| -> Vec<String> {
+        let name = |class: &usize| data.classes.get(*class).cloned().unwrap_or_default();
+        order.iter().map(name).collect()
+    };
+    let listed: Vec<String> = (1..)
+        .zip(names(&order))
+        .map(|(value, class)| format!("{value} = {class}"))
+        .collect();
+    let own: Vec<String> = (1..)
+        .zip(&data.classes)
+        .map(|(value, class)| format!("{value} = {class}"))
+        .collect();
+    let remedy = match better > images.len() - wrong {
+        true => format!(
+            "the order {} would fit {better} of them: write classes.txt with a name a line in that order",
+            listed.join(", ")
+        ),
+        false => "no other order fits them better: mend the masks or the tags".to_owned(),
+    };
+    bail!(
+        "the classes in the masks contradict the tags of {wrong} of {} images, with the values {}; {remedy}",
+        images.len(),
+        own.join(", ")
+    )
+}
+
+/// The class that each value's images are tagged with most: for every value the class whose tag agrees with it in most
+/// images, each class once, the surest first.
+fn likely_order(images: &[Tagged], classes: usize) -> Vec<usize> {
+    let mut agreement = Vec::new();
+    for value in 0..classes {
+        let occurs = images.iter().any(|i| i.classes.contains(&value));
+        for class in 0..classes {
+            let agrees = |i: &&Tagged| i.classes.contains(&value) == i.tags.contains(&class);
+            let count = images.iter().filter(agrees).count();
+            // Values that do not occur take what the others leave, their own class if that is free.
+            agreement.push((!occurs, usize::MAX - count, value != class, value, class));
+        }
+    }
+    agreement.sort_unstable();
+    let mut order = vec![None; classes];
+    let mut taken = vec![false; classes];
+    for (.., value, class) in agreement {
+        if order[value].is_none() && !taken[class] {
+            order[value] = Some(class);
+            taken[class] = true;
+        }
+    }
+    let order = order.into_iter().enumerate();
+    order.map(|(value, class)| class.unwrap_or(value)).collect()
+}
