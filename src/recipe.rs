@@ -24,8 +24,8 @@ use crate::weights::keys::{self, Order};
 pub use backbones::{BackboneSettings, Part};
 pub use coattend::{Classifier, Coattend, LocalizationMaps};
 pub use crf::Crf;
-pub use cross::Cross;
-pub use joint::{Energy, Joint, PairLoss, Reassign, Rule};
+pub use cross::{CompletionClasses, Cross, Retraining};
+pub use joint::{Energy, Joint, PairLoss, Reach, Reassign, Rule};
 pub use seeds::Seeds;
 pub use training::{AugmentSettings, Optimizer, Training};
 
@@ -111,7 +111,8 @@ pub struct Cam {
     pub flip: bool,
     /// Images of one shape per forward pass.
     pub batch: usize,
-    /// Takes the square root of the maps, as the released VGG16 variant does.
+    /// Takes the square root of the maps of each size and flip before they are summed, as the released VGG16 variant
+    /// does.
     pub square_root: bool,
 }
 
@@ -136,8 +137,40 @@ pub struct AffinityTraining {
     pub channels: [usize; 3],
     /// Refines the scores, at both exponents, that confident labels come from (Sec. 3.2.1).
     pub crf: Crf,
+    /// Side in pixels of the squares over which the refined scores are averaged before the best one names the label: the
+    /// stride of the features, 8, in the released code. 1 where absent: every pixel by itself.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub cell: usize,
+    /// How the three parts of the loss add up. As in the paper where absent.
+    #[serde(default, skip_serializing_if = "AffinityTotal::is_paper")]
+    pub loss: AffinityTotal,
     /// How AffinityNet is trained.
     pub training: Training,
+}
+
+/// How the parts of AffinityNet's loss (Eq. 7-9) add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AffinityTotal {
+    /// fg + bg + 2 neg (Eq. 10).
+    #[default]
+    Paper,
+    /// fg / 4 + bg / 4 + neg / 2, which the released learning rates belong to: a quarter of Eq. 10.
+    Released,
+}
+
+impl AffinityTotal {
+    fn is_paper(&self) -> bool {
+        *self == AffinityTotal::Paper
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 /// The random walk (Eq. 11, 12).
@@ -186,10 +219,32 @@ pub struct Predict {
     pub flip: bool,
     /// Images of one shape per forward pass.
     pub batch: usize,
+    /// What is averaged over sizes and flips. Probabilities where absent.
+    #[serde(default, skip_serializing_if = "Average::is_usual")]
+    pub average: Average,
     /// Leaves out classes that an image is not tagged with, where its tags are known ("rfpc" in the papers).
     pub use_tags: bool,
     /// Refines the predicted probabilities.
     pub crf: Crf,
+}
+
+/// What a segmentation network's predictions are averaged as, and brought to the image's size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Average {
+    /// Probabilities.
+    #[default]
+    Probabilities,
+    /// Scores before softmax, as RRM's released code has them.
+    Logits,
+    /// The same with one more size, the largest score over all of them, as CIAN's released code has it.
+    Maximum,
+}
+
+impl Average {
+    fn is_usual(&self) -> bool {
+        *self == Average::Probabilities
+    }
 }
 
 impl Recipe {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
+use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use image::{GrayImage, RgbImage};
 use ndarray::{Array4, Axis};
@@ -15,8 +16,10 @@ use super::trained::Trained;
 use crate::data::Split;
 use crate::data::decode::write_mask;
 use crate::maps::{enlarge, winners};
+use crate::models::forward::Forward;
+use crate::models::tasks::Segmenter;
 use crate::progress;
-use crate::recipe::{Crf, Predict};
+use crate::recipe::{Average, Crf, Predict};
 
 /// A trained network that gives masks, and how it is used.
 pub struct Predictor<'a> {
@@ -46,10 +49,7 @@ impl Predictor<'_> {
         let trained = &self.trained;
         let x = trained.upload(images.iter().copied());
         let segmenter = trained.network.segmenter()?;
-        let out = multi_scale(x, &self.settings.scales, self.settings.flip, |x| {
-            softmax(segmenter.scores(&trained.forward(), x), 1)
-        });
-        download_maps(out)
+        download_maps(averaged(self.settings, segmenter, || trained.forward(), x))
     }
 
     /// Masks of images of one size, after `crf`. With `tags`, an image's mask has no other classes than its own.
@@ -102,6 +102,29 @@ impl Predictor<'_> {
         crf: &Crf,
         file: impl Fn(&str) -> PathBuf,
     ) -> Result<()> {
+        self.write(split, true, crf, file)
+    }
+
+    /// As [`Self::write_labels`], where a pixel may have any class.
+    ///
+    /// # Errors
+    /// As [`Self::write_labels`].
+    pub fn write_masks(
+        &self,
+        split: &Split,
+        crf: &Crf,
+        file: impl Fn(&str) -> PathBuf,
+    ) -> Result<()> {
+        self.write(split, false, crf, file)
+    }
+
+    fn write(
+        &self,
+        split: &Split,
+        tagged: bool,
+        crf: &Crf,
+        file: impl Fn(&str) -> PathBuf,
+    ) -> Result<()> {
         let missing: Vec<usize> = split
             .indices()
             .filter(|&i| !file(split.name(i)).exists())
@@ -116,7 +139,8 @@ impl Predictor<'_> {
             |batch| {
                 let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
                 let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
-                let predictions = self.masks(&images, Some(&tags), crf)?;
+                let tags = tagged.then_some(tags.as_slice());
+                let predictions = self.masks(&images, tags, crf)?;
                 for ((i, _), prediction) in batch.iter().zip(predictions) {
                     write_mask(file(split.name(*i)), &prediction.mask)?;
                     bar.inc(1);
@@ -127,5 +151,67 @@ impl Predictor<'_> {
         )?;
         bar.finish();
         Ok(())
+    }
+}
+
+/// Probabilities of images `[B, 3, H, W]`, averaged over sizes and flips as `settings` say, `[B, C + 1, H, W]`. `forward`
+/// begins a pass of the network.
+fn averaged<'a>(
+    settings: &Predict,
+    segmenter: Segmenter,
+    forward: impl Fn() -> Forward<'a>,
+    images: Tensor<4>,
+) -> Tensor<4> {
+    let (scales, flip) = (&settings.scales, settings.flip);
+    let scores = |x| segmenter.scores(&forward(), x);
+    let mean = match settings.average {
+        Average::Probabilities => {
+            return multi_scale(images, scales, flip, |x| softmax(scores(x), 1));
+        }
+        Average::Logits => multi_scale(images, scales, flip, scores),
+        Average::Maximum => {
+            // A flip has a maximum of its own.
+            let of_all = |x: Tensor<4>| {
+                with_maximum(scales, |scale| {
+                    multi_scale(x.clone(), &[scale], false, scores)
+                })
+            };
+            multi_scale(images, &[1.0], flip, of_all)
+        }
+    };
+    softmax(mean, 1)
+}
+
+/// Mean of the `scores` of all `scales`, of which there is one at least, and of their maximum.
+fn with_maximum(scales: &[f32], scores: impl Fn(f32) -> Tensor<4>) -> Tensor<4> {
+    let first = scores(scales.first().copied().unwrap_or(1.0));
+    let (mut sum, mut largest) = (first.clone(), first);
+    for scale in scales.iter().skip(1) {
+        let scores = scores(*scale);
+        sum = sum + scores.clone();
+        largest = largest.max_pair(scores);
+    }
+    (sum + largest) / (scales.len().max(1) + 1) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::download;
+    use burn::tensor::Device;
+
+    #[test]
+    fn the_maximum_counts_as_one_more_size() {
+        let device = Device::flex();
+        let scores =
+            |scale: f32| Tensor::<4>::from_data([[[[scale, 1.0f32]]], [[[2.0, -scale]]]], &device);
+        let out = download(with_maximum(&[0.5, 1.0, 4.5], scores)).unwrap();
+        let expected = [
+            (0.5 + 1.0 + 4.5 + 4.5) / 4.0,
+            1.0,
+            2.0,
+            -(0.5 + 1.0 + 4.5 + 0.5) / 4.0,
+        ];
+        assert_eq!(out, expected);
     }
 }

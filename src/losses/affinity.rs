@@ -19,6 +19,13 @@ pub struct AffinityLoss {
     pub negative: Tensor<1>,
 }
 
+impl AffinityLoss {
+    /// fg / 4 + bg / 4 + neg / 2 `[1]`, as the released code adds them up: a quarter of Eq. 10.
+    pub fn released(&self) -> Tensor<1> {
+        self.total.clone() / 4.0
+    }
+}
+
 /// The loss of affinity features `[B, D, h, w]` against labels `[B, h, w]`, 0 background, 255 (or anything negative)
 /// neutral; pairs closer than `radius`, distances as in [`pair_affinity`]; `epsilon` keeps the logarithms finite.
 pub fn affinity_loss(
@@ -98,5 +105,24 @@ impl PairSets {
             weights[i] = share;
         }
         Tensor::from_data(TensorData::new(weights, self.shape), device)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_released_total_is_a_quarter_of_the_papers() {
+        let device = Device::flex();
+        let values: Vec<f32> = (0..2 * 16).map(|i| ((i * 13) % 7) as f32 / 3.0).collect();
+        let features = Tensor::<4>::from_data(TensorData::new(values, [1, 2, 4, 4]), &device);
+        let labels: Vec<i32> = (0..16).map(|i| i32::from(i % 4 > 1)).collect();
+        let loss = affinity_loss(features, &labels, 3, Distance::Mean, EPSILON);
+        let released = loss.released().into_scalar::<f32>();
+        let [fg, bg, neg] =
+            [loss.foreground, loss.background, loss.negative].map(|part| part.into_scalar::<f32>());
+        assert!(fg > 0.0 && bg > 0.0 && neg > 0.0);
+        assert!((released - (bg / 4.0 + fg / 4.0 + neg / 2.0)).abs() < 1e-6);
     }
 }

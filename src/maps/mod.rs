@@ -4,6 +4,7 @@
 
 mod background;
 mod balance;
+mod cells;
 mod enlarge;
 mod file;
 mod saliency;
@@ -12,6 +13,7 @@ mod seeds;
 
 pub use background::{background, confident, with_background};
 pub use balance::Balance;
+pub use cells::over_cells;
 pub use enlarge::enlarge;
 pub use file::{read_maps, write_maps};
 pub use saliency::Saliency;

@@ -1,6 +1,8 @@
 //! The methods: a table, of which names, help and the README's table are made.
 
 mod readme;
+#[cfg(test)]
+mod reproduce;
 mod share;
 
 use std::fmt;

@@ -3,8 +3,8 @@
 use std::cell::{OnceCell, RefCell};
 
 use burn::tensor::activation;
-use burn::tensor::module::{batch_norm_train, conv2d, max_pool2d};
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::module::{avg_pool2d, batch_norm_train, conv2d, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -307,6 +307,14 @@ impl<'a> Forward<'a> {
             .with_stride([stride, stride])
             .with_padding([(size - 1) / 2; 2]);
         max_pool2d(x, options)
+    }
+
+    /// Mean over `size` x `size`, odd, zeros beyond the rim included, at every pixel: `[B, C, H, W]` → the same shape.
+    pub fn mean_pool(&self, x: Tensor<4>, size: usize) -> Tensor<4> {
+        let options = AvgPoolOptions::new([size, size])
+            .with_stride([1, 1])
+            .with_padding([size / 2; 2]);
+        avg_pool2d(x, options)
     }
 
     /// Dropout of whole channels with probability `p`, as the released networks have it, where this pass has a dropout

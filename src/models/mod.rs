@@ -132,10 +132,10 @@ impl Network {
     }
 
     /// Fresh parameters: He-normal kernels, unit batch norm, and a last layer near zero, so that training starts from
-    /// even odds.
+    /// even odds. CIAN's published head starts as Normal(0, 0.01) (CIAN, Reproducibility).
     pub fn init(&self, seed: u64, device: &Device) -> Result<Parameters> {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        Parameters::init(&self.declare(), device, |p| initial(p, &mut rng))
+        Parameters::init(&self.declare(), device, |p| initial(self, p, &mut rng))
     }
 
     /// Images `[B, 3, H, W]` → the feature maps that this network's head is built on.
@@ -154,7 +154,8 @@ impl Network {
                     Head::Segmentation { .. } | Head::Joint { .. } => segmentation::DILATION,
                     _ => 1,
                 };
-                let tail = Tail::LargeFov { dilation };
+                let pooled = matches!(head, Head::Segmentation { .. } | Head::Joint { .. });
+                let tail = Tail::LargeFov { dilation, pooled };
                 Backbone::Vgg16(Vgg16 { divisor, tail })
             }
             (backbone, _) => backbone,
@@ -163,7 +164,7 @@ impl Network {
     }
 }
 
-fn initial(p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
+fn initial(network: &Network, p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
     let n = p.shape.iter().product();
     match p.role {
         // A fresh message changes nothing (CIAN, "CIAN Module").
@@ -183,11 +184,89 @@ fn initial(p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
             } else {
                 2.0f32.sqrt()
             };
-            let deviation = gain / (fan_in.max(1) as f32).sqrt();
+            let published = matches!(network.head, Head::CrossAffinity { .. })
+                && matches!(network.backbone, Backbone::PreactResNet(_));
+            let deviation = match published && network.is_head(&p.name) {
+                true => 0.01,
+                false => gain / (fan_in.max(1) as f32).sqrt(),
+            };
             match Normal::new(0.0, deviation) {
                 Ok(normal) => normal.sample_iter(rng).take(n).collect(),
                 Err(_) => vec![0.0; n],
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::download;
+    use burn::tensor::TensorData;
+    use forward::Mode;
+
+    fn images(device: &Device) -> Tensor<4> {
+        let values: Vec<f32> = (0..3 * 64 * 64)
+            .map(|i| ((i * 37) % 101) as f32 - 50.0)
+            .collect();
+        Tensor::from_data(TensorData::new(values, [1, 3, 64, 64]), device)
+    }
+
+    #[test]
+    fn cians_published_head_starts_with_a_deviation_of_a_hundredth() {
+        let device = Device::flex();
+        let head = Head::CrossAffinity { classes: 20 };
+        let deviation = |backbone: &str, name: &str| {
+            let backbone = Backbone::named(backbone, 8).unwrap();
+            let parameters = Network { backbone, head }.init(3, &device).unwrap();
+            let values = parameters.0[name].value.to_vec().unwrap();
+            (values.iter().map(|v| v * v).sum::<f32>() / values.len() as f32).sqrt()
+        };
+        for layer in ["conv_embed_q_", "conv_embed_k_", "conv_embed_v_", "fc1_"] {
+            let deviation = deviation("preact_resnet50", &format!("{layer}weight"));
+            assert!((deviation - 0.01).abs() < 1e-3, "{layer} {deviation}");
+        }
+        assert!(deviation("nano", "conv_embed_q_weight") > 0.05);
+    }
+
+    #[test]
+    fn largefov_drops_channels_of_fc7_and_pools_before_fc6_where_it_segments() {
+        let device = Device::flex();
+        let backbone = Backbone::named("vgg16", 32).unwrap();
+        let network = |head| Network { backbone, head };
+        let segmenting = network(Head::Segmentation { classes: 2 });
+        let parameters = segmenting.init(1, &device).unwrap();
+        let levels = |network: Network| {
+            let f = Forward::new(&parameters, Mode::Inference);
+            let levels = network.levels(&f, images(&device));
+            [levels.middle, levels.high].map(|level| download(level).unwrap())
+        };
+        let classifying = network(Head::Cam { classes: 2 });
+        let (pooled, plain) = (levels(segmenting), levels(classifying));
+        assert_eq!(pooled[0], plain[0]);
+        assert_ne!(pooled[1], plain[1]);
+        let features = Tensor::<4>::ones([1, 32, 2, 2], &device);
+        let scored = |mode| {
+            let f = Forward::new(&parameters, mode);
+            download(segmentation::scores(&f, backbone, features.clone())).unwrap()
+        };
+        let whole = scored(Mode::Inference);
+        assert_eq!(scored(Mode::Frozen(None)), whole);
+        assert_ne!(scored(Mode::Frozen(Some(7))), whole);
+    }
+
+    #[test]
+    fn nothing_is_dropped_between_resnet38s_two_convolutions() {
+        let device = Device::flex();
+        let backbone = Backbone::named("resnet38", 32).unwrap();
+        let head = Head::Segmentation { classes: 2 };
+        let parameters = Network { backbone, head }.init(1, &device).unwrap();
+        let hidden = segmentation::embedding_channels(backbone);
+        let features = Tensor::<4>::ones([1, hidden, 2, 2], &device);
+        let scored = |mode| {
+            let f = Forward::new(&parameters, mode);
+            download(segmentation::scores(&f, backbone, features.clone())).unwrap()
+        };
+        assert_eq!(scored(Mode::Frozen(Some(7))), scored(Mode::Inference));
     }
 }

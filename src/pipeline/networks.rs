@@ -59,12 +59,16 @@ impl Context {
     }
 
     /// As [`Self::pretrained`], and in a method that has a classifier on the same backbone, what that has learnt: the
-    /// tags have taught it about the classes already.
+    /// tags have taught it about the classes already. The recipe may leave that out
+    /// ([`from_weights`](crate::recipe::Training::from_weights)).
     ///
     /// # Errors
     /// As [`Self::pretrained`], and where the classifier's checkpoint is damaged.
     pub fn warm_start(&self, stage: Stage) -> Result<Parameters> {
         let mut parameters = self.pretrained(stage)?;
+        if self.recipe.training(trains(stage)?.part).from_weights {
+            return Ok(parameters);
+        }
         // The first one, which has learnt from tags alone.
         let mut before = self.before(stage).iter();
         let Some(classifier) = before.find(|s| s.trains_for(Purpose::ClassMaps)) else {

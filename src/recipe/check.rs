@@ -16,6 +16,7 @@ impl Recipe {
                 "affinity.channels",
                 affinity.channels.into_iter().min().unwrap_or(0),
             ),
+            ("affinity.cell", affinity.cell),
             ("propagate.steps", self.propagate.steps as usize),
             ("shapes.train", self.shapes.train),
             ("shapes.val", self.shapes.val),

@@ -24,6 +24,10 @@ pub struct Coattend {
     pub contrastive: f32,
     /// Share of the steps that pass before the loss of unshared classes joins, in [0, 1].
     pub contrastive_after: f32,
+    /// Whether an image that has no unshared class trains that output too, towards none, as Eq. 9 has it. Off where
+    /// absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty_sets: bool,
     /// Related images per class that a localization map is made with (Sec. 3.2); 0 = from the image alone.
     pub related: usize,
     /// Which features the localization maps with related images are of.

@@ -27,14 +27,54 @@ pub struct Cross {
     pub completion: f32,
     /// Share of the steps that pass before the completion losses join, in [0, 1].
     pub completion_after: f32,
+    /// Which classes the completion losses label. The image's tags where absent.
+    #[serde(default, skip_serializing_if = "CompletionClasses::is_tags")]
+    pub completion_classes: CompletionClasses,
     /// Trainings, each but the first on the CRF-refined predictions of the one before.
     pub rounds: usize,
+    /// What a further round starts from and learns. Afresh where absent.
+    #[serde(default, skip_serializing_if = "Retraining::is_afresh")]
+    pub retrain: Retraining,
     /// Share of the training images whose seeds are replaced by their masks, in [0, 1] (Table 4).
     pub truth: f32,
     /// Refines the predictions that further rounds learn from.
     pub crf: Crf,
     /// How each round is trained. A batch is of images, references included.
     pub training: Training,
+}
+
+/// The classes of an image that its completed labels may have, beside the background.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompletionClasses {
+    /// Its tags (Eq. 7).
+    #[default]
+    Tags,
+    /// Those in the seeds of its crop, background included: the released code.
+    Seeds,
+}
+
+impl CompletionClasses {
+    fn is_tags(&self) -> bool {
+        *self == CompletionClasses::Tags
+    }
+}
+
+/// A round that learns from the predictions of the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Retraining {
+    /// Starts as the first round did; an image's predictions have no other classes than its tags.
+    #[default]
+    Afresh,
+    /// Goes on from the network of the round before; predictions may have any class: the released code.
+    Released,
+}
+
+impl Retraining {
+    fn is_afresh(&self) -> bool {
+        *self == Retraining::Afresh
+    }
 }
 
 impl Cross {

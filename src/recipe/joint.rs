@@ -76,10 +76,47 @@ pub struct PairLoss {
     pub after: f32,
     /// How the confidence of two pixels becomes their pair's.
     pub pair: PairWeight,
-    /// Dilations of the 3x3 kernels, feature pixels.
+    /// Dilations of the 3x3 kernels, feature pixels; [`Self::kernels`] has those that are used.
     pub dilations: Vec<usize>,
+    /// Whether all of them are used, one less or one more (Table 2). All where absent.
+    #[serde(default, skip_serializing_if = "Reach::is_usual")]
+    pub reach: Reach,
     /// Divergence that different labels are pushed to.
     pub margin: f32,
+}
+
+/// AALR Table 2, relative to a recipe's dilations.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reach {
+    /// The dilations as they are: 4-8-12-24 in the paper.
+    #[default]
+    Usual,
+    /// Without the last: 4-8-12.
+    Nearer,
+    /// With one more, half as large again as the last: 4-8-12-24-36.
+    Further,
+}
+
+impl Reach {
+    fn is_usual(&self) -> bool {
+        *self == Reach::Usual
+    }
+}
+
+impl PairLoss {
+    /// The dilations of the kernels in use, feature pixels.
+    pub fn kernels(&self) -> Vec<usize> {
+        let mut kernels = self.dilations.clone();
+        match (self.reach, kernels.last().copied()) {
+            (Reach::Nearer, _) if kernels.len() > 1 => {
+                kernels.pop();
+            }
+            (Reach::Further, Some(last)) => kernels.push((3 * last).div_ceil(2)),
+            _ => {}
+        }
+        kernels
+    }
 }
 
 /// AALR Eq. 13–17.
@@ -137,5 +174,28 @@ impl Joint {
             "joint.affinity.dilations is {dilations:?}: use at least one number, each of 1 or more"
         );
         self.training.check("joint.training")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::recipe::Recipe;
+
+    #[test]
+    fn sets_of_dilations_are_relative_to_the_recipes() {
+        for (recipe, usual, further) in [
+            ("aalr-resnet38", vec![4, 8, 12, 24], 36),
+            ("nano", vec![2, 4, 6], 9),
+            ("photos", vec![3, 5, 8, 16], 24),
+        ] {
+            let kernels = |reach: &str| {
+                let set = format!("joint.affinity.reach={reach}");
+                let recipe = Recipe::load(recipe, &[set]).unwrap();
+                recipe.joint.affinity.kernels()
+            };
+            assert_eq!(kernels("usual"), usual);
+            assert_eq!(kernels("nearer"), usual[..usual.len() - 1]);
+            assert_eq!(kernels("further"), [&usual[..], &[further]].concat());
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::{BackboneSettings, Crf, Part, Recipe};
+use super::{BackboneSettings, Crf, Part, Recipe, Training};
 use crate::models::{Head, Network};
 
 impl Recipe {
@@ -20,6 +20,18 @@ impl Recipe {
             backbone: self.backbone(part).build()?,
             head,
         })
+    }
+
+    /// How a part's network is trained.
+    pub fn training(&self, part: Part) -> &Training {
+        match part {
+            Part::Classify => &self.classify,
+            Part::Affinity => &self.affinity.training,
+            Part::Joint => &self.joint.training,
+            Part::Cross => &self.cross.training,
+            Part::Coattend => &self.coattend.training,
+            Part::Segment => &self.segment,
+        }
     }
 
     /// The CRF on what a part's network predicts of the training images, where another network or training learns from

@@ -6,7 +6,10 @@ use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use super::table::shorten;
-use super::{Crf, Optimizer, Part, Recipe, Training};
+use super::{
+    AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining,
+    Training,
+};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
@@ -53,10 +56,11 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
 }
 
 /// Keys that may be absent, by their ends.
-const OPTIONAL: [&str; 10] = [
+const OPTIONAL: [&str; 11] = [
     "backbone.weights",
     "backbone.output_stride",
     "augment.long_side",
+    "optimizer.tenth_every",
     "input.order",
     "input.range",
     "input.mean",
@@ -74,6 +78,11 @@ fn with_options(recipe: &Recipe) -> Recipe {
         training.head_alone = true;
         training.head_alone_below = 1;
         training.least_steps = 1;
+        training.whole = true;
+        training.from_weights = true;
+        if let Optimizer::Sgd { tenth_every, .. } = &mut training.optimizer {
+            tenth_every.get_or_insert(1.0);
+        }
     };
     let mut full = recipe.clone();
     let own = full.backbone.clone();
@@ -84,6 +93,13 @@ fn with_options(recipe: &Recipe) -> Recipe {
     }
     full.backbone.fill_in(PathBuf::from("x"));
     full.propagate.scale = 2.0;
+    full.affinity.loss = AffinityTotal::Released;
+    full.affinity.cell = 2;
+    full.predict.average = Average::Logits;
+    full.joint.affinity.reach = Reach::Further;
+    full.cross.completion_classes = CompletionClasses::Seeds;
+    full.cross.retrain = Retraining::Released;
+    full.coattend.empty_sets = true;
     "x".clone_into(&mut full.needs);
     full.input.order.get_or_insert(Order::Rgb);
     full.input.range.get_or_insert(1.0);

@@ -32,6 +32,14 @@ pub struct Training {
     /// The same where there are fewer images than this, which a whole network would learn by heart. 0 where absent.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub head_alone_below: usize,
+    /// Trains every level of a pretrained backbone, also those that usually stay as they are; batch norms stay. Off
+    /// where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
+    /// Starts from the backbone's pretrained weights alone, not from what the method's first classifier has learnt. Off
+    /// where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_weights: bool,
     /// The optimizer and its schedule.
     pub optimizer: Optimizer,
     /// Random changes of each image.
@@ -61,7 +69,8 @@ pub enum Optimizer {
         /// Factor on the rate of the head; a mean over the image leaves a classifier small gradients.
         fresh_lr_factor: f32,
     },
-    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power`, for pretrained backbones.
+    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power` or a decay in steps, for pretrained
+    /// backbones.
     Sgd {
         /// Learning rate of pretrained weights at the first step.
         lr: f32,
@@ -71,6 +80,9 @@ pub enum Optimizer {
         weight_decay: f32,
         /// Exponent of the poly decay.
         power: f32,
+        /// Epochs after each of which the rate is a tenth of what it was, in place of the poly decay.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tenth_every: Option<f32>,
         /// Factor on the rate of biases.
         bias_lr_factor: f32,
         /// Factor on the rate of layers that are not pretrained; for their biases it multiplies the other one.
@@ -112,6 +124,7 @@ impl Optimizer {
                 momentum: 0.9,
                 weight_decay: 5e-4,
                 power: 0.9,
+                tenth_every: None,
                 bias_lr_factor: 2.0,
                 fresh_lr_factor: 10.0,
             }),
@@ -161,6 +174,16 @@ impl Training {
             lr.is_finite() && lr > 0.0,
             "{key}.optimizer.lr is {lr}: use a positive number"
         );
+        if let Optimizer::Sgd {
+            tenth_every: Some(every),
+            ..
+        } = self.optimizer
+        {
+            ensure!(
+                every.is_finite() && every > 0.0,
+                "{key}.optimizer.tenth_every is {every}: use a positive number"
+            );
+        }
         if let Optimizer::Adamw {
             beta1,
             beta2,

@@ -6,10 +6,10 @@ use crate::data::Order;
 use crate::data::decode::write_mask;
 use crate::inference::{Refine, each};
 use crate::losses::affinity::{EPSILON, affinity_loss};
-use crate::maps::{confident, read_maps};
+use crate::maps::{confident, over_cells, read_maps};
 use crate::models::Head;
 use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
-use crate::recipe::Part;
+use crate::recipe::{AffinityTotal, Part};
 use crate::train::{Fit, labels, sample};
 
 /// The stage.
@@ -67,8 +67,12 @@ fn train(context: &Context) -> Result<()> {
         let [_, _, h, w] = features.dims();
         let labels = sample(labels(batch)?, batch.size, [h, w]);
         let loss = affinity_loss(features, &labels, radius, distance, EPSILON);
+        let total = match settings.loss {
+            AffinityTotal::Paper => loss.total.clone(),
+            AffinityTotal::Released => loss.released(),
+        };
         Ok(vec![
-            ("affinity", loss.total),
+            ("affinity", total),
             ("foreground", loss.foreground),
             ("background", loss.background),
             ("negative", loss.negative),
@@ -95,7 +99,7 @@ fn write_labels(context: &Context) -> Result<()> {
             settings.alpha_low,
             settings.alpha_high,
             settings.min_foreground,
-            |scores| refine.apply(scores),
+            |scores| Ok(over_cells(refine.apply(scores)?, settings.cell)),
         )?;
         write_mask(context.file(STAGE, name), &label)
     })

@@ -110,8 +110,14 @@ fn train(context: &Context) -> Result<()> {
             // The column is there from the first step.
             Tensor::zeros([1], &device)
         } else {
-            multilabel_soft_margin_where_any(m.exclusive, &targets.exclusive[0])
-                + multilabel_soft_margin_where_any(n.exclusive, &targets.exclusive[1])
+            let [of_m, of_n] = &targets.exclusive;
+            if settings.empty_sets {
+                multilabel_soft_margin(m.exclusive, upload(of_m))
+                    + multilabel_soft_margin(n.exclusive, upload(of_n))
+            } else {
+                multilabel_soft_margin_where_any(m.exclusive, of_m)
+                    + multilabel_soft_margin_where_any(n.exclusive, of_n)
+            }
         };
         let mut total = classification.clone();
         if settings.common > 0.0 {

@@ -19,7 +19,7 @@ use crate::models::heads::cross_affinity::CrossAffinity;
 use crate::pipeline::{
     Context, Definition, OWN_LABELS, Product, Purpose, Stage, Task, Trains, label_in,
 };
-use crate::recipe::Part;
+use crate::recipe::{CompletionClasses, Part, Retraining};
 use crate::train::{self, Fit, Losses, sample};
 
 /// The stage.
@@ -143,18 +143,18 @@ fn masked(context: &Context) -> Result<Vec<bool>> {
     Ok(masked)
 }
 
-/// Writes what the network of the round before predicts of the training images' own classes.
+/// Writes what the network of the round before predicts of the training images, of their own classes or of any.
 fn write_predictions(context: &Context, round: usize) -> Result<()> {
     let predictor = Predictor {
         trained: context.trained_in(STAGE, &folder(context, round - 1))?,
         settings: &context.recipe.predict,
     };
     let file = |image: &str| label_file(context, round, image);
-    predictor.write_labels(
-        &context.data.train,
-        context.recipe.label_crf(Part::Cross),
-        file,
-    )
+    let crf = context.recipe.label_crf(Part::Cross);
+    match context.recipe.cross.retrain {
+        Retraining::Afresh => predictor.write_labels(&context.data.train, crf, file),
+        Retraining::Released => predictor.write_masks(&context.data.train, crf, file),
+    }
 }
 
 fn fit(context: &Context, round: usize) -> Result<()> {
@@ -171,7 +171,13 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     });
     let salt = ROUNDS_SALT + ROUND_SALT * round as u64;
     let seed = context.seed.wrapping_add(salt);
-    let initial = context.warm_start(STAGE)?;
+    let initial = match settings.retrain {
+        Retraining::Released if round > 1 => {
+            let before = folder(context, round - 1);
+            context.trained_in(STAGE, &before)?.parameters
+        }
+        _ => context.warm_start(STAGE)?,
+    };
     let group = settings.references + 1;
     let mut training = settings.training.clone();
     training.batch -= training.batch % group;
@@ -203,7 +209,8 @@ fn fit(context: &Context, round: usize) -> Result<()> {
             true => 0.0,
             false => settings.completion,
         };
-        losses(out, batch, classes, group, completion)
+        let named = settings.completion_classes;
+        losses(out, batch, classes, group, (completion, named))
     })
     .context("training the segmentation network with cross-image affinity")?;
     Ok(())
@@ -216,7 +223,7 @@ fn losses(
     batch: &Batch,
     classes: usize,
     group: usize,
-    completion: f32,
+    (completion, named): (f32, CompletionClasses),
 ) -> Result<Losses> {
     let [_, _, h, w] = out.own.dims();
     let labels = sample(train::labels(batch)?, batch.size, [h, w]);
@@ -225,7 +232,10 @@ fn losses(
         .convert::<i32>()
         .try_to_vec()
         .map_err(|e| anyhow!("the device gave no labels: {e:?}"))?;
-    let completed = complete(&best, &labels, &batch.tags, classes);
+    let completed = match named {
+        CompletionClasses::Tags => complete(&best, &labels, &batch.tags, classes),
+        CompletionClasses::Seeds => complete_within(&best, &labels, h * w),
+    };
     let share =
         completed.iter().filter(|l| **l != IGNORE).count() as f32 / completed.len().max(1) as f32;
     let device = out.own.device();
@@ -275,9 +285,34 @@ fn complete(best: &[i32], labels: &[i32], tags: &[f32], classes: usize) -> Vec<i
         .collect()
 }
 
+/// The online labels of the released code: the class of the best score where the image's seeds have it too, background
+/// included, 255 elsewhere and in the padding. `best` and `labels` `[B, h, w]`, an image of `pixels` pixels.
+fn complete_within(best: &[i32], labels: &[i32], pixels: usize) -> Vec<i32> {
+    let images = best.chunks(pixels.max(1)).zip(labels.chunks(pixels.max(1)));
+    images
+        .flat_map(|(best, labels)| {
+            let complete =
+                |(best, label): (&i32, &i32)| match *label != IGNORE && labels.contains(best) {
+                    true => *best,
+                    false => IGNORE,
+                };
+            best.iter().zip(labels).map(complete).collect::<Vec<i32>>()
+        })
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn completion_may_keep_to_the_classes_of_the_seeds() {
+        // Two images of four pixels; the first has seeds of 0 and 2, the second of 1 alone.
+        let best = [0, 1, 2, 2, 0, 1, 2, 1];
+        let labels = [0, 254, 254, 2, 254, 1, 254, 255];
+        let expected = [0, 255, 2, 2, 255, 1, 255, 255];
+        assert_eq!(complete_within(&best, &labels, 4), expected);
+    }
 
     #[test]
     fn completion_keeps_to_the_tags_and_the_image() {

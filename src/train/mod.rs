@@ -23,7 +23,8 @@ use crate::device::download;
 use crate::device::fault::{self, Fault};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
-use crate::models::params::{Parameters, Role, Value};
+use crate::models::heads::affinity;
+use crate::models::params::{Parameters, Role, Value, belongs};
 use crate::progress;
 use crate::recipe::{NetworkInput, Optimizer as OptimizerSettings, Training};
 use crate::run::{MetricsLog, TrainingState};
@@ -64,7 +65,9 @@ pub struct Fit<'a> {
     pub device: &'a Device,
 }
 
-/// How a training's learning rate and decay apply to a parameter by its name and role.
+/// How a training's learning rate and decay apply to a parameter by its name and role. Under SGD the group norms of
+/// AffinityNet's head, though fresh, learn at the rate of pretrained layers and their scales decay as kernels do, as in
+/// its released code.
 pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: Role) -> Group {
     let decays = role == Role::Kernel;
     match settings {
@@ -85,14 +88,18 @@ pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: 
             bias_lr_factor,
             fresh_lr_factor,
             ..
-        } => Group {
-            rate: if network.is_head(name) {
-                *fresh_lr_factor
-            } else {
-                1.0
-            } * if decays { 1.0 } else { *bias_lr_factor },
-            decay: if decays { *weight_decay } else { 0.0 },
-        },
+        } => {
+            let is_group_norm = affinity::NORMS.iter().any(|norm| belongs(name, norm));
+            let decays = decays || (is_group_norm && role == Role::Scale);
+            let rate = match network.is_head(name) && !is_group_norm {
+                true => *fresh_lr_factor,
+                false => 1.0,
+            };
+            Group {
+                rate: rate * if decays { 1.0 } else { *bias_lr_factor },
+                decay: if decays { *weight_decay } else { 0.0 },
+            }
+        }
     }
 }
 
@@ -103,7 +110,34 @@ pub fn trains(network: &Network, name: &str, role: Role) -> bool {
         || !(network.backbone.is_frozen(name) || role.is_norm())
 }
 
-/// The update rule and schedule that a recipe asks for, and the peak learning rate.
+/// Whether a parameter trains in this training over `images` images: as [`trains`], where the recipe says neither that
+/// the whole network nor that the head alone does.
+fn trains_in(
+    training: &Training,
+    images: usize,
+    network: &Network,
+    name: &str,
+    role: Role,
+) -> bool {
+    let whole = training.whole && !role.is_norm();
+    (whole || trains(network, name, role))
+        && (!training.is_of_head(images) || network.is_head(name))
+}
+
+/// The schedule of a training's learning rate.
+fn schedule(training: &Training) -> Schedule {
+    match training.optimizer {
+        OptimizerSettings::Sgd {
+            tenth_every: Some(every),
+            ..
+        } => Schedule::Tenths {
+            every: every / training.epochs,
+        },
+        _ => rule(&training.optimizer).1,
+    }
+}
+
+/// The update rule and smooth schedule that a recipe asks for, and the peak learning rate.
 pub fn rule(settings: &OptimizerSettings) -> (Rule, Schedule, f32) {
     match *settings {
         OptimizerSettings::Adamw {
@@ -150,7 +184,8 @@ impl Fit<'_> {
         loss: impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
     ) -> Result<Parameters> {
         let total = steps(self.training, self.split.len());
-        let (rule, schedule, peak) = rule(&self.training.optimizer);
+        let (rule, _, peak) = rule(&self.training.optimizer);
+        let schedule = schedule(self.training);
         let mut parameters = self.initial.clone();
         let mut optimizer = Optimizer::new(rule);
         let path = self.folder.join(CHECKPOINT);
@@ -275,9 +310,8 @@ impl Fit<'_> {
         checkpointing: bool,
         loss: &impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
     ) -> Result<Pass> {
-        let is_of_head = self.training.is_of_head(self.split.len());
         let tracked = parameters.track(|name, role| {
-            trains(&self.network, name, role) && (!is_of_head || self.network.is_head(name))
+            trains_in(self.training, self.split.len(), &self.network, name, role)
         });
         let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mode = if self.network.backbone.from_scratch() {

@@ -16,7 +16,7 @@ use crate::run::Tensors;
 pub enum Rule {
     /// PyTorch's SGD: v ← momentum · v + g + decay · p, p ← p - lr · v, without dampening.
     Sgd {
-        /// Momentum, 0.9 in all the papers.
+        /// Momentum.
         momentum: f32,
     },
     /// AdamW (Loshchilov and Hutter 2019), decay apart from the gradient.

@@ -8,6 +8,11 @@ pub enum Schedule {
         /// 0.9 in all the papers.
         power: f32,
     },
+    /// A tenth of the rate after every part of the steps, as MCIS and DeepLab-LargeFOV have it.
+    Tenths {
+        /// That part's share of all steps, positive.
+        every: f32,
+    },
     /// One cycle (Smith 2018): up along a cosine for the first share of the steps, down along a cosine to zero.
     OneCycle {
         /// Share of the steps that the rise takes, in (0, 1).
@@ -21,6 +26,8 @@ impl Schedule {
         let done = step as f32 / total.max(1) as f32;
         match self {
             Schedule::Poly { power } => (1.0 - done).max(0.0).powf(power),
+            // The small share keeps a step at a boundary from rounding to the part before.
+            Schedule::Tenths { every } => 0.1f32.powi((done / every + 1e-4).floor() as i32),
             Schedule::OneCycle { rise } => {
                 let cosine = |t: f32| 0.5 - 0.5 * (std::f32::consts::PI * t).cos();
                 // From a 25th of the peak, as in the common implementations.
@@ -44,6 +51,16 @@ mod tests {
         assert_eq!(poly.factor(0, 10), 1.0);
         assert!((poly.factor(5, 10) - 0.5f32.powf(0.9)).abs() < 1e-6);
         assert_eq!(poly.factor(10, 10), 0.0);
+    }
+
+    #[test]
+    fn tenths_fall_at_the_end_of_each_part() {
+        // 15 epochs of ten steps, a tenth every 6.
+        let tenths = Schedule::Tenths { every: 6.0 / 15.0 };
+        for (step, expected) in [(0, 1.0), (59, 1.0), (60, 0.1), (119, 0.1), (120, 0.01)] {
+            let factor = tenths.factor(step, 150);
+            assert!((factor / expected - 1.0).abs() < 1e-4, "{step}: {factor}");
+        }
     }
 
     #[test]

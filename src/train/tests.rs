@@ -115,3 +115,46 @@ fn a_full_device_goes_on_with_gradient_checkpointing_to_the_same_result() {
     };
     assert_eq!(steps(&full), steps(&roomy));
 }
+
+#[test]
+fn what_trains_and_how_fast_is_the_released_codes() {
+    let mut training = Recipe::load("vgg16", &[]).unwrap().affinity.training;
+    let network = |backbone: &str, head| Network {
+        backbone: Backbone::named(backbone, 32).unwrap(),
+        head,
+    };
+    let channels = [64, 128, 256];
+    let affinity = network("vgg16", Head::Affinity { channels });
+    let group = |name: &str, role| group(&affinity, &training.optimizer, name, role);
+    for (name, role, rate, decay) in [
+        ("conv5_1.weight", Role::Kernel, 1.0, 5e-4),
+        ("conv5_1.bias", Role::Bias, 2.0, 0.0),
+        ("f8_3.weight", Role::Kernel, 10.0, 5e-4),
+        ("gn8_3.weight", Role::Scale, 1.0, 5e-4),
+        ("gn8_3.bias", Role::Shift, 2.0, 0.0),
+    ] {
+        assert_eq!(group(name, role), Group { rate, decay }, "{name}");
+    }
+    let joint = network("resnet38", Head::Joint { classes: 20 });
+    let trained =
+        |training: &Training, name: &str, role| trains_in(training, 100, &joint, name, role);
+    let (first, norm) = ("conv1a.weight", "b4.bn_branch2a.weight");
+    assert!(!trained(&training, first, Role::Kernel));
+    training.whole = true;
+    assert!(trained(&training, first, Role::Kernel));
+    assert!(!trained(&training, norm, Role::Scale));
+    training.head_alone = true;
+    assert!(!trained(&training, first, Role::Kernel));
+    assert!(trained(&training, "fc8.weight", Role::Kernel));
+}
+
+#[test]
+fn a_rate_in_steps_falls_by_epochs() {
+    let training = Recipe::load("mcis-vgg16", &[]).unwrap().coattend.training;
+    let schedule = schedule(&training);
+    // 15 epochs, a tenth after every 6 of them.
+    for (step, expected) in [(0, 1.0), (599, 1.0), (600, 0.1), (1200, 0.01), (1499, 0.01)] {
+        let factor = schedule.factor(step, 1500);
+        assert!((factor / expected - 1.0).abs() < 1e-4, "{step}: {factor}");
+    }
+}

@@ -37,6 +37,7 @@ fn train(
         momentum: g.number("momentum") as f32,
         weight_decay: g.number_after("groups", "decay") as f32,
         power: g.number_after("schedule", "poly") as f32,
+        tenth_every: None,
         bias_lr_factor: factor("biases "),
         fresh_lr_factor: factor("fresh layers "),
     };

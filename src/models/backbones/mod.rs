@@ -107,7 +107,10 @@ impl Backbone {
             "nano" => bail!("width_divisor = {divisor}: the nano backbone has one width, 1"),
             _ if name.starts_with("efficientnet_lite") => return lite(name, divisor),
             "resnet38" => Backbone::ResNet38(ResNet38 { divisor }),
-            "vgg16" => vgg16(Tail::LargeFov { dilation: 1 }),
+            "vgg16" => vgg16(Tail::LargeFov {
+                dilation: 1,
+                pooled: false,
+            }),
             "vgg16_extra" => vgg16(Tail::ExtraConvs),
             "resnet50" | "resnet101" => Backbone::ResNet(ResNet {
                 depth,

@@ -25,6 +25,9 @@ pub enum Tail {
     LargeFov {
         /// Dilation of fc6.
         dilation: usize,
+        /// Whether the maximum over 3x3, then the mean over 3x3, is taken before fc6 (pool5 and pool5a), as in
+        /// DeepLab-LargeFOV's prototxt. AffinityNet's released code names both poolings and leaves them out.
+        pooled: bool,
     },
     /// Three 3x3 convolutions of 512 channels; poolings over 2x2; torchvision's names under `vgg.` (`vgg.features.0`).
     ExtraConvs,
@@ -74,7 +77,11 @@ impl Vgg16 {
             [pass(f, &fifth, f.max_pool(x, 3, 1))]
         });
         let [high] = f.section(middle.clone(), move |f, x| match (self.tail, &end[..]) {
-            (Tail::LargeFov { .. }, [fc6, fc7]) => {
+            (Tail::LargeFov { pooled, .. }, [fc6, fc7]) => {
+                let x = match pooled {
+                    true => f.mean_pool(f.max_pool(x, 3, 1), 3),
+                    false => x,
+                };
                 let x = f.dropout(fc6.relu(f, x), DROPOUT);
                 [fc7.relu(f, x)]
             }
@@ -105,7 +112,7 @@ impl Vgg16 {
     fn end(self) -> Vec<Conv> {
         let [_, input, output] = self.channels();
         match self.tail {
-            Tail::LargeFov { dilation } => vec![
+            Tail::LargeFov { dilation, .. } => vec![
                 Conv::new("fc6", [input, output], 3)
                     .dilation(dilation)
                     .bias(),

@@ -128,8 +128,11 @@ pub fn embedding(f: &Forward, backbone: Backbone, levels: Levels) -> Tensor<4> {
 /// What [`embedding`] gave → scores `[B, C + 1, h, w]`, background first, before softmax.
 pub fn scores(f: &Forward, backbone: Backbone, embedding: Tensor<4>) -> Tensor<4> {
     match shape(backbone) {
-        Shape::Two { dilation, .. } => {
-            f.conv(TWO[1], f.dropout(embedding, DROPOUT), 1, dilation, true)
+        // No dropout between the two, as in RRM's released code.
+        Shape::Two { dilation, .. } => f.conv(TWO[1], embedding, 1, dilation, true),
+        // DeepLab-LargeFOV's drop7.
+        Shape::One { layer, size: 1 } => {
+            f.conv(layer, f.dropout(embedding, DROPOUT), 1, DILATION, true)
         }
         Shape::One { layer, .. } => f.conv(layer, embedding, 1, DILATION, true),
         Shape::Decoder => f.pointwise(DECODER[4], embedding, None),

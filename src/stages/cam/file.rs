@@ -7,23 +7,13 @@ use image::RgbImage;
 use ndarray::{ArrayView3, Axis};
 
 use crate::maps::{Maps, enlarge, write_maps};
-use crate::recipe::Cam;
 
 /// Writes the maps of the tagged classes of `image` at its size, from those of all classes `[C, h, w]`, at least 0.
 ///
 /// # Errors
 /// Where the file cannot be written.
-pub fn write(
-    path: &Path,
-    maps: ArrayView3<f32>,
-    tags: &[usize],
-    image: &RgbImage,
-    settings: &Cam,
-) -> Result<()> {
-    let mut maps = maps.select(Axis(0), tags);
-    if settings.square_root {
-        maps.mapv_inplace(f32::sqrt);
-    }
+pub fn write(path: &Path, maps: ArrayView3<f32>, tags: &[usize], image: &RgbImage) -> Result<()> {
+    let maps = maps.select(Axis(0), tags);
     let maps = enlarge(maps, image.dimensions());
     write_maps(path, &Maps::of_tags(maps, tags))
 }

@@ -180,7 +180,7 @@ pub fn write(
                     let references = &plan.references[i];
                     let related = features.borrow().of(references);
                     let maps = maps(context, trained, form, (i, image), &related)?;
-                    file::write(&path(i), maps.view(), tags[i], image, settings)?;
+                    file::write(&path(i), maps.view(), tags[i], image)?;
                     features.borrow_mut().release(references);
                     bar.inc(1);
                 }

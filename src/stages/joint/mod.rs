@@ -193,7 +193,7 @@ impl Step<'_> {
         let [_, _, h, w] = scores.dims();
         let settings = &self.settings.affinity;
         let settings = AdaptiveAffinity {
-            dilations: settings.dilations.clone(),
+            dilations: settings.kernels(),
             margin: settings.margin,
             weight: settings.pair,
             ..AdaptiveAffinity::default()
