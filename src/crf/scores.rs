@@ -231,7 +231,7 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
             "every pixel is {UNSURE}, which is no label"
         )));
     }
-    if how == As::Auto && labels == [0] && map.iter().any(|value| *value == UNSURE) {
+    if how == As::Auto && labels == [0] && map.contains(&UNSURE) {
         return Err(Problem::ZeroAndUnsure);
     }
     let mut channels = [UNSURE; 256];
