@@ -34,7 +34,7 @@ fn on_crf(error: &crf::Error) -> Option<&'static str> {
                 "; say --scores-are foreground where 255 is the foreground, or --scores-are labels",
             ),
             Problem::OneChannel(_) => Some(
-                "; say --scores-are foreground where it is the probability of the foreground, whose complement is the background",
+                "; say --scores-are foreground where it is the probability of the foreground (of logits a, save 1 / (1 + exp(-a))), whose complement is the background",
             ),
             Problem::Unclear(_) => Some(
                 "; say what they are with --scores-are foreground (classes without a channel of the background), --scores-are probabilities (each pixel is divided by its sum) or --scores-are logits",
