@@ -218,6 +218,9 @@ impl Common {
         let mut config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
         if let Some(stored) = &stored {
             keep_places(&mut config, stored);
+            if config.get("images") != stored.get("images") {
+                inputs::tell(&out, &data)?;
+            }
         }
         let mode = if self.fresh {
             Mode::Fresh

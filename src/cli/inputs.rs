@@ -42,6 +42,34 @@ pub fn check(run: &RunDir, data: &Data, place: &str, method: &Method) -> Result<
     Ok(())
 }
 
+/// Names the files that are not those that the run in `out` has read, where its images are others now.
+///
+/// # Errors
+/// Where the run or a file cannot be read.
+pub fn tell(out: &Path, data: &Data) -> Result<()> {
+    let Some(before) = RunDir::read(out)?.inputs() else {
+        return Ok(());
+    };
+    let files = files(data);
+    let now = Inputs::look(&before.place, &files, Some(&before))?;
+    let changed = now.changed(&files, &before);
+    if !changed.is_empty() {
+        let changed: Vec<&Changed> = changed.iter().collect();
+        log::warn!("files that this run has not read: {}", named(&changed));
+    }
+    Ok(())
+}
+
+/// The first of the files, and how many more there are.
+fn named(changed: &[&Changed]) -> String {
+    let first = changed.iter().take(NAMED).map(|c| c.file.as_str());
+    let first = first.collect::<Vec<_>>().join(", ");
+    match changed.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// Makes the stages that read files of this role stale, and says so.
 fn stale(run: &RunDir, method: &Method, role: Role, changed: &[&Changed]) -> Result<()> {
     let learns = |stage: &crate::pipeline::Stage| stage.trains_for(Purpose::Masks);
@@ -65,12 +93,6 @@ fn stale(run: &RunDir, method: &Method, role: Role, changed: &[&Changed]) -> Res
         Role::Validation => "validation images",
         Role::Mask => "masks",
     };
-    let mut named: Vec<&str> = changed.iter().map(|c| c.file.as_str()).collect();
-    let more = match named.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    named.truncate(NAMED);
     let then = match begun.is_empty() {
         true => "scores are computed with what is there".to_owned(),
         false => format!(
@@ -78,10 +100,8 @@ fn stale(run: &RunDir, method: &Method, role: Role, changed: &[&Changed]) -> Res
             begun.join(", ")
         ),
     };
-    log::warn!(
-        "{what} have changed since the run read them: {}{more}; {then}",
-        named.join(", ")
-    );
+    let files = named(changed);
+    log::warn!("{what} have changed since the run read them: {files}; {then}");
     Ok(())
 }
 
