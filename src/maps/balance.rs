@@ -66,13 +66,16 @@ impl Balance {
 
     /// What background's scores after the walk are to be multiplied by, so that foreground's share of all pixels is
     /// at most `within` (a share of it) away from the share of the maps beyond their own threshold, which is Otsu's
-    /// (1979): the one that parts their values best in two. 1 where it is that near already, and where no map fires.
+    /// (1979): the one that parts their values best in two. 1 where it is that near already, and where all values are alike.
     pub fn factor(&self, within: f32) -> f32 {
-        let wanted = share_above(&self.peaks, otsu(&self.peaks));
+        let Some(threshold) = otsu(&self.peaks) else {
+            return 1.0;
+        };
+        let wanted = share_above(&self.peaks, threshold);
         let share = share_above(&self.quotients, QUOTIENTS / 2 - 1);
         let within = f64::from(within);
         let target = share.clamp(wanted * (1.0 - within), wanted * (1.0 + within));
-        if wanted == 0.0 || target == share {
+        if target == share {
             return 1.0;
         }
         // Shares fall from the first class to the last, so the search ends at the class nearest to the target.
@@ -103,8 +106,8 @@ fn share_above(counts: &[u64], class: usize) -> f64 {
 }
 
 /// The last class of the lower part where a histogram is parted so that the variance between the parts is largest: Otsu,
-/// "A threshold selection method from gray-level histograms", 1979.
-fn otsu(counts: &[u64]) -> usize {
+/// "A threshold selection method from gray-level histograms", 1979. None where nothing parts it.
+fn otsu(counts: &[u64]) -> Option<usize> {
     let all = counts.iter().sum::<u64>().max(1) as f64;
     let mean = |part: &[u64], first: usize| -> f64 {
         let places = part.iter().enumerate();
@@ -124,8 +127,8 @@ fn otsu(counts: &[u64]) -> usize {
         }
     };
     (0..counts.len())
+        .filter(|class| between(class) > 0.0)
         .max_by(|a, b| between(a).total_cmp(&between(b)).then(b.cmp(a)))
-        .unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -186,6 +189,8 @@ mod tests {
         let mut counts = [0u64; 10];
         counts[2] = 50;
         counts[7] = 50;
-        assert_eq!(otsu(&counts), 2);
+        assert_eq!(otsu(&counts), Some(2));
+        counts[7] = 0;
+        assert_eq!(otsu(&counts), None);
     }
 }
