@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result, bail, ensure};
 use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
 
-use super::numpy::{Names, Stored};
+use super::stored::{Names, Stored};
 use crate::pickle::{self, Array, Heap, Object, PickleValue, Raw};
 
 /// Reads the dictionary from the pickle that follows a `.npy` file's header. Nothing in it is run, and all sizes are

@@ -23,6 +23,7 @@ pub mod pairs;
 pub mod posterior;
 mod preset;
 pub mod scores;
+mod stored;
 pub mod unary;
 
 use burn::tensor::{Device, Tensor, TensorData};

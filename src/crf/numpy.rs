@@ -12,6 +12,7 @@ use ndarray_npy::{ReadNpyError, ReadNpyExt, ReadableElement};
 use rawzip::{CompressionMethod, ZipArchive};
 
 use super::dictionary;
+use super::stored::{Names, Stored};
 use crate::maps::read_maps;
 
 /// Most bytes that an array may take when unpacked.
@@ -19,27 +20,6 @@ const LARGEST: u64 = 4 << 30;
 
 /// The array of a file of several that is taken, the first that is there.
 pub const NAMES: [&str; 3] = ["scores", "probs", "arr_0"];
-
-/// What a file holds.
-pub struct Stored {
-    /// The numbers as `f32`, in the file's shape, in any memory order.
-    pub values: ArrayD<f32>,
-    /// Whether they were saved as integers or booleans.
-    pub integers: bool,
-    /// What the channels are.
-    pub names: Names,
-}
-
-/// What a file says of its channels.
-pub enum Names {
-    /// Nothing: they are counted.
-    Channels,
-    /// The mask value of each, as weakseg's own maps have it.
-    MaskValues(Vec<usize>),
-    /// The class of each: the keys of a dictionary, as psa's maps have it, which counts classes from 0 where there is no
-    /// background.
-    Classes(Vec<usize>),
-}
 
 /// Reads the array of a `.npy` file, or the maps of its dictionary.
 ///

@@ -7,7 +7,8 @@ use image::{GrayImage, Luma};
 use ndarray::{Array3, ArrayD, Axis, Ix3};
 
 use super::error::{self, Error, Problem, Result};
-use super::numpy::{Names, Stored, read_npy, read_npz, without_batch};
+use super::numpy::{read_npy, read_npz, without_batch};
+use super::stored::{Names, Stored};
 use super::unary::{UNSURE, unary_from_labels, unary_from_logits, unary_from_probabilities};
 use crate::data::MaskValue;
 use crate::data::decode::read_mask;

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::array::{Array, NumberType};
 use super::harmless::{self, Harmless};
-use super::heap::{Heap, Object, PickleValue, Storage, Tensor};
+use super::heap::{Heap, Object, Storage, Tensor};
+use super::value::PickleValue;
 use crate::dtype::Dtype;
 
 /// Stands in for a call from a pickle: makes the container, tensor or array that `function` would make. `cost` receives

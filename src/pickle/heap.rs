@@ -1,32 +1,10 @@
-//! The values that a pickle builds: plain data, which refer to each other by index.
+//! The objects that a pickle builds: plain data, which refer to each other by index.
 
 use std::collections::BTreeMap;
 
 use super::array::{Array, NumberType};
+use super::value::PickleValue;
 use crate::dtype::Dtype;
-
-/// A value on the pickle machine's stack.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum PickleValue<'a> {
-    /// `None`
-    None,
-    /// `True` or `False`
-    Bool(bool),
-    /// An integer of up to 64 bits.
-    Int(i64),
-    /// A string.
-    Text(&'a str),
-    /// Bytes, or a longer integer as little-endian two's complement.
-    Bytes(&'a [u8]),
-    /// Bytes that are written as text, one for each character, as Python 3 does it for Python 2.
-    Latin1(&'a str),
-    /// A function or class by module and name; only a name here.
-    Global(&'a str, &'a str),
-    /// Index of an object in the [`Heap`].
-    Object(usize),
-    /// Something harmless that nobody here needs, such as a float or a date.
-    Opaque,
-}
 
 /// What a [`PickleValue::Object`] stands for.
 #[derive(Clone, Debug, PartialEq)]

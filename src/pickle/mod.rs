@@ -6,13 +6,16 @@ mod array;
 mod calls;
 mod harmless;
 mod heap;
+mod numpy;
+mod value;
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result, bail, ensure};
 
 pub use array::{Array, Raw};
-pub use heap::{Heap, Object, PickleValue, Storage, Tensor};
+pub use heap::{Heap, Object, Storage, Tensor};
+pub use value::PickleValue;
 
 /// Most opcodes in one pickle, ten times what the largest networks need; bounds time and memory.
 const MAX_STEPS: usize = 2_000_000;
