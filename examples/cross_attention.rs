@@ -31,24 +31,17 @@ fn features(channels: usize, pixels: usize, seed: usize) -> Tensor<3> {
 }
 
 fn values(tensor: Tensor<3>) -> Result<Vec<f32>, Box<dyn Error>> {
-    Ok(tensor
-        .try_into_data()?
-        .try_to_vec()
-        .map_err(|e| format!("{e:?}"))?)
+    Ok(tensor.try_into_data()?.try_to_vec().map_err(|e| format!("{e:?}"))?)
 }
 
 /// The result of `attend`, and the gradient of the sum of its squares with respect to the queries.
-fn with_gradient(
-    attend: fn(Tensor<3>, Tensor<3>, Tensor<3>) -> Tensor<3>,
-) -> Result<[Vec<f32>; 2], Box<dyn Error>> {
+fn with_gradient(attend: fn(Tensor<3>, Tensor<3>, Tensor<3>) -> Tensor<3>) -> Result<[Vec<f32>; 2], Box<dyn Error>> {
     let query = features(CHANNELS[0], PIXELS[0], 1).require_grad();
     let key = features(CHANNELS[0], PIXELS[1], 2);
     let value = features(CHANNELS[1], PIXELS[1], 3);
     let attended = attend(query.clone(), key, value);
     let gradients = attended.clone().square().sum().backward();
-    let gradient = query
-        .grad(&gradients)
-        .ok_or("the queries have no gradient")?;
+    let gradient = query.grad(&gradients).ok_or("the queries have no gradient")?;
     Ok([values(attended.inner())?, values(gradient)?])
 }
 
@@ -66,9 +59,7 @@ pub fn differences() -> Result<[f32; 2], Box<dyn Error>> {
 pub fn main() -> Result<(), Box<dyn Error>> {
     let [value, gradient] = differences()?;
     let kept = PIXELS[0] * PIXELS[1] * size_of::<f32>();
-    println!(
-        "largest difference: {value:e} in the result, {gradient:e} in the gradient of the queries"
-    );
+    println!("largest difference: {value:e} in the result, {gradient:e} in the gradient of the queries");
     println!(
         "the plain formulation keeps {} KB of weights, the kernel none",
         kept / 1000

@@ -16,10 +16,7 @@ const HEIGHT: u32 = 72;
 
 /// Whether a pixel belongs to the object, a disc in the middle.
 fn is_object(x: u32, y: u32) -> bool {
-    let [dx, dy] = [
-        x as f32 - WIDTH as f32 / 2.0,
-        y as f32 - HEIGHT as f32 / 2.0,
-    ];
+    let [dx, dy] = [x as f32 - WIDTH as f32 / 2.0, y as f32 - HEIGHT as f32 / 2.0];
     dx.hypot(dy) < 24.0
 }
 
@@ -33,9 +30,7 @@ fn noise(x: u32, y: u32) -> f32 {
 fn mistakes(scores: ArrayView3<f32>) -> Result<usize, Box<dyn Error>> {
     let mask = winners(scores, &[0, 1])?;
     let is_wrong = |x, y, value: u8| (value == 1) != is_object(x, y);
-    let wrong = mask
-        .enumerate_pixels()
-        .filter(|(x, y, p)| is_wrong(*x, *y, p.0[0]));
+    let wrong = mask.enumerate_pixels().filter(|(x, y, p)| is_wrong(*x, *y, p.0[0]));
     Ok(wrong.count())
 }
 
@@ -57,10 +52,7 @@ pub fn before_and_after() -> Result<[usize; 2], Box<dyn Error>> {
         if says_object == (c == 1) { 0.6 } else { 0.4 }
     });
     let crf = DenseCrf {
-        pairwise: vec![
-            Pairwise::gaussian(3.0, 3.0),
-            Pairwise::bilateral(40.0, 13.0, 10.0),
-        ],
+        pairwise: vec![Pairwise::gaussian(3.0, 3.0), Pairwise::bilateral(40.0, 13.0, 10.0)],
         iterations: 10,
         reference_side: None,
     };

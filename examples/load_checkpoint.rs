@@ -26,20 +26,13 @@ fn write(path: &Path, network: &Network, parameters: &Parameters) -> Result<(), 
     let shapes = network.declare().shapes();
     let values = shapes.iter().map(|(name, _)| {
         let value = &parameters.0[name].value;
-        value
-            .to_vec()
-            .map_err(|error| weights::Error::Other(error.into()))
+        value.to_vec().map_err(|error| weights::Error::Other(error.into()))
     });
     Ok(write_safetensors(path, &shapes, values)?)
 }
 
 /// Fills what the file has of `parameters`, and gives the report.
-fn load(
-    path: &Path,
-    network: &Network,
-    parameters: &mut Parameters,
-    device: &Device,
-) -> Result<Plan, Box<dyn Error>> {
+fn load(path: &Path, network: &Network, parameters: &mut Parameters, device: &Device) -> Result<Plan, Box<dyn Error>> {
     let file = Checkpoint::open(path)?;
     let plan = plan(&file, network.published_name(), &network.declare().shapes())?;
     for value in plan.values(&file) {

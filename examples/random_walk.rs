@@ -30,10 +30,7 @@ fn tensor(channels: usize, value: impl Fn(usize, usize, usize) -> f32) -> Tensor
 
 /// The winning channel of each pixel, `None` where no channel has a score. Row by row.
 fn winners(scores: Tensor<4>) -> Result<Vec<Option<usize>>, Box<dyn Error>> {
-    let values: Vec<f32> = scores
-        .try_into_data()?
-        .try_to_vec()
-        .map_err(|e| format!("{e:?}"))?;
+    let values: Vec<f32> = scores.try_into_data()?.try_to_vec().map_err(|e| format!("{e:?}"))?;
     let (first, second) = values.split_at(HEIGHT * WIDTH);
     let winner = |(a, b): (&f32, &f32)| (a.max(*b) > 1e-6).then_some(usize::from(b > a));
     Ok(first.iter().zip(second).map(winner).collect())

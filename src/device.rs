@@ -168,9 +168,7 @@ fn describe(adapter: &wgpu::Adapter, counts: &mut [usize; 3]) -> Adapter {
             wgpu::Backend::Dx12 => "DX12".into(),
             other => format!("{other:?}"),
         },
-        driver: format!("{} {}", info.driver, info.driver_info)
-            .trim()
-            .to_string(),
+        driver: format!("{} {}", info.driver, info.driver_info).trim().to_string(),
         limits: vec![
             limit(
                 "max_storage_buffers_per_shader_stage",
@@ -215,9 +213,9 @@ pub fn choose(choice: Choice) -> Result<Chosen> {
     match choice {
         Choice::Auto => match pick("discrete GPU").or_else(|| pick("integrated GPU")) {
             Some(adapter) => Ok(on(adapter, "the best GPU found")),
-            None if adapters.iter().any(Adapter::is_gpu) => Ok(cpu(
-                "the GPUs found lack what the kernels need, see `weakseg devices`",
-            )),
+            None if adapters.iter().any(Adapter::is_gpu) => {
+                Ok(cpu("the GPUs found lack what the kernels need, see `weakseg devices`"))
+            }
             None => Ok(cpu("no GPU found")),
         },
         Choice::Gpu(n) => {
@@ -235,13 +233,7 @@ pub fn choose(choice: Choice) -> Result<Chosen> {
             }
         }
         Choice::Vulkan => {
-            let order = [
-                "discrete GPU",
-                "integrated GPU",
-                "virtual GPU",
-                "other",
-                "software",
-            ];
+            let order = ["discrete GPU", "integrated GPU", "virtual GPU", "other", "software"];
             match order.into_iter().find_map(pick) {
                 Some(adapter) => Ok(on(adapter, "the first adapter found, software included")),
                 None if !adapters.is_empty() => bail!(
@@ -302,9 +294,7 @@ fn on(adapter: &Adapter, why: &str) -> Chosen {
 /// The largest storage buffer of an adapter, in bytes; `None` on the CPU backend.
 pub fn buffer_limit(chosen: &Chosen) -> Option<u64> {
     let limits = &chosen.adapter.as_ref()?.limits;
-    let limit = limits
-        .iter()
-        .find(|l| l.name == "max_storage_buffer_binding_size")?;
+    let limit = limits.iter().find(|l| l.name == "max_storage_buffer_binding_size")?;
     Some(limit.available)
 }
 
@@ -322,9 +312,7 @@ pub fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
             let what = e.split("Backtrace").next().unwrap_or(&e).trim_end();
             match Fault::of(&e) {
                 Some(Fault::Lost) => anyhow!("the device was lost: {what}"),
-                _ => anyhow!(
-                    "the device gave no result: {what}: try a smaller batch, or --device cpu"
-                ),
+                _ => anyhow!("the device gave no result: {what}: try a smaller batch, or --device cpu"),
             }
         })
 }

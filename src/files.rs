@@ -43,9 +43,7 @@ pub fn write_error(path: &Path, error: &anyhow::Error) -> anyhow::Error {
         .find_map(|cause| cause.downcast_ref::<io::Error>())
         .map(io::Error::kind);
     let remedy = match kind {
-        Some(
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge,
-        ) => {
+        Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {
             "the disk is full; free some space and run the same command again, it continues where it stopped"
         }
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
@@ -70,8 +68,8 @@ pub fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// As [`replace`], or where `value` cannot be written as JSON.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let mut text = serde_json::to_vec_pretty(value)
-        .with_context(|| format!("{} cannot be written as JSON", path.display()))?;
+    let mut text =
+        serde_json::to_vec_pretty(value).with_context(|| format!("{} cannot be written as JSON", path.display()))?;
     text.push(b'\n');
     write_bytes(path, &text)
 }
@@ -81,8 +79,7 @@ pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
 /// # Errors
 /// As [`replace`], or where `value` cannot be written as TOML.
 pub fn write_toml(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = toml::to_string(value)
-        .with_context(|| format!("{} cannot be written as TOML", path.display()))?;
+    let text = toml::to_string(value).with_context(|| format!("{} cannot be written as TOML", path.display()))?;
     write_bytes(path, text.as_bytes())
 }
 
@@ -92,9 +89,7 @@ mod tests {
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
-        entries
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect()
+        entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect()
     }
 
     #[test]
@@ -134,14 +129,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("usual"), "").unwrap();
         write_bytes(&dir.path().join("ours"), b"").unwrap();
-        let mode = |name| {
-            dir.path()
-                .join(name)
-                .metadata()
-                .unwrap()
-                .permissions()
-                .mode()
-        };
+        let mode = |name| dir.path().join(name).metadata().unwrap().permissions().mode();
         assert_eq!(mode("ours"), mode("usual"));
     }
 }

@@ -51,9 +51,7 @@ fn drawn(total: u64, label: &str) -> Option<ProgressBar> {
     (std::io::stderr().is_terminal() && !hidden).then(|| {
         let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}")
             .unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(total)
-            .with_style(style)
-            .with_prefix(label.to_owned())
+        ProgressBar::new(total).with_style(style).with_prefix(label.to_owned())
     })
 }
 

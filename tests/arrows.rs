@@ -21,9 +21,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 
 /// Lines of a module's files that name one of `others` outside of comments.
 fn lines_with(module: &str, others: &[&str]) -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("src")
-        .join(module);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(module);
     let files = sources(&folder);
     assert!(!files.is_empty(), "{} has no sources", folder.display());
     let mut found = Vec::new();
@@ -56,10 +54,7 @@ fn the_library_does_not_know_the_program() {
     let modules = [
         "crf", "data", "kernels", "losses", "metrics", "models", "pickle", "weights",
     ];
-    let found: Vec<String> = modules
-        .iter()
-        .flat_map(|module| lines_with(module, &PROGRAM))
-        .collect();
+    let found: Vec<String> = modules.iter().flat_map(|module| lines_with(module, &PROGRAM)).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 

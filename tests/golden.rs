@@ -47,15 +47,8 @@ fn agree(on: &On, select: impl Fn(&Golden) -> bool) {
         }
     }
     // Another folder need not have files of every kind.
-    assert!(
-        checked > 0 || file::is_elsewhere(),
-        "no golden file matches any check"
-    );
-    assert!(
-        failed.is_empty(),
-        "{} of {checked} disagree: {failed:?}",
-        failed.len()
-    );
+    assert!(checked > 0 || file::is_elsewhere(), "no golden file matches any check");
+    assert!(failed.is_empty(), "{} of {checked} disagree: {failed:?}", failed.len());
 }
 
 fn is_full_width(golden: &Golden) -> bool {
@@ -110,9 +103,7 @@ fn full_width_networks_agree_on_the_cpu() {
 #[test]
 #[ignore = "full width: minutes; cargo xtask parity --full"]
 fn full_width_networks_agree_on_vulkan() {
-    agree(&On::vulkan(), |g| {
-        is_full_width(g) || is_slow_in_software(g)
-    });
+    agree(&On::vulkan(), |g| is_full_width(g) || is_slow_in_software(g));
 }
 
 #[test]

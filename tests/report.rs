@@ -28,12 +28,7 @@ fn run(program: &Path, arguments: &[&str], folder: &Path) -> String {
         .output()
         .unwrap_or_else(|e| panic!("{}: {e}", program.display()));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert!(
-        out.status.success(),
-        "{}: {}",
-        program.display(),
-        text(&out.stderr)
-    );
+    assert!(out.status.success(), "{}: {}", program.display(), text(&out.stderr));
     text(&out.stdout)
 }
 
@@ -52,33 +47,21 @@ fn attribute<'a>(page: &'a str, name: &str) -> &'a str {
 fn every_picture_and_curve_of_the_report_is_drawn() {
     let folder = tempfile::tempdir().unwrap();
     let weakseg = Path::new(env!("CARGO_BIN_EXE_weakseg"));
-    let demo = [
-        "demo", "--smoke", "--device", "cpu", "--out", "run", "--json",
-    ];
-    let summary: serde_json::Value =
-        serde_json::from_str(&run(weakseg, &demo, folder.path())).unwrap();
+    let demo = ["demo", "--smoke", "--device", "cpu", "--out", "run", "--json"];
+    let summary: serde_json::Value = serde_json::from_str(&run(weakseg, &demo, folder.path())).unwrap();
     let report = folder.path().join("run/report.html");
     let html = std::fs::read_to_string(&report).unwrap();
     for stage in ["cam", "propagate", "label", "segment"] {
-        assert!(
-            summary["stages"][stage]["mean_iou"].is_number(),
-            "{stage}: {summary}"
-        );
+        assert!(summary["stages"][stage]["mean_iou"].is_number(), "{stage}: {summary}");
         assert!(html.contains(stage));
     }
     let own = html.replace("http://www.w3.org/2000/svg", "");
-    assert!(
-        !own.contains("http://") && !own.contains("https://"),
-        "an outside link"
-    );
+    assert!(!own.contains("http://") && !own.contains("https://"), "an outside link");
     let Some(browser) = browser() else {
         println!("no Chromium on the PATH: the report was not opened");
         return;
     };
-    let profile = format!(
-        "--user-data-dir={}",
-        folder.path().join("profile").display()
-    );
+    let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
     let address = format!("file://{}", report.display());
     let page = run(
         &browser,
@@ -98,11 +81,7 @@ fn every_picture_and_curve_of_the_report_is_drawn() {
         ],
         folder.path(),
     );
-    assert_eq!(
-        attribute(&page, "data-errors"),
-        "0",
-        "errors in the console"
-    );
+    assert_eq!(attribute(&page, "data-errors"), "0", "errors in the console");
     let check = attribute(&page, "data-check");
     let counts: Vec<(usize, usize)> = check
         .split_whitespace()

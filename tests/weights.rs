@@ -8,10 +8,7 @@ mod bad_input;
 #[path = "weights/craft.rs"]
 mod craft;
 #[path = "golden_harness/formula.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with tests/golden.rs, which uses all of it"
-)]
+#[allow(dead_code, reason = "shared with tests/golden.rs, which uses all of it")]
 mod formula;
 #[path = "weights/fuzz.rs"]
 mod fuzz;
@@ -219,10 +216,7 @@ fn planned(case: &Case, checkpoint: &Checkpoint) -> Plan {
 }
 
 fn missing(plan: &Plan) -> Vec<&str> {
-    plan.missing
-        .iter()
-        .map(|entry| entry.name.as_str())
-        .collect()
+    plan.missing.iter().map(|entry| entry.name.as_str()).collect()
 }
 
 #[test]
@@ -239,12 +233,7 @@ fn every_golden_file_loads_in_full() {
         let checkpoint = open(case);
         assert_eq!(checkpoint.format(), case.format, "{}", case.file);
         assert_eq!(checkpoint.names().count(), case.keys, "{}", case.file);
-        assert_eq!(
-            checkpoint.notes().len(),
-            case.notes.len(),
-            "{:?}",
-            checkpoint.notes()
-        );
+        assert_eq!(checkpoint.notes().len(), case.notes.len(), "{:?}", checkpoint.notes());
         for (note, part) in checkpoint.notes().iter().zip(case.notes) {
             assert!(note.contains(part), "{note}");
         }
@@ -256,12 +245,7 @@ fn every_golden_file_loads_in_full() {
         for (value, (name, shape)) in plan.values(&checkpoint).zip(plan.shapes()) {
             let (loaded, values) = value.unwrap();
             assert_eq!(loaded, name);
-            assert_eq!(
-                values,
-                expected(&(case.hashed)(&name), &shape),
-                "{} {name}",
-                case.file
-            );
+            assert_eq!(values, expected(&(case.hashed)(&name), &shape), "{} {name}", case.file);
         }
     }
 }
@@ -273,9 +257,7 @@ fn a_converted_file_loads_again_with_the_same_values() {
         let path = dir.path().join("converted.safetensors");
         let checkpoint = open(case);
         let first = planned(case, &checkpoint);
-        let values = first
-            .values(&checkpoint)
-            .map(|value| value.map(|(_, values)| values));
+        let values = first.values(&checkpoint).map(|value| value.map(|(_, values)| values));
         write_safetensors(&path, &first.shapes(), values).unwrap();
 
         let converted = Checkpoint::open(&path).unwrap();
@@ -293,10 +275,7 @@ fn a_converted_file_loads_again_with_the_same_values() {
 
 #[test]
 fn the_classifier_of_another_class_count_is_left_fresh() {
-    let case = CASES
-        .iter()
-        .find(|case| case.file == "resnet38_rrm.pth")
-        .unwrap();
+    let case = CASES.iter().find(|case| case.file == "resnet38_rrm.pth").unwrap();
     let mut declared = declared(case.network);
     for (name, shape) in &mut declared {
         match name.as_str() {
@@ -310,11 +289,7 @@ fn the_classifier_of_another_class_count_is_left_fresh() {
         missing(&plan),
         ["fc8.weight", "fc8_seg_conv2.weight", "fc8_seg_conv2.bias"]
     );
-    assert!(
-        plan.missing
-            .iter()
-            .all(|entry| entry.reason.contains("classes"))
-    );
+    assert!(plan.missing.iter().all(|entry| entry.reason.contains("classes")));
     assert!(plan.surprises().is_empty());
 }
 
@@ -337,10 +312,7 @@ fn timms_names_of_efficientnet_lite0_are_the_same_layers() {
     let layer = |conv: &str, norm: &str| {
         let parts = ["weight", "bias", "running_mean", "running_var"];
         let norm = parts.iter().map(|part| format!("{norm}.{part}"));
-        [format!("{conv}.weight")]
-            .into_iter()
-            .chain(norm)
-            .collect::<Vec<_>>()
+        [format!("{conv}.weight")].into_iter().chain(norm).collect::<Vec<_>>()
     };
     // In the order in which either side declares them.
     let mut keys = layer("conv_stem", "bn1");
@@ -366,16 +338,9 @@ fn timms_names_of_efficientnet_lite0_are_the_same_layers() {
         .cloned()
         .zip(shapes.iter().map(|(_, s)| s.clone()))
         .collect();
-    let values = file
-        .iter()
-        .map(|(_, shape)| Ok(vec![0.0; shape.iter().product()]));
+    let values = file.iter().map(|(_, shape)| Ok(vec![0.0; shape.iter().product()]));
     write_safetensors(&path, &file, values.collect::<Vec<_>>()).unwrap();
-    let plan = plan(
-        &Checkpoint::open(&path).unwrap(),
-        "efficientnet_lite0",
-        &shapes,
-    )
-    .unwrap();
+    let plan = plan(&Checkpoint::open(&path).unwrap(), "efficientnet_lite0", &shapes).unwrap();
     assert!(plan.missing.is_empty() && plan.skipped.is_empty());
     for (loaded, (key, (name, _))) in plan.loaded.iter().zip(keys.iter().zip(&shapes)) {
         assert_eq!((&loaded.key, &loaded.name), (key, name));

@@ -17,8 +17,7 @@ const SOFTWARE_BATCH: usize = 1;
 const CEILING: f32 = 6.0;
 
 /// Channels, side of the image, kernel and stride of a depthwise layer.
-const DEPTHWISE: [(usize, usize, usize, usize); 3] =
-    [(240, 28, 3, 2), (480, 14, 3, 1), (672, 14, 5, 1)];
+const DEPTHWISE: [(usize, usize, usize, usize); 3] = [(240, 28, 3, 2), (480, 14, 3, 1), (672, 14, 5, 1)];
 /// Input and output channels of a pointwise layer, and the side of its image.
 const POINTWISE: [(usize, usize, usize); 2] = [(112, 672, 14), (672, 112, 14)];
 
@@ -91,12 +90,7 @@ impl Layer {
         let missing = "a gradient that is not there";
         let input = input.grad(&grads).context(missing)?;
         download(input.slice([0..1, 0..1, 0..1, 0..1]))?;
-        download(
-            kernel
-                .grad(&grads)
-                .context(missing)?
-                .slice([0..1, 0..1, 0..1, 0..1]),
-        )?;
+        download(kernel.grad(&grads).context(missing)?.slice([0..1, 0..1, 0..1, 0..1]))?;
         download(bias.grad(&grads).context(missing)?.narrow(0, 0, 1))?;
         Ok(())
     }

@@ -9,9 +9,7 @@ use image::RgbImage;
 use ndarray::Array3;
 use serde::Deserialize;
 
-use super::{
-    NOT_INSTALLED, OnOutcome, Outcome, PAIRS, crf_scene, failed, median, memory, python, seconds,
-};
+use super::{NOT_INSTALLED, OnOutcome, Outcome, PAIRS, crf_scene, failed, median, memory, python, seconds};
 use crate::crf::unary::unary_from_probabilities;
 use crate::crf::{DenseCrf, Preset};
 use crate::device::Chosen;
@@ -47,22 +45,12 @@ pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
             told.push(format!("{what} {:.0} ms", 1e3 * time));
         }
         bar.finish();
-        let note = format!(
-            "cost ~ {name}^{:.2}: {}",
-            exponent(&points),
-            told.join(", ")
-        );
+        let note = format!("cost ~ {name}^{:.2}: {}", exponent(&points), told.join(", "));
         let last = points.last().map(|p| p.1).into_iter().collect();
         let name = format!("crf, cost by {name}");
         Ok(Outcome::of(name, last, Vec::new(), 0, note))
     };
-    let sizes = SIZES.map(|(w, h)| {
-        (
-            (w * h) as f64,
-            format!("{w} x {h}"),
-            Scene::new((w, h), LABELS),
-        )
-    });
+    let sizes = SIZES.map(|(w, h)| ((w * h) as f64, format!("{w} x {h}"), Scene::new((w, h), LABELS)));
     on_outcome(grown("pixels", sizes.into())?)?;
     let labels = LABEL_COUNTS.map(|c| (c as f64, c.to_string(), Scene::new(SIZE, c)));
     on_outcome(grown("labels", labels.into())?)
@@ -110,7 +98,11 @@ fn against_pydensecrf(device: &Device) -> Result<Outcome> {
         bar.inc(1);
         match pydensecrf()? {
             Some(time) => theirs.push(time),
-            None => note = "plain: none; Python has no pydensecrf (how to install it is at the top of src/bench/pydensecrf.py)".into(),
+            None => {
+                note =
+                    "plain: none; Python has no pydensecrf (how to install it is at the top of src/bench/pydensecrf.py)"
+                        .into()
+            }
         }
         bar.inc(1);
     }
@@ -143,8 +135,7 @@ fn pydensecrf() -> Result<Option<f64>> {
     let output = child.wait_with_output().context("waiting for Python")?;
     match output.status.code() {
         Some(0) => {
-            let answer: Answer = serde_json::from_slice(&output.stdout)
-                .context("reading what pydensecrf.py prints")?;
+            let answer: Answer = serde_json::from_slice(&output.stdout).context("reading what pydensecrf.py prints")?;
             Ok(median(answer.seconds))
         }
         Some(NOT_INSTALLED) => Ok(None),
@@ -156,9 +147,7 @@ fn pydensecrf() -> Result<Option<f64>> {
 fn exponent(points: &[(f64, f64)]) -> f64 {
     let n = points.len() as f64;
     let logs: Vec<(f64, f64)> = points.iter().map(|(x, y)| (x.ln(), y.ln())).collect();
-    let (x, y) = logs
-        .iter()
-        .fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
+    let (x, y) = logs.iter().fold((0.0, 0.0), |(a, b), (x, y)| (a + x / n, b + y / n));
     let (covariance, variance) = logs.iter().fold((0.0, 0.0), |(c, v), (a, b)| {
         (c + (a - x) * (b - y), v + (a - x) * (a - x))
     });

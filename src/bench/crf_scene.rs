@@ -44,9 +44,7 @@ pub fn scene(width: usize, height: usize, labels: usize) -> (Vec<u8>, Vec<f32>) 
 
 /// A number in [0, 1) that looks random, of an index.
 fn unit(index: usize) -> f64 {
-    let mut bits = (index as u64)
-        .wrapping_add(1)
-        .wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mut bits = (index as u64).wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     bits ^= bits >> 27;
     (bits >> 40) as f64 / (1u64 << 24) as f64
@@ -64,10 +62,7 @@ mod tests {
         assert_eq!(sum, 239_882);
         assert_eq!(image[..3], [118, 193, 116]);
         let pixel = |n: usize| [scores[n], scores[713 + n], scores[2 * 713 + n]];
-        for (ours, theirs) in pixel(712)
-            .iter()
-            .zip([0.377_454_4, 0.606_777_4, 0.015_768_25])
-        {
+        for (ours, theirs) in pixel(712).iter().zip([0.377_454_4, 0.606_777_4, 0.015_768_25]) {
             assert!((ours - theirs).abs() < 1e-6, "{ours} {theirs}");
         }
     }

@@ -51,9 +51,7 @@ fn one(device: &Device, pixels: usize, with_plain: bool) -> Result<Outcome> {
         Tensor::random([1, CHANNELS, pixels], normal, &device.clone().inner())
     });
     let pass = |attend: &dyn Fn([Tensor<3>; 3]) -> Tensor<3>| -> Result<()> {
-        let inputs = inputs
-            .clone()
-            .map(|x| Tensor::<3>::from_inner(x).require_grad());
+        let inputs = inputs.clone().map(|x| Tensor::<3>::from_inner(x).require_grad());
         let mut grads = attend(inputs.clone()).sum().backward();
         for input in inputs {
             if let Some(grad) = input.grad_remove(&mut grads) {

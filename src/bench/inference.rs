@@ -109,11 +109,5 @@ fn alone(chosen: &Chosen) -> Result<Outcome> {
     })?;
     bar.finish();
     let note = format!("on {what}");
-    Ok(Outcome::of(
-        name,
-        times.into_inner(),
-        Vec::new(),
-        ours_bytes,
-        note,
-    ))
+    Ok(Outcome::of(name, times.into_inner(), Vec::new(), ours_bytes, note))
 }

@@ -37,9 +37,7 @@ pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
         None => PyTorch::start(&script, ours.network.declare().count())?,
     };
     let inference = format!("lite0 inference {WIDTH} x {HEIGHT}");
-    on_outcome(turns(inference, "inference", chosen, &mut python, || {
-        ours.inference()
-    })?)?;
+    on_outcome(turns(inference, "inference", chosen, &mut python, || ours.inference())?)?;
     let step = format!("lite0 training step, {BATCH} of {CROP} x {CROP}");
     on_outcome(turns(step, "step", chosen, &mut python, || ours.step())?)
 }
@@ -95,8 +93,7 @@ impl Ours {
     fn inference(&self) -> Result<()> {
         let state = self.parameters.borrow();
         let image = Tensor::zeros([1, 3, HEIGHT, WIDTH], &self.device);
-        self.network
-            .infer(&Forward::new(&state.0, Mode::Inference), image)
+        self.network.infer(&Forward::new(&state.0, Mode::Inference), image)
     }
 
     fn step(&self) -> Result<()> {
@@ -111,16 +108,13 @@ impl Ours {
         let tags = (0..BATCH * CLASSES).map(tag).collect::<Vec<_>>();
         let tags = Tensor::from_data(TensorData::new(tags, [BATCH, CLASSES]), &device);
         let forward = Forward::new(&tracked, Mode::Frozen(Some(1)));
-        let loss =
-            multilabel_soft_margin(self.network.classifier()?.logits(&forward, images), tags);
+        let loss = multilabel_soft_margin(self.network.classifier()?.logits(&forward, images), tags);
         let mut grads = loss.backward();
         download(loss.inner())?;
         let settings = &self.recipe.classify.optimizer;
         optimizer.update(parameters, &tracked, &mut grads, 1e-3, |name, role| {
             train::group(&self.network, settings, name, role)
         });
-        self.device
-            .sync()
-            .context("waiting for the device to finish")
+        self.device.sync().context("waiting for the device to finish")
     }
 }

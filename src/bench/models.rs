@@ -46,11 +46,7 @@ pub struct Measured {
 ///
 /// # Errors
 /// On an unknown name, or where the device gives no result.
-pub fn list(
-    names: &[String],
-    [height, width]: [usize; 2],
-    device: Option<&Device>,
-) -> Result<Vec<Model>> {
+pub fn list(names: &[String], [height, width]: [usize; 2], device: Option<&Device>) -> Result<Vec<Model>> {
     let mut chosen: Vec<&PaperNetwork> = NETWORKS.iter().collect();
     if !names.is_empty() {
         for name in names {
@@ -102,10 +98,7 @@ fn measure(network: &Network, [height, width]: [usize; 2], device: &Device) -> R
 pub fn table(models: &[Model], [height, width]: [usize; 2]) -> String {
     let measured = models.iter().any(|m| m.measured.is_some());
     let mut text = format!("images of {height} x {width}, {CLASSES} classes\n");
-    text += &format!(
-        "{:<26} {:>12} {:>15}",
-        "network", "parameters", "multiply-adds"
-    );
+    text += &format!("{:<26} {:>12} {:>15}", "network", "parameters", "multiply-adds");
     if measured {
         text += &format!(" {:>10} {:>9}", "time", "memory");
     }
@@ -113,18 +106,10 @@ pub fn table(models: &[Model], [height, width]: [usize; 2]) -> String {
     for m in models {
         let millions = format!("{:.1} M", m.parameters as f64 / 1e6);
         let billions = |count: u64| format!("{:.1} G", count as f64 / 1e9);
-        text += &format!(
-            "{:<26} {millions:>12} {:>15}",
-            m.name,
-            billions(m.multiply_adds)
-        );
+        text += &format!("{:<26} {millions:>12} {:>15}", m.name, billions(m.multiply_adds));
         if let Some(of) = &m.measured {
             let (time, memory) = (of.milliseconds, of.bytes as f64 / 1e6);
-            text += &format!(
-                " {:>10} {:>9}",
-                format!("{time:.1} ms"),
-                format!("{memory:.0} MB")
-            );
+            text += &format!(" {:>10} {:>9}", format!("{time:.1} ms"), format!("{memory:.0} MB"));
         }
         text += &format!("  {}", m.used_by);
         if let Some(pair) = m.pair_multiply_adds {

@@ -33,19 +33,10 @@ pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     Ok(())
 }
 
-fn one(
-    device: &Device,
-    (batch, side): (usize, usize),
-    with_plain: bool,
-    note: String,
-) -> Result<Outcome> {
+fn one(device: &Device, (batch, side): (usize, usize), with_plain: bool, note: String) -> Result<Outcome> {
     device.seed(0);
     let shape = [batch, CHANNELS, side, side];
-    let features = Tensor::<4>::random(
-        shape,
-        Distribution::Uniform(0.0, 1.0),
-        &device.clone().inner(),
-    );
+    let features = Tensor::<4>::random(shape, Distribution::Uniform(0.0, 1.0), &device.clone().inner());
     let pass = |affinity: &dyn Fn(Tensor<4>) -> Tensor<4>| -> Result<()> {
         let x = Tensor::<4>::from_inner(features.clone()).require_grad();
         let loss = affinity(x.clone()).log().neg().mean();

@@ -74,8 +74,7 @@ impl PyTorch {
             }
             return Err(failed(name, status));
         }
-        let ready: Ready =
-            serde_json::from_str(&line).with_context(|| format!("reading what {name} prints"))?;
+        let ready: Ready = serde_json::from_str(&line).with_context(|| format!("reading what {name} prints"))?;
         // From here on it ends with us, whatever happens.
         let python = PyTorch {
             script: name,

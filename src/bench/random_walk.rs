@@ -32,8 +32,7 @@ pub fn run(chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
 
 fn one(device: &Device, h: usize, w: usize, with_plain: bool) -> Result<Outcome> {
     device.seed(0);
-    let noise =
-        |c: usize| Tensor::<4>::random([1, c, h, w], Distribution::Uniform(0.0, 1.0), device);
+    let noise = |c: usize| Tensor::<4>::random([1, c, h, w], Distribution::Uniform(0.0, 1.0), device);
     // Neighbours alike but not equal, as trained features are.
     let features = noise(CHANNELS) * 0.1;
     let scores = noise(CLASSES);
@@ -43,10 +42,7 @@ fn one(device: &Device, h: usize, w: usize, with_plain: bool) -> Result<Outcome>
     if with_plain {
         let a = download(random_walk(features.clone(), scores.clone(), WALK))?;
         let b = download(dense(features.clone(), scores.clone())?)?;
-        let error = a
-            .iter()
-            .zip(&b)
-            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        let error = a.iter().zip(&b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
         note = format!("largest difference of the two results: {error:.1e}");
     }
     compare(
@@ -85,7 +81,5 @@ fn dense(features: Tensor<4>, scores: Tensor<4>) -> Result<Tensor<2>> {
     for _ in 0..WALK.steps.ilog2() {
         transition = transition.clone().matmul(transition);
     }
-    Ok(transition
-        .matmul(scores.reshape([c, n]).transpose())
-        .transpose())
+    Ok(transition.matmul(scores.reshape([c, n]).transpose()).transpose())
 }

@@ -34,15 +34,7 @@ const STEPS: usize = 3;
 const SOFTWARE_CROP: u32 = 65;
 
 /// What a step spends its time on, in order.
-const PARTS: [&str; 7] = [
-    "data",
-    "forward",
-    "CAM",
-    "CRF",
-    "losses",
-    "backward",
-    "optimizer",
-];
+const PARTS: [&str; 7] = ["data", "forward", "CAM", "CRF", "losses", "backward", "optimizer"];
 /// Seconds of each of [`PARTS`].
 type Seconds = [f64; PARTS.len()];
 
@@ -149,17 +141,11 @@ impl Bench {
                 let mut clock = Clock::new(&self.device);
                 let batch = loader.next().context("no batch is left")??;
                 clock.lap(0)?;
-                self.step(
-                    &mut parameters,
-                    &batch,
-                    checkpointing,
-                    &mut clock,
-                    |p, t, g| {
-                        optimizer.update(p, t, g, rate, |name, role| {
-                            train::group(&self.network, &settings.optimizer, name, role)
-                        });
-                    },
-                )?;
+                self.step(&mut parameters, &batch, checkpointing, &mut clock, |p, t, g| {
+                    optimizer.update(p, t, g, rate, |name, role| {
+                        train::group(&self.network, &settings.optimizer, name, role)
+                    });
+                })?;
                 kept.set(clock.kept);
                 if step >= warm_up {
                     times.borrow_mut().push(clock.seconds);
@@ -225,13 +211,7 @@ impl Bench {
             device: self.device.clone(),
             classes,
         };
-        let mined = miner.mine(
-            network,
-            &f.constants(),
-            images.inner(),
-            &crops,
-            &probability,
-        )?;
+        let mined = miner.mine(network, &f.constants(), images.inner(), &crops, &probability)?;
         clock.lap(2)?;
         self.refine(batch, &crops.images, miner.crf.as_ref())?;
         clock.split()?;
@@ -290,9 +270,7 @@ impl Clock<'_> {
     }
 
     fn lap(&mut self, part: usize) -> Result<()> {
-        self.device
-            .sync()
-            .context("waiting for the device to finish")?;
+        self.device.sync().context("waiting for the device to finish")?;
         self.seconds[part] += self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         Ok(())

@@ -27,12 +27,10 @@ fn on_crf(error: &crf::Error) -> Option<&'static str> {
         crf::Error::Overwritten(_) => Some(": name another folder with --out"),
         crf::Error::TooManyChannels { .. } => Some(": ask for --posteriors"),
         crf::Error::Scores { problem, .. } => match problem {
-            Problem::IsLabels | Problem::NotLabels | Problem::HasBackground => {
-                Some("; leave out --scores-are")
+            Problem::IsLabels | Problem::NotLabels | Problem::HasBackground => Some("; leave out --scores-are"),
+            Problem::ZeroAndUnsure => {
+                Some("; say --scores-are foreground where 255 is the foreground, or --scores-are labels")
             }
-            Problem::ZeroAndUnsure => Some(
-                "; say --scores-are foreground where 255 is the foreground, or --scores-are labels",
-            ),
             Problem::OneChannel(_) => Some(
                 "; say --scores-are foreground where it is the probability of the foreground (of logits a, save 1 / (1 + exp(-a))), whose complement is the background",
             ),
@@ -48,9 +46,7 @@ fn on_crf(error: &crf::Error) -> Option<&'static str> {
 
 fn on_weights(error: &weights::Error) -> Option<String> {
     match error {
-        weights::Error::OtherNetwork { .. } => {
-            Some("; `weakseg weights inspect` shows what it holds".into())
-        }
+        weights::Error::OtherNetwork { .. } => Some("; `weakseg weights inspect` shows what it holds".into()),
         weights::Error::NothingToLoad { path, .. } => Some(format!(
             ": `weakseg weights inspect {}` shows what it holds",
             path.display()
@@ -89,9 +85,7 @@ mod tests {
         let error = weights::fetch::file(std::path::Path::new("no-such-weights")).unwrap_err();
         let told = told(&anyhow::Error::from(error));
         assert!(
-            told.starts_with(
-                "no-such-weights is neither a file nor the name of published weights: give"
-            ),
+            told.starts_with("no-such-weights is neither a file nor the name of published weights: give"),
             "{told}"
         );
         assert!(told.contains("`weakseg weights list`"), "{told}");

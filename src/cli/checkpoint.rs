@@ -32,8 +32,7 @@ pub struct Loaded {
 pub fn load(file: &Path, name: &str, classes: Option<&Path>, device: &Device) -> Result<Loaded> {
     let classes = match classes {
         Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
             read(&text).with_context(|| format!("--classes {}", path.display()))?
         }
         None => read(VOC)?,
@@ -67,20 +66,13 @@ pub fn load(file: &Path, name: &str, classes: Option<&Path>, device: &Device) ->
 fn segments(network: &Network) -> bool {
     matches!(
         network.head,
-        Head::Segmentation { .. }
-            | Head::Aspp { .. }
-            | Head::Joint { .. }
-            | Head::CrossAffinity { .. }
+        Head::Segmentation { .. } | Head::Aspp { .. } | Head::Joint { .. } | Head::CrossAffinity { .. }
     )
 }
 
 fn segmenters() -> Vec<&'static str> {
     let gives_masks = |name: &&str| Network::named(name, 1, 1).is_ok_and(|n| segments(&n));
-    NETWORKS
-        .iter()
-        .map(|entry| entry.name)
-        .filter(gives_masks)
-        .collect()
+    NETWORKS.iter().map(|entry| entry.name).filter(gives_masks).collect()
 }
 
 /// Names, one a line; empty lines do not count.
@@ -93,10 +85,7 @@ fn read(text: &str) -> Result<Vec<String>> {
         names.len()
     );
     for (i, name) in names.iter().enumerate() {
-        ensure!(
-            !names[..i].contains(name),
-            "the class {name:?} stands there twice"
-        );
+        ensure!(!names[..i].contains(name), "the class {name:?} stands there twice");
     }
     Ok(names)
 }

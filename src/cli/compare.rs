@@ -68,10 +68,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let named: Vec<&Method> = named.collect::<Result<_>>()?;
     let name = Path::new(&args.runs.data).file_name().unwrap_or_default();
     let default = format!("compare-{}-{}", name.to_string_lossy(), args.runs.seed);
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| Path::new("runs").join(default));
+    let out = args.out.clone().unwrap_or_else(|| Path::new("runs").join(default));
     let mut compared: Vec<&Method> = match named.is_empty() {
         true => METHODS.iter().collect(),
         false => named,
@@ -82,10 +79,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     if args.methods.is_empty() && !train.indices().any(|i| train.has_mask(i)) {
         let left_out = compared.extract_if(.., |method| method.needs_masks());
         for method in left_out {
-            log::info!(
-                "{} is left out: the training images have no masks",
-                method.name
-            );
+            log::info!("{} is left out: the training images have no masks", method.name);
         }
     }
     let _whole = begin(&args, &out, &first, &compared)?;
@@ -210,33 +204,17 @@ fn page(args: &Args, last: &Opened, outcomes: &[MethodResult]) -> Result<Report>
         classes: context.data.classes.clone(),
         columns: heads.chain(methods).map(String::from).collect(),
         rows: rows.collect::<Result<_>>()?,
-        timings: outcomes
-            .iter()
-            .map(|o| (o.method.to_string(), o.seconds))
-            .collect(),
-        notes: vec![
-            "Methods that begin with the same stages share them: their time is counted once."
-                .into(),
-        ],
+        timings: outcomes.iter().map(|o| (o.method.to_string(), o.seconds)).collect(),
+        notes: vec!["Methods that begin with the same stages share them: their time is counted once.".into()],
         ..Report::default()
     })
 }
 
-fn row(
-    count: usize,
-    classes: &[String],
-    split: &Split,
-    i: usize,
-    outcomes: &[MethodResult],
-) -> Result<PictureRow> {
+fn row(count: usize, classes: &[String], split: &Split, i: usize, outcomes: &[MethodResult]) -> Result<PictureRow> {
     let image = split.image(i)?;
     let big = report::to_height(&image, HEIGHT);
-    let painted =
-        |mask: &image::GrayImage| report::mask(&big, &report::mask_to_height(mask, HEIGHT), 0.6);
-    let mut cells = vec![
-        Some(image.clone()),
-        split.mask(i)?.map(|mask| painted(&mask)),
-    ];
+    let painted = |mask: &image::GrayImage| report::mask(&big, &report::mask_to_height(mask, HEIGHT), 0.6);
+    let mut cells = vec![Some(image.clone()), split.mask(i)?.map(|mask| painted(&mask))];
     for outcome in outcomes {
         let file = format!("{}.png", split.name(i));
         let path = outcome.masks.as_ref().map(|folder| folder.join(file));

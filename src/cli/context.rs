@@ -152,9 +152,7 @@ impl Common {
             Some(out) if !self.fresh => stored(out)?,
             _ => None,
         };
-        let text = |key: &str| -> Option<String> {
-            Some(stored.as_ref()?.get(key)?.as_str()?.to_string())
-        };
+        let text = |key: &str| -> Option<String> { Some(stored.as_ref()?.get(key)?.as_str()?.to_string()) };
         let method = match method.map(String::from).or_else(|| text("method")) {
             Some(name) => methods::named(&name)?,
             None => methods::USUAL,
@@ -188,10 +186,7 @@ impl Common {
             seed,
             train_list: self.train_list.clone().or_else(|| text("train_list")),
             val_list: self.val_list.clone().or_else(|| text("val_list")),
-            val: self
-                .val
-                .clone()
-                .or_else(|| folder("val").map(PathBuf::from)),
+            val: self.val.clone().or_else(|| folder("val").map(PathBuf::from)),
             mask_values: match (&self.mask_values[..], text("mask_values")) {
                 ([], Some(rules)) => rules.split(',').map(String::from).collect(),
                 (rules, _) => rules.to_vec(),
@@ -222,11 +217,7 @@ impl Common {
                 inputs::tell(&out, &data)?;
             }
         }
-        let mode = if self.fresh {
-            Mode::Fresh
-        } else {
-            Mode::Resume
-        };
+        let mode = if self.fresh { Mode::Fresh } else { Mode::Resume };
         let run = RunDir::open(&out, &config, mode, &stages::files())?;
         progress::attach_log(&run.log_path())?;
         inputs::check(&run, &data, &options.data, method)?;
@@ -288,10 +279,9 @@ impl Common {
         overrides.extend(self.set.iter().cloned());
         match (&self.recipe, stored.and_then(|s| s.get("recipe"))) {
             (None, Some(table)) => {
-                let recipe: Recipe = table
-                    .clone()
-                    .try_into()
-                    .context("the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh")?;
+                let recipe: Recipe = table.clone().try_into().context(
+                    "the recipe in the run directory's config.toml cannot be read: use another --out, or --fresh",
+                )?;
                 recipe.with(&overrides)
             }
             (recipe, _) => {
@@ -360,10 +350,7 @@ fn config(
     };
     put("method", Some(method.into()));
     put("data", Some(options.data.clone()));
-    put(
-        "data_kind",
-        options.kind.map(|k| format!("{k:?}").to_lowercase()),
-    );
+    put("data_kind", options.kind.map(|k| format!("{k:?}").to_lowercase()));
     put("train_list", options.train_list.clone());
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));
@@ -371,10 +358,7 @@ fn config(
     put("mask_values", (!rules.is_empty()).then(|| rules.join(",")));
     if let Some(extra) = extra {
         put("extra", Some(extra.data.clone()));
-        put(
-            "extra_kind",
-            Some(format!("{:?}", extra.kind).to_lowercase()),
-        );
+        put("extra_kind", Some(format!("{:?}", extra.kind).to_lowercase()));
         // By way of the shortest decimal, as in the recipe.
         let noise = extra.noise.to_string().parse::<f64>().unwrap_or_default();
         table.insert("extra_noise".into(), Value::Float(noise));
@@ -431,21 +415,14 @@ pub fn verify(data: &mut Data) -> Result<()> {
     if data.kind == Kind::Shapes {
         return Ok(());
     }
-    let bar = progress::bar(
-        (data.train.len() + data.val.len()) as u64,
-        "image",
-        "checking",
-    );
+    let bar = progress::bar((data.train.len() + data.val.len()) as u64, "image", "checking");
     data.verify(&|_, _| bar.inc(1))?;
     bar.finish();
     Ok(())
 }
 
 fn check(data: &Data) -> Result<()> {
-    ensure!(
-        !data.classes.is_empty(),
-        "the data set has no classes: tag its images"
-    );
+    ensure!(!data.classes.is_empty(), "the data set has no classes: tag its images");
     if data.classes.len() > 254 {
         bail!(
             "the data set has {} classes: masks hold at most 254; merge or split them",

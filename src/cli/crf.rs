@@ -102,8 +102,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     check_outputs(&pairs, &args.out, args.posteriors)?;
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
-    std::fs::create_dir_all(&args.out)
-        .with_context(|| format!("cannot make {}", args.out.display()))?;
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
     let bar = progress::bar(pairs.len() as u64, "image", "crf");
     let next = AtomicUsize::new(0);
     let mut failed: Vec<(usize, anyhow::Error)> = Vec::new();
@@ -111,10 +110,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let mut blank = Blank::default();
     thread::scope(|scope| -> Result<()> {
         let (read, inputs) = sync_channel(AHEAD);
-        for _ in 0..thread::available_parallelism()
-            .map_or(1, usize::from)
-            .min(AHEAD)
-        {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from).min(AHEAD) {
             let (read, next, pairs, args) = (read.clone(), &next, &pairs, &args);
             scope.spawn(move || {
                 loop {
@@ -159,11 +155,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             });
             match output {
                 Ok(output) => {
-                    if output
-                        .mask
-                        .as_ref()
-                        .is_some_and(|m| m.iter().all(|v| *v == 0))
-                    {
+                    if output.mask.as_ref().is_some_and(|m| m.iter().all(|v| *v == 0)) {
                         blank.masks += 1;
                         blank.first.get_or_insert_with(|| pairs[i].mask(out));
                     }
@@ -219,11 +211,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         0 => String::new(),
         n => format!(", {n} images skipped"),
     };
-    print(format_args!(
-        "{} masks in {}{rest}",
-        done.len(),
-        args.out.display()
-    ))
+    print(format_args!("{} masks in {}{rest}", done.len(), args.out.display()))
 }
 
 /// Reads one image and its scores.

@@ -70,9 +70,7 @@ impl FinishedRun {
         let trains = stage
             .trains()
             .with_context(|| format!("{} trains no network", stage.name()))?;
-        let network = self
-            .recipe
-            .network(trains.part, (trains.head)(&self.task()))?;
+        let network = self.recipe.network(trains.part, (trains.head)(&self.task()))?;
         let folder = self.directory.folder(stage.files());
         Trained::load(network, &folder, &self.recipe, device)
     }

@@ -76,14 +76,9 @@ fn stale(run: &RunDir, method: &Method, role: Role, changed: &[&Changed]) -> Res
     let stages = method.stages;
     let first = match role {
         Role::Training => Some(0),
-        Role::Validation => stages
-            .iter()
-            .position(|s| matches!(s.product(), Product::Masks)),
+        Role::Validation => stages.iter().position(|s| matches!(s.product(), Product::Masks)),
         // Truth is for scores alone, but where a method learns from it.
-        Role::Mask => method
-            .needs_masks()
-            .then(|| stages.iter().position(learns))
-            .flatten(),
+        Role::Mask => method.needs_masks().then(|| stages.iter().position(learns)).flatten(),
     };
     let reading = first.and_then(|first| stages.get(first..)).unwrap_or(&[]);
     let names: Vec<&'static str> = reading.iter().map(|s| s.name()).collect();

@@ -46,9 +46,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let name = context::trimmed(&args.data);
     let mut data = data::open(&DataOptions {
         data: name.clone(),
-        kind: args
-            .data_kind
-            .or((name == BUILT_IN).then_some(Kind::Shapes)),
+        kind: args.data_kind.or((name == BUILT_IN).then_some(Kind::Shapes)),
         seed: 0,
         train_list: args.train_list,
         val_list: args.val_list,
@@ -82,8 +80,7 @@ fn page(name: &str, data: &Data, found: &Inspection) -> Result<Report> {
         let image = data.train.image(index)?;
         let image = report::to_height(&image, HEIGHT);
         let mask = data.train.mask(index)?;
-        let painted =
-            mask.map(|mask| report::mask(&image, &report::mask_to_height(&mask, HEIGHT), 0.6));
+        let painted = mask.map(|mask| report::mask(&image, &report::mask_to_height(&mask, HEIGHT), 0.6));
         let tags = data.train.tags(index).iter();
         rows.push(PictureRow {
             name: data.train.name(index).to_owned(),
@@ -108,10 +105,7 @@ fn shown(data: &Data) -> Vec<usize> {
     let mut chosen = std::collections::BTreeSet::new();
     for round in 0..SHOWN.div_ceil(classes) {
         for class in 0..classes {
-            let mut tagged = data
-                .train
-                .indices()
-                .filter(|i| data.train.tags(*i).contains(&class));
+            let mut tagged = data.train.indices().filter(|i| data.train.tags(*i).contains(&class));
             if chosen.len() < SHOWN {
                 chosen.extend(tagged.nth(round));
             }

@@ -38,12 +38,7 @@ use crate::weights::fetch;
 
 /// Image tags in, pixel masks out: weakly supervised semantic segmentation on any GPU.
 #[derive(Parser, Debug)]
-#[command(
-    name = "weakseg",
-    version,
-    propagate_version = true,
-    max_term_width = 100
-)]
+#[command(name = "weakseg", version, propagate_version = true, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

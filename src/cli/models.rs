@@ -33,10 +33,7 @@ fn size(text: &str) -> Result<[usize; 2], String> {
 
 /// Lists the networks of the papers.
 pub fn run(args: Args, json: bool) -> Result<()> {
-    let chosen = args
-        .measure
-        .then(|| device::choose(args.device))
-        .transpose()?;
+    let chosen = args.measure.then(|| device::choose(args.device)).transpose()?;
     if let Some(chosen) = &chosen {
         log::info!("{chosen}");
     }

@@ -130,20 +130,13 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                 progress::task(&format!("predict: {}", images[*first].display()));
             }
             let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            for ((i, image), prediction) in
-                batch
-                    .iter()
-                    .zip(predictor.masks(&pictures, None, &recipe.predict.crf)?)
-            {
+            for ((i, image), prediction) in batch.iter().zip(predictor.masks(&pictures, None, &recipe.predict.crf)?) {
                 let mask = prediction.mask;
                 write_mask(&outputs[*i], &mask)?;
                 if args.overlay {
                     let painted = report::mask(image, &mask, 0.6);
                     replace(&overlay(&outputs[*i]), |file| {
-                        painted.write_to(
-                            &mut std::io::BufWriter::new(file),
-                            image::ImageFormat::Png,
-                        )?;
+                        painted.write_to(&mut std::io::BufWriter::new(file), image::ImageFormat::Png)?;
                         Ok(())
                     })?;
                 }
@@ -151,9 +144,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                 for value in mask.iter() {
                     let name = match *value {
                         0 => "background",
-                        c => classes
-                            .get(usize::from(c) - 1)
-                            .map_or("unknown", String::as_str),
+                        c => classes.get(usize::from(c) - 1).map_or("unknown", String::as_str),
                     };
                     *pixels.entry(name.to_string()).or_insert(0) += 1;
                 }
@@ -187,11 +178,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         0 => String::new(),
         n => format!(", {n} images skipped"),
     };
-    print(format_args!(
-        "{} masks in {}{rest}",
-        results.len(),
-        to.display()
-    ))
+    print(format_args!("{} masks in {}{rest}", results.len(), to.display()))
 }
 
 /// What to predict with what, and where to.
@@ -219,11 +206,7 @@ impl Source {
     fn load(self, recipe: &Recipe, device: &Device) -> Result<(Trained, Vec<String>)> {
         match self {
             Source::Run { run, stage } => Ok((run.trained(stage, device)?, run.classes)),
-            Source::Weights {
-                file,
-                network,
-                classes,
-            } => {
+            Source::Weights { file, network, classes } => {
                 let Loaded {
                     network,
                     parameters,

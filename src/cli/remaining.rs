@@ -33,13 +33,7 @@ impl RemainingWork {
     }
 
     /// Adds the stages of a run up to `until`, but for those that it has or will be given.
-    pub fn add(
-        &mut self,
-        (run, kept): (&str, &[Stage]),
-        method: &Method,
-        recipe: &Recipe,
-        until: Option<Stage>,
-    ) {
+    pub fn add(&mut self, (run, kept): (&str, &[Stage]), method: &Method, recipe: &Recipe, until: Option<Stage>) {
         for stage in stages_until(method.stages, until) {
             if !kept.contains(stage) && self.counted.insert((run.into(), *stage)) {
                 self.cost += stage.cost(recipe, self.load);

@@ -59,15 +59,9 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         ..defaults
     };
     let options = DataOptions::built_in(args.seed, shapes);
-    let out = args
-        .out
-        .unwrap_or_else(|| format!("shapes-{}", args.seed).into());
+    let out = args.out.unwrap_or_else(|| format!("shapes-{}", args.seed).into());
     let data = data::open(&options)?;
-    let bar = progress::bar(
-        (data.train.len() + data.val.len()) as u64,
-        "image",
-        "shapes",
-    );
+    let bar = progress::bar((data.train.len() + data.val.len()) as u64, "image", "shapes");
     write_voc(&data, &out, &|_, _| bar.inc(1))?;
     bar.finish();
     if json {
@@ -103,18 +97,12 @@ fn check(args: Args, json: bool) -> Result<()> {
     let supervised = open("supervised")?;
     methods::run(&supervised.context, None)?;
     let weak = open("affinitynet")?;
-    let maps = weak
-        .context
-        .last(|product| matches!(product, Product::ClassMaps));
+    let maps = weak.context.last(|product| matches!(product, Product::ClassMaps));
     methods::run(&weak.context, maps)?;
-    let score = |scores: Vec<(String, StageScore)>, name: &str| {
-        scores.into_iter().find(|(n, _)| n == name).map(|(_, s)| s)
-    };
+    let score =
+        |scores: Vec<(String, StageScore)>, name: &str| scores.into_iter().find(|(n, _)| n == name).map(|(_, s)| s);
     let supervised = score(results::scores(&supervised.context)?, NETWORK);
-    let cam = score(
-        results::scores(&weak.context)?,
-        maps.map_or("", Stage::name),
-    );
+    let cam = score(results::scores(&weak.context)?, maps.map_or("", Stage::name));
     let mean = |s: &Option<StageScore>| s.as_ref().map_or(f64::NAN, |s| s.mean_iou);
     let (bound, start) = (mean(&supervised), mean(&cam));
     let is_fair = bound >= 85.0 && start <= bound - 20.0;
@@ -132,8 +120,5 @@ fn check(args: Args, json: bool) -> Result<()> {
         "CAM at its best threshold, training images:  {start:.1} mIoU (wanted: at most {:.1})",
         bound - 20.0
     ))?;
-    print(format_args!(
-        "a fair stand-in: {}",
-        if is_fair { "yes" } else { "no" }
-    ))
+    print(format_args!("a fair stand-in: {}", if is_fair { "yes" } else { "no" }))
 }

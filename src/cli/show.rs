@@ -126,12 +126,7 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
 }
 
 /// The weights `[h, w]`, of sum 1, that pixel `at` of `image` gives to the cells of `reference`.
-fn attention(
-    trained: &Trained,
-    image: &RgbImage,
-    reference: &RgbImage,
-    at: [u32; 2],
-) -> Result<Array2<f32>> {
+fn attention(trained: &Trained, image: &RgbImage, reference: &RgbImage, at: [u32; 2]) -> Result<Array2<f32>> {
     let forward = trained.forward();
     let [query, key] = [image, reference].map(|picture| {
         let x = trained.upload(std::iter::once(picture));
@@ -162,10 +157,7 @@ fn peak(weights: &Array2<f32>, image: &RgbImage) -> [u32; 2] {
     let middle = |cell: usize, cells: usize, side: u32| {
         ((2 * cell + 1) as u64 * u64::from(side) / (2 * cells.max(1)) as u64) as u32
     };
-    [
-        middle(best.1, w, image.width()),
-        middle(best.0, h, image.height()),
-    ]
+    [middle(best.1, w, image.width()), middle(best.0, h, image.height())]
 }
 
 /// The image with a ring around the pixel, white within black.

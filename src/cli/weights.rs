@@ -102,9 +102,7 @@ fn inspect(file: &Path, json: bool) -> Result<()> {
     if json {
         let tensors: Vec<Value> = rows
             .iter()
-            .map(|row| {
-                json!({"name": row.name, "shape": row.shape, "dtype": row.dtype, "elements": row.elements})
-            })
+            .map(|row| json!({"name": row.name, "shape": row.shape, "dtype": row.dtype, "elements": row.elements}))
             .collect();
         return print_json(&json!({
             "file": file.display().to_string(),
@@ -125,11 +123,7 @@ fn inspect(file: &Path, json: bool) -> Result<()> {
         print(format_args!("  {}", plain(note)))?;
     }
     let names: Vec<String> = rows.iter().map(|row| plain(&row.name)).collect();
-    let width = names
-        .iter()
-        .map(|name| name.chars().count())
-        .max()
-        .unwrap_or(0);
+    let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     for (name, row) in names.iter().zip(&rows) {
         let shape = format!("{:?}", row.shape);
         print(format_args!(
@@ -142,10 +136,7 @@ fn inspect(file: &Path, json: bool) -> Result<()> {
 
 impl Convert {
     fn run(&self, json: bool) -> Result<()> {
-        ensure!(
-            self.classes > 0,
-            "--classes 0: a network needs at least one class"
-        );
+        ensure!(self.classes > 0, "--classes 0: a network needs at least one class");
         let declared = declared_parameters(&self.network, self.classes, self.width_divisor)?;
         let checkpoint = Checkpoint::open(&self.file)?;
         let plan = load::plan(&checkpoint, &self.network, &declared)?;
@@ -154,9 +145,7 @@ impl Convert {
             "--out {} is the file that is read: choose another one",
             self.out.display()
         );
-        let values = plan
-            .values(&checkpoint)
-            .map(|value| value.map(|(_, values)| values));
+        let values = plan.values(&checkpoint).map(|value| value.map(|(_, values)| values));
         write_safetensors(&self.out, &plan.shapes(), values)?;
         for surprise in plan.surprises() {
             log::warn!("{}: {surprise}", self.file.display());
@@ -186,10 +175,7 @@ fn report(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
         print(format_args!("  {}", plain(note)))?;
     }
     if !plan.prefix.is_empty() {
-        print(format_args!(
-            "  the network's keys begin with {}",
-            plain(&plan.prefix)
-        ))?;
+        print(format_args!("  the network's keys begin with {}", plain(&plan.prefix)))?;
     }
     for entry in &plan.loaded {
         print(format_args!(
@@ -200,11 +186,7 @@ fn report(checkpoint: &Checkpoint, plan: &Plan) -> Result<()> {
         ))?;
     }
     for entry in &plan.skipped {
-        print(format_args!(
-            "skipped  {}: {}",
-            plain(&entry.key),
-            plain(&entry.reason)
-        ))?;
+        print(format_args!("skipped  {}: {}", plain(&entry.key), plain(&entry.reason)))?;
     }
     for entry in &plan.missing {
         print(format_args!("missing  {}: {}", entry.name, entry.reason))?;
@@ -229,11 +211,7 @@ fn is_same(a: &Path, b: &Path) -> bool {
 }
 
 /// Names and shapes of the parameters of the network called `network` for `classes` foreground classes.
-fn declared_parameters(
-    network: &str,
-    classes: usize,
-    width_divisor: usize,
-) -> Result<Vec<(String, Vec<usize>)>> {
+fn declared_parameters(network: &str, classes: usize, width_divisor: usize) -> Result<Vec<(String, Vec<usize>)>> {
     let network = crate::models::Network::named(network, width_divisor, classes)?;
     let declared = network.declare().0;
     Ok(declared.into_iter().map(|p| (p.name, p.shape)).collect())

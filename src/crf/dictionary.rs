@@ -24,9 +24,7 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
     let mut maps: BTreeMap<usize, &Array> = BTreeMap::new();
     for (key, value) in items {
         let Some(class) = class(*key, heap) else {
-            bail!(
-                "a key of its dictionary is no class; save {{class: array [H, W]}} with whole numbers as classes"
-            );
+            bail!("a key of its dictionary is no class; save {{class: array [H, W]}} with whole numbers as classes");
         };
         match heap.get(*value) {
             Some(Object::Array(map)) => maps.insert(class, map),
@@ -34,8 +32,7 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
         };
     }
     let first = maps.values().next();
-    let shape =
-        first.context("its dictionary is empty; save a map for every class of the image")?;
+    let shape = first.context("its dictionary is empty; save a map for every class of the image")?;
     let shape = shape.shape.clone();
     let [h, w] = shape[..] else {
         bail!("its maps have the shape {shape:?}; save {{class: array [H, W]}}");
@@ -56,10 +53,7 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
     let mut values = Array3::zeros((maps.len(), h, w));
     for (mut channel, map) in values.axis_iter_mut(Axis(0)).zip(maps.values()) {
         let numbers = map.values()?;
-        channel.assign(&ArrayView2::from_shape(
-            (h, w).set_f(map.is_fortran),
-            &numbers,
-        )?);
+        channel.assign(&ArrayView2::from_shape((h, w).set_f(map.is_fortran), &numbers)?);
     }
     Ok(Stored {
         values: values.into_dyn(),
@@ -113,10 +107,7 @@ mod tests {
 
     /// The pickle that `numpy.save` writes of `{key: map, ...}`.
     fn pickled(entries: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
-        let items: Vec<u8> = entries
-            .iter()
-            .flat_map(|(key, map)| [key, &map[..]].concat())
-            .collect();
+        let items: Vec<u8> = entries.iter().flat_map(|(key, map)| [key, &map[..]].concat()).collect();
         [
             &b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01)cnumpy\ndtype\nX\x02\0\0\0O8K\x00K\x01\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89]}("[..],
             &items,
@@ -143,7 +134,8 @@ mod tests {
             b"X\x06\0\0\0latin1\x86R",
         ]
         .concat();
-        let scalar = b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0i8K\x00K\x01\x87RC\x08\x0e\0\0\0\0\0\0\0\x86R";
+        let scalar =
+            b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nX\x02\0\0\0i8K\x00K\x01\x87RC\x08\x0e\0\0\0\0\0\0\0\x86R";
         for bytes in [raw([0.5, 0.25]), python2, latin1] {
             let file = pickled(&[
                 (scalar, array([1, 2], &raw([1.0, 0.0]))),
@@ -175,10 +167,7 @@ mod tests {
             (vec![b'K', class], array([1, 2], &bytes))
         });
         let shared: Vec<(Vec<u8>, Vec<u8>)> = shared.collect();
-        let shared: Vec<(&[u8], Vec<u8>)> = shared
-            .iter()
-            .map(|(key, map)| (&key[..], map.clone()))
-            .collect();
+        let shared: Vec<(&[u8], Vec<u8>)> = shared.iter().map(|(key, map)| (&key[..], map.clone())).collect();
         assert!(read(&pickled(&shared)).is_ok());
         for (file, part) in [
             (pickled(&[(b"K\x01", system)]), "os.system"),
@@ -187,10 +176,7 @@ mod tests {
             (pickled(&[(b"J\xff\xff\xff\xff", map())]), "no class"),
             (pickled(&[(b"K\x01", b"K\x02".to_vec())]), "entry 1"),
             (
-                pickled(&[
-                    (b"K\x01", map()),
-                    (b"K\x02", array([2, 1], &raw([0.0, 1.0]))),
-                ]),
+                pickled(&[(b"K\x01", map()), (b"K\x02", array([2, 1], &raw([0.0, 1.0])))]),
                 "one size",
             ),
             (pickled(&[]), "empty"),

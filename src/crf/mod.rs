@@ -112,12 +112,7 @@ impl DenseCrf {
     ///
     /// # Errors
     /// As [`DenseCrf::on`] and [`OnImage::refine`].
-    pub fn refine(
-        &self,
-        image: &RgbImage,
-        unary: ArrayView3<f32>,
-        device: &Device,
-    ) -> Result<Array3<f32>> {
+    pub fn refine(&self, image: &RgbImage, unary: ArrayView3<f32>, device: &Device) -> Result<Array3<f32>> {
         self.on(image, device)?.refine(unary)
     }
 
@@ -127,9 +122,7 @@ impl DenseCrf {
     /// On a deviation that is not positive, and where the image is too large for the device's buffers.
     pub fn on(&self, image: &RgbImage, device: &Device) -> Result<OnImage> {
         let side = image.width().max(image.height()) as f32;
-        let factor = self
-            .reference_side
-            .map_or(1.0, |reference| side / reference);
+        let factor = self.reference_side.map_or(1.0, |reference| side / reference);
         let kernels = self
             .pairwise
             .iter()
@@ -182,9 +175,7 @@ impl OnImage {
             return Err(Error::NotFinite);
         }
         for (lattice, compatibility) in &self.kernels {
-            lattice
-                .check_room(c, self.kernels.len())
-                .map_err(error::device)?;
+            lattice.check_room(c, self.kernels.len()).map_err(error::device)?;
             if let Compatibility::Matrix(matrix) = compatibility
                 && matrix.len() != c * c
             {

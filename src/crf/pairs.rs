@@ -77,8 +77,7 @@ pub fn pairs(images: &[PathBuf], scores: &Path) -> Result<Vec<Pair>> {
             .iter()
             .take(3)
             .map(|(image, stem)| {
-                let wanted =
-                    EXTENSIONS.map(|e| named(Path::new(""), stem, e).display().to_string());
+                let wanted = EXTENSIONS.map(|e| named(Path::new(""), stem, e).display().to_string());
                 format!("{} ({})", image.display(), wanted.join(", "))
             })
             .collect();
@@ -160,18 +159,9 @@ mod tests {
         assert_eq!(found[0].posterior(&at("o")), at("o/a.x.npy"));
         check_outputs(&found, &at("o"), true).unwrap();
         check_outputs(&found[2..], &at("s"), true).unwrap();
-        for (out, posteriors, name) in [
-            ("s", false, "b.png"),
-            ("s", true, "a.x.npy"),
-            ("i", false, "b.png"),
-        ] {
-            let error = check_outputs(&found, &at(out), posteriors)
-                .unwrap_err()
-                .to_string();
-            assert!(
-                error.contains(name) && error.contains("overwritten"),
-                "{error}"
-            );
+        for (out, posteriors, name) in [("s", false, "b.png"), ("s", true, "a.x.npy"), ("i", false, "b.png")] {
+            let error = check_outputs(&found, &at(out), posteriors).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("overwritten"), "{error}");
         }
     }
 
@@ -201,12 +191,7 @@ mod tests {
     #[test]
     fn two_images_of_one_name() {
         let (_dir, at) = folder(&["x/a.jpg", "y/A.png", "a.npy"]);
-        let error = pairs(&[at("x/a.jpg"), at("y/A.png")], &at(""))
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("a.jpg and") && error.contains("A.png"),
-            "{error}"
-        );
+        let error = pairs(&[at("x/a.jpg"), at("y/A.png")], &at("")).unwrap_err().to_string();
+        assert!(error.contains("a.jpg and") && error.contains("A.png"), "{error}");
     }
 }

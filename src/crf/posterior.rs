@@ -17,10 +17,7 @@ use crate::files::replace;
 pub fn write_posteriors(path: &Path, values: ArrayView3<f32>) -> Result<()> {
     // A view in Fortran order would be saved as one.
     let values = values.as_standard_layout();
-    replace(path, |file| {
-        Ok(values.write_npy(BufWriter::new(file.as_file_mut()))?)
-    })
-    .map_err(error::file)
+    replace(path, |file| Ok(values.write_npy(BufWriter::new(file.as_file_mut()))?)).map_err(error::file)
 }
 
 /// The mask of the channels with the highest posterior `[C, H, W]`, the first of equal ones; channel c is written as

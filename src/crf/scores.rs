@@ -116,9 +116,7 @@ pub fn read(path: &Path, how: As, size: (u32, u32)) -> Result<Scores> {
         }
         "npy" => read_npy(path).map_err(unreadable),
         "npz" => read_npz(path).map_err(unreadable),
-        _ => Err(Problem::Unreadable(
-            "scores are .npy, .npz or .png files".into(),
-        )),
+        _ => Err(Problem::Unreadable("scores are .npy, .npz or .png files".into())),
     };
     stored
         .and_then(|stored| from_array(path, stored, how, size))
@@ -144,9 +142,7 @@ fn from_array(path: &Path, stored: Stored, how: As, size: (u32, u32)) -> Result<
     let shape = values.shape().to_vec();
     let (width, height) = (size.0 as usize, size.1 as usize);
     let wrong = match shape[..] {
-        [0, ..] if shape.len() == 3 => {
-            Some(format!("there are no channels in the shape {shape:?}"))
-        }
+        [0, ..] if shape.len() == 3 => Some(format!("there are no channels in the shape {shape:?}")),
         [_, h, w] | [h, w] if (h, w) == (height, width) => None,
         [h, w, _] if (h, w) == (height, width) => Some(format!(
             "the channels come last in the shape {shape:?}; save a.transpose(2, 0, 1), which is [C, H, W]"
@@ -228,9 +224,7 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
     }
     let labels: Vec<usize> = (0..PNG_CHANNELS).filter(|&label| occurs[label]).collect();
     if labels.is_empty() {
-        return Err(Problem::Value(format!(
-            "every pixel is {UNSURE}, which is no label"
-        )));
+        return Err(Problem::Value(format!("every pixel is {UNSURE}, which is no label")));
     }
     if how == As::Auto && labels == [0] && map.contains(&UNSURE) {
         return Err(Problem::ZeroAndUnsure);
@@ -249,12 +243,7 @@ fn from_labels(mut map: GrayImage, how: As) -> Result<Scores, Problem> {
 }
 
 /// Finds out what the numbers `[C, H, W]` are, and whether they are what `how` says.
-fn classify(
-    path: &Path,
-    mut values: Array3<f32>,
-    integers: bool,
-    how: As,
-) -> Result<Content, Problem> {
+fn classify(path: &Path, mut values: Array3<f32>, integers: bool, how: As) -> Result<Content, Problem> {
     let Found { outside, unsummed } = inspect(&values)?;
     let is_certain = how != As::Logits && outside.is_none() && unsummed.is_none();
     if values.len_of(Axis(0)) == 1 && !is_certain {
@@ -271,9 +260,9 @@ fn classify(
         (As::Auto, Some(value), None) => Err(Problem::Unclear(format!(
             "the channels sum to 1, but {value} is no probability"
         ))),
-        (As::Auto, Some(value), Some(_)) if integers => Err(Problem::Unclear(format!(
-            "the numbers are integers, {value}"
-        ))),
+        (As::Auto, Some(value), Some(_)) if integers => {
+            Err(Problem::Unclear(format!("the numbers are integers, {value}")))
+        }
         (As::Auto, Some(_), Some(_)) => Ok(Content::Logits(values)),
         // Neither of the last two comes here.
         (As::Probabilities | As::Foreground | As::Labels, ..) => {

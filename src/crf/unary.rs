@@ -54,11 +54,7 @@ pub fn unary_from_logits(mut logits: Array3<f32>) -> Array3<f32> {
 ///
 /// # Errors
 /// No classes, a label outside of them, or a confidence outside of (0, 1).
-pub fn unary_from_labels(
-    labels: &GrayImage,
-    classes: usize,
-    confidence: f32,
-) -> Result<Array3<f32>> {
+pub fn unary_from_labels(labels: &GrayImage, classes: usize, confidence: f32) -> Result<Array3<f32>> {
     if !(confidence > 0.0 && confidence < 1.0) {
         return Err(Error::Confidence(confidence));
     }
@@ -155,10 +151,7 @@ mod tests {
         let map = |value| GrayImage::from_pixel(1, 1, Luma([value]));
         let one = unary_from_labels(&map(0), 1, 0.7).unwrap();
         assert!(one.iter().all(|e| e.is_finite()));
-        assert_eq!(
-            unary_from_labels(&map(255), 1, 0.7).unwrap()[[0, 0, 0]],
-            0.0
-        );
+        assert_eq!(unary_from_labels(&map(255), 1, 0.7).unwrap()[[0, 0, 0]], 0.0);
         assert_eq!(unary_from_labels(&map(254), 255, 0.7).unwrap().len(), 255);
         let text = |result: Result<Array3<f32>>| result.unwrap_err().to_string();
         assert!(text(unary_from_labels(&map(3), 3, 0.7)).contains("label 3 at (0, 0)"));

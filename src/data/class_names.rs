@@ -8,13 +8,7 @@ use anyhow::{Result, bail};
 use super::MaskValue;
 
 /// What stands for no class, in this program's words and in labelme's.
-const NO_CLASS: [&str; 5] = [
-    "background",
-    "_background_",
-    "__background__",
-    "__ignore__",
-    "_ignore_",
-];
+const NO_CLASS: [&str; 5] = ["background", "_background_", "__background__", "__ignore__", "_ignore_"];
 
 /// Folders of other layouts, in lower case, that a class is hardly called after.
 const PARTS: [&str; 30] = [
@@ -97,12 +91,7 @@ pub(super) fn check(names: &[String], place: &Path) -> Result<()> {
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_parts(
-    names: &[String],
-    place: &Path,
-    from_folders: bool,
-    layout: Option<&str>,
-) -> Result<()> {
+pub(super) fn check_parts(names: &[String], place: &Path, from_folders: bool, layout: Option<&str>) -> Result<()> {
     let parts: Vec<&String> = names
         .iter()
         .filter(|name| PARTS.contains(&name.to_lowercase().as_str()))
@@ -122,8 +111,7 @@ pub(super) fn check_parts(
             format!("give the parts as --data {place}/{train} --val {place}/{val}")
         }
         _ if from_folders => {
-            "put the images into one folder a class, or write a tags.csv with rows file,tag;tag"
-                .to_owned()
+            "put the images into one folder a class, or write a tags.csv with rows file,tag;tag".to_owned()
         }
         _ => "tag the images with what is in them".to_owned(),
     };
@@ -144,9 +132,7 @@ pub(super) fn sort_numbers(names: &mut [String]) -> bool {
 
 /// A name without what does not tell classes apart.
 pub(super) fn plain(name: &str) -> String {
-    let quotes = [
-        '"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}',
-    ];
+    let quotes = ['"', '\'', '`', '\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}'];
     let name: String = name.chars().filter(|c| !quotes.contains(c)).collect();
     let words: Vec<&str> = name.split_whitespace().collect();
     words.join(" ").to_lowercase()

@@ -81,9 +81,7 @@ pub fn header(path: impl AsRef<Path>) -> Result<Header> {
         .map_err(|e| unreadable(path, e))?
         .format();
     Ok(Header {
-        format: format.map_or("unknown", |f| {
-            f.extensions_str().first().unwrap_or(&"unknown")
-        }),
+        format: format.map_or("unknown", |f| f.extensions_str().first().unwrap_or(&"unknown")),
         stored: decoder.dimensions(),
         orientation: orientation.to_exif(),
     })
@@ -96,10 +94,7 @@ pub fn with_orientation(error: anyhow::Error, image: &Path) -> anyhow::Error {
         return error;
     };
     let (width, height) = header.stored;
-    let stored = [
-        format!("{width} x {height}"),
-        format!("({width}, {height})"),
-    ];
+    let stored = [format!("{width} x {height}"), format!("({width}, {height})")];
     let text = format!("{error:#}");
     if header.upright() == header.stored || !stored.iter().any(|size| text.contains(size)) {
         return error;
@@ -186,11 +181,7 @@ fn over_white(image: &DynamicImage) -> RgbImage {
 
 /// One line about a file that could not be read as an image.
 pub(super) fn unreadable(path: &Path, error: impl std::fmt::Display) -> anyhow::Error {
-    let reason = error
-        .to_string()
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ");
+    let reason = error.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
     anyhow!("cannot read the image {}: {reason}", path.display())
 }
 
@@ -200,11 +191,7 @@ mod tests {
     use image::{ImageBuffer, ImageEncoder, Luma, LumaA, Rgb, Rgba};
     use std::path::PathBuf;
 
-    fn save<P>(
-        dir: &tempfile::TempDir,
-        name: &str,
-        image: &ImageBuffer<P, Vec<P::Subpixel>>,
-    ) -> PathBuf
+    fn save<P>(dir: &tempfile::TempDir, name: &str, image: &ImageBuffer<P, Vec<P::Subpixel>>) -> PathBuf
     where
         P: image::PixelWithColorType,
         [P::Subpixel]: image::EncodableLayout,
@@ -221,10 +208,7 @@ mod tests {
         let grey = ImageBuffer::from_pixel(2, 1, Luma([70_u8]));
         for name in ["a.png", "a.tif", "a.bmp", "a.gif"] {
             let path = dir.path().join(name);
-            DynamicImage::from(grey.clone())
-                .to_rgb8()
-                .save(&path)
-                .unwrap();
+            DynamicImage::from(grey.clone()).to_rgb8().save(&path).unwrap();
             assert_eq!(pixel(&path), [70; 3], "{name}");
         }
         assert_eq!(pixel(&save(&dir, "grey.png", &grey)), [70; 3]);
@@ -237,13 +221,9 @@ mod tests {
         let grey_glass = ImageBuffer::from_pixel(2, 1, LumaA([0_u8, 0]));
         assert_eq!(pixel(&save(&dir, "grey_glass.png", &grey_glass)), [255; 3]);
         assert_eq!(
-            read_rgb(save(
-                &dir,
-                "dot.png",
-                &ImageBuffer::from_pixel(1, 1, Luma([9_u8]))
-            ))
-            .unwrap()
-            .len(),
+            read_rgb(save(&dir, "dot.png", &ImageBuffer::from_pixel(1, 1, Luma([9_u8]))))
+                .unwrap()
+                .len(),
             3
         );
     }
@@ -273,10 +253,7 @@ mod tests {
         assert_eq!(upright.dimensions(), (8, 16));
         assert_eq!(image_size(&path).unwrap(), (8, 16));
         let header = header(&path).unwrap();
-        assert_eq!(
-            (header.format, header.stored, header.orientation),
-            ("jpg", (16, 8), 6)
-        );
+        assert_eq!((header.format, header.stored, header.orientation), ("jpg", (16, 8), 6));
         let size = with_orientation(anyhow!("the mask is 16 x 8, the image 8 x 16"), &path);
         assert!(size.to_string().contains("EXIF orientation 6"), "{size}");
         let other = with_orientation(anyhow!("the mask is 4 x 8, the image 8 x 16"), &path);
@@ -323,12 +300,7 @@ mod tests {
         let thumbnail = b"\xff\xe2\0\x08\xff\xda\xff\xd9\0\0";
         let whole = [&bytes[..2], thumbnail, &bytes[2..]].concat();
         let path = dir.path().join("a.jpg");
-        for tail in [
-            &b""[..],
-            b"junk",
-            b"\xff\xda\0\x08 a film",
-            b"\xff\xd8\xff\xda",
-        ] {
+        for tail in [&b""[..], b"junk", b"\xff\xda\0\x08 a film", b"\xff\xd8\xff\xda"] {
             std::fs::write(&path, [&whole[..], tail].concat()).unwrap();
             assert_eq!(read_rgb(&path).unwrap(), read_rgb(&plain).unwrap());
         }

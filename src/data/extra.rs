@@ -159,10 +159,7 @@ mod tests {
         assert_eq!((all.train.len(), all.skipped), (3, 3));
         let mut none = data(&["horse"], &[&[0]]);
         let error = none.join(&extra, ExtraKind::Web, 0.0, 0).unwrap_err();
-        assert!(
-            error.to_string().contains("none of the 4 extra images"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("none of the 4 extra images"), "{error}");
     }
 
     #[test]

@@ -13,15 +13,13 @@ use super::text::read_text;
 
 /// File name extensions, in lower case, of the image formats that can be read.
 pub const EXTENSIONS: [&str; 15] = [
-    "jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp", "jpe", "jif", "jfif", "pjpeg",
-    "pjp", "apng", "dib",
+    "jpg", "jpeg", "png", "bmp", "gif", "tif", "tiff", "webp", "jpe", "jif", "jfif", "pjpeg", "pjp", "apng", "dib",
 ];
 
 /// Extensions of image formats that cannot be read, in lower case.
 const UNREAD: [&str; 28] = [
-    "avif", "heic", "heif", "hif", "jp2", "j2k", "jxl", "ppm", "pgm", "pbm", "pnm", "pam", "tga",
-    "psd", "svg", "ico", "exr", "hdr", "dds", "qoi", "dng", "cr2", "cr3", "nef", "arw", "orf",
-    "rw2", "raf",
+    "avif", "heic", "heif", "hif", "jp2", "j2k", "jxl", "ppm", "pgm", "pbm", "pnm", "pam", "tga", "psd", "svg", "ico",
+    "exr", "hdr", "dds", "qoi", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf",
 ];
 
 /// The extension of an image file that cannot be read, such as `heic`.
@@ -54,10 +52,7 @@ pub fn collect_images(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
         } else if path.exists() {
             found.push(path.clone());
         } else {
-            bail!(
-                "{} does not exist; give image files or folders",
-                path.display()
-            );
+            bail!("{} does not exist; give image files or folders", path.display());
         }
     }
     for line in left_out.lines() {
@@ -164,28 +159,19 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
                 .collect::<std::io::Result<Vec<_>>>()
         })
         .map_err(|e| anyhow!("cannot list the folder {}: {e}", dir.display()))?;
-    let mut paths: Vec<_> = listed
-        .into_iter()
-        .filter(|p| !file_name(p).starts_with('.'))
-        .collect();
+    let mut paths: Vec<_> = listed.into_iter().filter(|p| !file_name(p).starts_with('.')).collect();
     paths.sort();
     Ok(paths)
 }
 
 /// The last part of a path, with whatever is not Unicode replaced.
 pub(super) fn file_name(path: &Path) -> String {
-    path.file_name()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The last part of a path without its extension.
 pub(super) fn stem(path: &Path) -> String {
-    path.file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned()
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The class names of a `classes.txt` (one a line, blank lines ignored), or `None` where there is no such file.
@@ -197,24 +183,14 @@ pub(super) fn read_classes(path: &Path) -> Result<Option<Vec<String>>> {
         return Ok(None);
     }
     let mut names: Vec<String> = Vec::new();
-    for name in read_text(path)?
-        .lines()
-        .map(str::trim)
-        .filter(|l| !l.is_empty())
-    {
+    for name in read_text(path)?.lines().map(str::trim).filter(|l| !l.is_empty()) {
         if names.iter().any(|n| n == name) {
-            bail!(
-                "{} names the class {name:?} twice; keep one",
-                path.display()
-            );
+            bail!("{} names the class {name:?} twice; keep one", path.display());
         }
         names.push(name.to_owned());
     }
     if names.is_empty() {
-        bail!(
-            "{} is empty; write one class name a line or remove it",
-            path.display()
-        );
+        bail!("{} is empty; write one class name a line or remove it", path.display());
     }
     class_names::check(&names, path)?;
     Ok(Some(names))
@@ -242,22 +218,14 @@ mod tests {
         let found = collect_images(&[at("odd"), at("set")]).unwrap();
         assert_eq!(
             found,
-            [
-                at("odd"),
-                at("set/a.png"),
-                at("set/b.JPG"),
-                at("set/inner/c.webp")
-            ]
+            [at("odd"), at("set/a.png"), at("set/b.JPG"), at("set/inner/c.webp")]
         );
 
         let missing = collect_images(&[at("none")]).unwrap_err().to_string();
         assert!(missing.contains("none does not exist"), "{missing}");
         fs::create_dir(at("empty")).unwrap();
         let empty = collect_images(&[at("empty")]).unwrap_err().to_string();
-        assert!(
-            empty.contains("no images in") && empty.contains("webp"),
-            "{empty}"
-        );
+        assert!(empty.contains("no images in") && empty.contains("webp"), "{empty}");
     }
 
     #[test]
@@ -268,18 +236,8 @@ mod tests {
         fs::write(&path, "\u{feff}dog\r\n\n cat \n").unwrap();
         assert_eq!(read_classes(&path).unwrap().unwrap(), ["dog", "cat"]);
         fs::write(&path, "dog\ndog\n").unwrap();
-        assert!(
-            read_classes(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("\"dog\" twice")
-        );
+        assert!(read_classes(&path).unwrap_err().to_string().contains("\"dog\" twice"));
         fs::write(&path, "\n").unwrap();
-        assert!(
-            read_classes(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("is empty")
-        );
+        assert!(read_classes(&path).unwrap_err().to_string().contains("is empty"));
     }
 }

@@ -103,10 +103,7 @@ fn mask_path(item: &Item) -> Option<&PathBuf> {
 
 fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Listed>> {
     if !dir.is_dir() {
-        bail!(
-            "the data set {} is not a folder; give the path of one",
-            dir.display()
-        );
+        bail!("the data set {} is not a folder; give the path of one", dir.display());
     }
     let table = dir.join(TABLE);
     let tagged: Option<BTreeMap<PathBuf, Vec<String>>> = match table.exists() {
@@ -115,10 +112,7 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     };
     // What is in the folder but has no tags is told, not silently left out.
     let (mut listed, mut untagged) = (Vec::new(), Vec::new());
-    for path in files::entries(dir)?
-        .into_iter()
-        .filter(|p| is_content(p, besides))
-    {
+    for path in files::entries(dir)?.into_iter().filter(|p| is_content(p, besides)) {
         let mut images = Vec::new();
         if path.is_dir() && files::is_run(&path) {
             skips.left_out.add(files::RUNS, &path);
@@ -140,10 +134,7 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     let untagged: Vec<_> = untagged
         .into_iter()
         .filter(|path| !tagged.contains_key(path))
-        .map(|path| Listed {
-            path,
-            tags: Vec::new(),
-        })
+        .map(|path| Listed { path, tags: Vec::new() })
         .collect();
     let tagged = tagged.into_iter().map(|(path, tags)| Listed { path, tags });
     listed.extend(tagged);
@@ -156,8 +147,7 @@ fn is_content(path: &Path, besides: Option<&Path>) -> bool {
     let other = besides.and_then(|b| b.canonicalize().ok());
     let real = path.canonicalize().ok();
     let around = path.parent().and_then(|p| p.canonicalize().ok());
-    let leads_up =
-        matches!((&real, &around), (Some(real), Some(around)) if around.starts_with(real));
+    let leads_up = matches!((&real, &around), (Some(real), Some(around)) if around.starts_with(real));
     files::file_name(path) != "masks" && !leads_up && (other.is_none() || real != other)
 }
 
@@ -178,14 +168,10 @@ fn merge(dir: &Path, listed: Vec<Listed>) -> Result<Vec<Named>> {
     let mut by_stem: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
     for new in listed {
         // Some file systems do not tell upper from lower case.
-        let group = by_stem
-            .entry(files::stem(&new.path).to_lowercase())
-            .or_default();
+        let group = by_stem.entry(files::stem(&new.path).to_lowercase()).or_default();
         let mut same = None;
         for (i, old) in group.iter().enumerate() {
-            if files::file_name(&old.path) == files::file_name(&new.path)
-                && same_bytes(&old.path, &new.path)?
-            {
+            if files::file_name(&old.path) == files::file_name(&new.path) && same_bytes(&old.path, &new.path)? {
                 same = Some(i);
                 break;
             }
@@ -211,11 +197,7 @@ fn merge(dir: &Path, listed: Vec<Listed>) -> Result<Vec<Named>> {
                     image.path.display()
                 );
             }
-            let named = Named {
-                name,
-                shared,
-                image,
-            };
+            let named = Named { name, shared, image };
             by_name.insert(key, named);
         }
     }
@@ -239,8 +221,7 @@ fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
     if length(a) != length(b) {
         return Ok(false);
     }
-    let read =
-        |path: &Path| fs::read(path).map_err(|e| anyhow!("cannot read {}: {e}", path.display()));
+    let read = |path: &Path| fs::read(path).map_err(|e| anyhow!("cannot read {}: {e}", path.display()));
     Ok(read(a)? == read(b)?)
 }
 
@@ -321,10 +302,7 @@ mod tests {
             let data = open(dir.path(), None).unwrap();
             assert_eq!(data.classes, ["cat", "dog"]);
             assert_eq!(names(&data.train), ["a", "b"]);
-            assert_eq!(
-                (data.train.tags(0), data.train.tags(1)),
-                (&[0][..], &[0, 1][..])
-            );
+            assert_eq!((data.train.tags(0), data.train.tags(1)), (&[0][..], &[0, 1][..]));
             assert!(data.val.is_empty() && !data.val_is_train);
             assert_eq!(data.skipped, 0);
         }
@@ -339,13 +317,7 @@ mod tests {
         );
         let mut data = open(dir.path(), None).unwrap();
         assert_eq!((names(&data.train), data.skipped), (vec!["a", "c"], 4));
-        assert!(
-            data.train
-                .image(1)
-                .unwrap_err()
-                .to_string()
-                .contains("c.jpg")
-        );
+        assert!(data.train.image(1).unwrap_err().to_string().contains("c.jpg"));
         data.verify(&|_, total| assert_eq!(total, 2)).unwrap();
         assert_eq!((names(&data.train), data.skipped), (vec!["a"], 5));
     }
@@ -389,10 +361,7 @@ mod tests {
         let data = open(dir.path(), None).unwrap();
         assert_eq!(data.classes, ["cat", "dog"]);
         assert_eq!(names(&data.train), ["a", "b", "c.d"]);
-        assert_eq!(
-            (data.train.tags(0), data.train.tags(1)),
-            (&[0, 1][..], &[1][..])
-        );
+        assert_eq!((data.train.tags(0), data.train.tags(1)), (&[0, 1][..], &[1][..]));
 
         let background = error(&folder(&["Background/a.png"], &[]));
         assert!(
@@ -411,11 +380,7 @@ mod tests {
         }
         let data = open(dir.path(), None).unwrap();
         assert_eq!(names(&data.train), ["b", "cat_a", "dog_a"]);
-        let tags: Vec<_> = data
-            .train
-            .indices()
-            .map(|i| data.train.tags(i)[0])
-            .collect();
+        let tags: Vec<_> = data.train.indices().map(|i| data.train.tags(i)[0]).collect();
         assert_eq!(tags, [0, 0, 1]);
         assert!(!data.train.has_mask(0));
         let value = |i| data.train.mask(i).unwrap().unwrap().as_raw()[0];
@@ -431,13 +396,7 @@ mod tests {
             let to = dir.path().join("dog").join(name);
             fs::copy(dir.path().join("cat/a.jpg"), to).unwrap();
         }
-        for name in [
-            "cat/x.heic",
-            "dog/y.HEIC",
-            "dog/z.avif",
-            "dog/z.ppm",
-            "cat/notes.txt",
-        ] {
+        for name in ["cat/x.heic", "dog/y.HEIC", "dog/z.avif", "dog/z.ppm", "cat/notes.txt"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let mut data = open(dir.path(), None).unwrap();
@@ -450,10 +409,7 @@ mod tests {
             .map(|(kind, count, _)| (kind.split(' ').next().unwrap().to_owned(), count))
             .collect();
         let expected = [(".avif", 1), (".heic", 2), (".ppm", 1)];
-        assert_eq!(
-            kinds,
-            expected.map(|(kind, count)| (kind.to_owned(), count))
-        );
+        assert_eq!(kinds, expected.map(|(kind, count)| (kind.to_owned(), count)));
         let alone = folder(&[], &[]);
         fs::create_dir(alone.path().join("cat")).unwrap();
         fs::write(alone.path().join("cat/x.heic"), "").unwrap();
@@ -477,15 +433,7 @@ mod tests {
 
     #[test]
     fn what_a_run_wrote_is_no_data() {
-        let dir = folder(
-            &[
-                "cat/a.png",
-                "dog/b.png",
-                "runs/x/labels/c.png",
-                "dog/run/d.png",
-            ],
-            &[],
-        );
+        let dir = folder(&["cat/a.png", "dog/b.png", "runs/x/labels/c.png", "dog/run/d.png"], &[]);
         for run in ["runs/x", "dog/run"] {
             for name in ["config.toml", "run.json"] {
                 fs::write(dir.path().join(run).join(name), "").unwrap();
@@ -494,11 +442,7 @@ mod tests {
         fs::create_dir(dir.path().join("predicted")).unwrap();
         let mask = dir.path().join("predicted/a.png");
         write_mask(mask, &GrayImage::new(4, 3)).unwrap();
-        fs::copy(
-            dir.path().join("cat/a.png"),
-            dir.path().join("predicted/a_overlay.png"),
-        )
-        .unwrap();
+        fs::copy(dir.path().join("cat/a.png"), dir.path().join("predicted/a_overlay.png")).unwrap();
         let data = open(dir.path(), None).unwrap();
         assert_eq!(data.classes, ["cat", "dog"]);
         assert_eq!((names(&data.train), data.skipped), (vec!["a", "b"], 0));
@@ -514,10 +458,7 @@ mod tests {
     #[test]
     fn classes_that_cannot_be_meant_are_refused() {
         let split = error(&folder(&["train/cat/a.png", "val/cat/b.png"], &[]));
-        assert!(
-            split.contains("class \"train\"") && split.contains("--val"),
-            "{split}"
-        );
+        assert!(split.contains("class \"train\"") && split.contains("--val"), "{split}");
         let parts = error(&folder(&["img_dir/a.png", "ann_dir/b.png"], &[]));
         assert!(parts.contains("mmsegmentation"), "{parts}");
         let case = error(&folder(&["cat/a.png", "Cat/b.png"], &[]));
@@ -532,10 +473,7 @@ mod tests {
 
     #[test]
     fn mistakes_are_explained() {
-        let stems = error(&folder(
-            &["a.jpg", "a.png"],
-            &[("tags.csv", "a.jpg,x\na.png,x\n")],
-        ));
+        let stems = error(&folder(&["a.jpg", "a.png"], &[("tags.csv", "a.jpg,x\na.png,x\n")]));
         assert!(
             stems.contains("a.jpg") && stems.contains("a.png") && stems.contains("one name"),
             "{stems}"
@@ -560,26 +498,15 @@ mod tests {
             folder(&[], &[("tags.csv", "file,tags\n")]),
         ] {
             let text = error(&empty);
-            assert!(
-                text.contains("no tagged images") && text.contains("tags.csv"),
-                "{text}"
-            );
+            assert!(text.contains("no tagged images") && text.contains("tags.csv"), "{text}");
         }
-        let missing = open(Path::new("no/such/folder"), None)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            missing.contains("no/such/folder is not a folder"),
-            "{missing}"
-        );
+        let missing = open(Path::new("no/such/folder"), None).unwrap_err().to_string();
+        assert!(missing.contains("no/such/folder is not a folder"), "{missing}");
     }
 
     #[test]
     fn a_validation_folder_needs_masks_or_tags() {
-        let dir = folder(
-            &["cat/a.png", "val/b.png", "val/c.png"],
-            &[("val/tags.csv", "")],
-        );
+        let dir = folder(&["cat/a.png", "val/b.png", "val/c.png"], &[("val/tags.csv", "")]);
         fs::create_dir(dir.path().join("val/masks")).unwrap();
         write_mask(dir.path().join("val/masks/b.png"), &GrayImage::new(4, 3)).unwrap();
         let data = open(dir.path(), Some(&dir.path().join("val"))).unwrap();

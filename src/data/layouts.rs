@@ -47,21 +47,12 @@ pub(super) fn of_others(dir: &Path) -> Option<&'static str> {
         )
     } else if json(&["\"shapes\"", "\"imagePath\""]) || json(&["\"shapes\"", "\"imageData\""]) {
         Some("labelme's JSON files: write what is tagged in them to tags.csv (file,tag;tag)")
-    } else if json(&["\"categories\""])
-        || json(&["\"annotations\"", "\"images\""])
-        || json(&["\"licenses\""])
-    {
-        Some(
-            "COCO's JSON annotations: write the categories of each image to tags.csv (file,tag;tag)",
-        )
+    } else if json(&["\"categories\""]) || json(&["\"annotations\"", "\"images\""]) || json(&["\"licenses\""]) {
+        Some("COCO's JSON annotations: write the categories of each image to tags.csv (file,tag;tag)")
     } else if yolo() {
-        Some(
-            "YOLO's label files (a .txt for each image): write the classes of each image to tags.csv (file,tag;tag)",
-        )
+        Some("YOLO's label files (a .txt for each image): write the classes of each image to tags.csv (file,tag;tag)")
     } else if both("JPEGImages", "Annotations") {
-        Some(
-            "a VOC folder without lists: write ImageSets/Segmentation/train.txt and val.txt with a name a line",
-        )
+        Some("a VOC folder without lists: write ImageSets/Segmentation/train.txt and val.txt with a name a line")
     } else {
         None
     }
@@ -75,8 +66,7 @@ pub(super) fn hint(dir: &Path) -> String {
 fn first_with(dir: &Path, extension: &str) -> Option<PathBuf> {
     let fits = |path: &PathBuf| {
         let name = files::file_name(path).to_lowercase();
-        path.extension().is_some_and(|e| e == extension)
-            && !["classes.txt", "readme.txt"].contains(&name.as_str())
+        path.extension().is_some_and(|e| e == extension) && !["classes.txt", "readme.txt"].contains(&name.as_str())
     };
     files::entries(dir).ok()?.into_iter().find(fits)
 }
@@ -102,15 +92,9 @@ fn is_yolo(path: &Path) -> bool {
         return false;
     };
     let mut numbers = line.split_whitespace();
-    let class = numbers
-        .next()
-        .is_some_and(|first| first.parse::<u32>().is_ok());
+    let class = numbers.next().is_some_and(|first| first.parse::<u32>().is_ok());
     let rest: Vec<Option<f64>> = numbers.map(|n| n.parse().ok()).collect();
-    class
-        && rest.len() >= 4
-        && rest
-            .iter()
-            .all(|n| n.is_some_and(|n| (0.0..=1.0).contains(&n)))
+    class && rest.len() >= 4 && rest.iter().all(|n| n.is_some_and(|n| (0.0..=1.0).contains(&n)))
 }
 
 #[cfg(test)]
@@ -125,39 +109,18 @@ mod tests {
                 &[("img_dir/train/a.jpg", ""), ("ann_dir/train/a.png", "")][..],
                 "mmsegmentation",
             ),
+            (&[("labelmap.txt", ""), ("SegmentationClass/a.png", "")], "CVAT"),
+            (&[("class_names.txt", ""), ("JPEGImages/a.jpg", "")], "labelme2voc"),
             (
-                &[("labelmap.txt", ""), ("SegmentationClass/a.png", "")],
-                "CVAT",
-            ),
-            (
-                &[("class_names.txt", ""), ("JPEGImages/a.jpg", "")],
-                "labelme2voc",
-            ),
-            (
-                &[(
-                    "a.json",
-                    r#"{"version": "5", "shapes": [], "imagePath": "a.jpg"}"#,
-                )],
+                &[("a.json", r#"{"version": "5", "shapes": [], "imagePath": "a.jpg"}"#)],
                 "labelme",
             ),
             (
-                &[(
-                    "annotations/instances.json",
-                    r#"{"images": [], "annotations": []}"#,
-                )],
+                &[("annotations/instances.json", r#"{"images": [], "annotations": []}"#)],
                 "COCO",
             ),
-            (
-                &[
-                    ("labels/a.txt", "0 0.5 0.5 0.1 0.2\n"),
-                    ("images/a.jpg", ""),
-                ],
-                "YOLO",
-            ),
-            (
-                &[("train/cat/a.jpg", ""), ("val/cat/b.jpg", "")],
-                "--val DIR/val",
-            ),
+            (&[("labels/a.txt", "0 0.5 0.5 0.1 0.2\n"), ("images/a.jpg", "")], "YOLO"),
+            (&[("train/cat/a.jpg", ""), ("val/cat/b.jpg", "")], "--val DIR/val"),
         ] {
             let dir = tempfile::tempdir().unwrap();
             for (name, text) in files {

@@ -50,13 +50,8 @@ impl Loader {
                 options.batch
             );
         }
-        if let Some((low, high)) = augment
-            .long_side
-            .filter(|(low, high)| *low == 0 || low > high)
-        {
-            bail!(
-                "long_side is {low} to {high}; give two lengths of at least 1, the smaller first"
-            );
+        if let Some((low, high)) = augment.long_side.filter(|(low, high)| *low == 0 || low > high) {
+            bail!("long_side is {low} to {high}; give two lengths of at least 1, the smaller first");
         }
         let next = options.start;
         let workers = options.workers.max(1);
@@ -177,10 +172,7 @@ mod tests {
     fn every_epoch_holds_every_image_and_batches_are_full() {
         for count in [2, 5, 12] {
             let all = batches(count, options(4, 2, 0));
-            assert!(
-                all.iter()
-                    .all(|b| b.indices.len() == 4 && b.images.len() == 4 * 3 * 64)
-            );
+            assert!(all.iter().all(|b| b.indices.len() == 4 && b.images.len() == 4 * 3 * 64));
             let sequence: Vec<_> = all.iter().flat_map(|b| b.indices.clone()).collect();
             for epoch in sequence.chunks_exact(count) {
                 let mut epoch = epoch.to_vec();
@@ -237,13 +229,8 @@ mod tests {
         let fails: Labels = Arc::new(|_| bail!("the label is gone"));
         let wrong: Labels = Arc::new(|_| Ok(GrayImage::new(1, 1)));
         let panics: Labels = Arc::new(|_| panic!("expected in this test"));
-        for (labels, expected) in [
-            (fails, "is gone"),
-            (wrong, "is 1 x 1"),
-            (panics, "preparing picture"),
-        ] {
-            let mut loader =
-                Loader::new(split(4), 3, Some(labels), augment(), options(2, 2, 0)).unwrap();
+        for (labels, expected) in [(fails, "is gone"), (wrong, "is 1 x 1"), (panics, "preparing picture")] {
+            let mut loader = Loader::new(split(4), 3, Some(labels), augment(), options(2, 2, 0)).unwrap();
             let error = loader.next().unwrap().unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
             assert!(loader.next().is_none());

@@ -72,13 +72,7 @@ impl Masks {
 
     /// The mask of the image at `image` in the folder `dir`. `name` is what the image is called; where another is called
     /// as its file is, `shared`, only a mask in the same folder or under that name is its own.
-    pub(super) fn of(
-        &mut self,
-        dir: &Path,
-        image: &Path,
-        name: &str,
-        shared: bool,
-    ) -> Option<PathBuf> {
+    pub(super) fn of(&mut self, dir: &Path, image: &Path, name: &str, shared: bool) -> Option<PathBuf> {
         let (path, rule) = self.find(dir, image, name, shared)?;
         self.used.insert(path.clone());
         *self.matched.entry(rule).or_default() += 1;
@@ -90,13 +84,7 @@ impl Masks {
         self.find(dir, image, &files::stem(image), false).is_some()
     }
 
-    fn find(
-        &mut self,
-        dir: &Path,
-        image: &Path,
-        name: &str,
-        shared: bool,
-    ) -> Option<(PathBuf, String)> {
+    fn find(&mut self, dir: &Path, image: &Path, name: &str, shared: bool) -> Option<(PathBuf, String)> {
         let stem = files::stem(image);
         let folder = image.parent().and_then(|p| p.strip_prefix(dir).ok());
         let folder = folder.filter(|f| !f.as_os_str().is_empty());
@@ -125,19 +113,15 @@ impl Masks {
             let Some(candidates) = self.by_stem.get(&stem) else {
                 continue;
             };
-            let is_png = |path: &&PathBuf| {
-                path.extension()
-                    .is_some_and(|e| e.eq_ignore_ascii_case("png"))
-            };
+            let is_png = |path: &&PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
             let mut pngs = candidates.iter().filter(is_png);
             match (pngs.next(), pngs.next()) {
                 (Some(only), None) => return Some((only.clone(), rule)),
                 (None, _) => {
                     for path in candidates {
                         let extension = path.extension().unwrap_or_default().to_string_lossy();
-                        let reason = format!(
-                            "masks are PNG files, because formats like .{extension} may change values"
-                        );
+                        let reason =
+                            format!("masks are PNG files, because formats like .{extension} may change values");
                         self.refused.insert(path.clone(), reason);
                     }
                 }
@@ -218,10 +202,7 @@ mod tests {
         assert_eq!(found, [None, None, Some("c.png".to_owned())]);
         assert_eq!((summary.found, summary.unmatched.len()), (5, 4));
         let reason = |end: &str| {
-            let file = summary
-                .unmatched
-                .iter()
-                .find(|(path, _)| path.ends_with(end));
+            let file = summary.unmatched.iter().find(|(path, _)| path.ends_with(end));
             file.unwrap().1.as_str()
         };
         assert!(reason("a.jpg").contains("masks are PNG files"));

@@ -57,16 +57,9 @@ mod tests {
             MaskMap::new(&rules, &classes).map_err(|e| e.to_string())
         };
         let map = new(&["255=dog", "1=background", "7 = ignore"]).unwrap();
-        assert_eq!(
-            [0, 1, 2, 7, 255, 300].map(|v| map.meant(v)),
-            [0, 0, 2, 255, 2, 300]
-        );
+        assert_eq!([0, 1, 2, 7, 255, 300].map(|v| map.meant(v)), [0, 0, 2, 255, 2, 300]);
         assert!(new(&["255"]).unwrap_err().contains("VALUE=CLASS"));
         assert!(new(&["256=dog"]).unwrap_err().contains("0 to 255"));
-        assert!(
-            new(&["255=bird"])
-                .unwrap_err()
-                .contains("cat, dog, background")
-        );
+        assert!(new(&["255=bird"]).unwrap_err().contains("cat, dog, background"));
     }
 }

@@ -27,12 +27,7 @@ pub fn read_mask(path: impl AsRef<Path>, classes: usize, size: (u32, u32)) -> Re
 }
 
 /// As [`read_mask`], of a file that means `map[v]` by the value `v`.
-pub(super) fn read_mapped(
-    path: &Path,
-    classes: usize,
-    size: (u32, u32),
-    map: Option<&MaskMap>,
-) -> Result<GrayImage> {
+pub(super) fn read_mapped(path: &Path, classes: usize, size: (u32, u32), map: Option<&MaskMap>) -> Result<GrayImage> {
     let meant = |value: u32| map.map_or(value, |map| map.meant(value));
     if mat::is_mat(path) {
         let mut mask = mat::read_segmentation(path)?;
@@ -43,32 +38,21 @@ pub(super) fn read_mapped(
         }
         return Ok(mask);
     }
-    let fail = |e: &dyn std::fmt::Display| {
-        anyhow!(
-            "cannot read the mask {}: {e}; masks are PNG files",
-            path.display()
-        )
-    };
+    let fail = |e: &dyn std::fmt::Display| anyhow!("cannot read the mask {}: {e}; masks are PNG files", path.display());
     let file = File::open(path).map_err(|e| fail(&e))?;
     let mut decoder = Decoder::new(BufReader::new(file));
     decoder.set_transformations(Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(|e| fail(&e))?;
     let (width, height) = (reader.info().width, reader.info().height);
     check_size(path, (width, height), size)?;
-    let length = reader
-        .output_buffer_size()
-        .ok_or_else(|| fail(&"too large"))?;
+    let length = reader.output_buffer_size().ok_or_else(|| fail(&"too large"))?;
     let mut bytes = vec![0; length];
     let info = reader.next_frame(&mut bytes).map_err(|e| fail(&e))?;
 
     let colours = palette();
     let channels = info.color_type.samples();
     let mut mask = GrayImage::new(width, height);
-    for (y, row) in bytes
-        .chunks_exact(info.line_size)
-        .take(height as usize)
-        .enumerate()
-    {
+    for (y, row) in bytes.chunks_exact(info.line_size).take(height as usize).enumerate() {
         for x in 0..width as usize {
             let sample = |channel: usize| sample(row, x * channels + channel, info.bit_depth);
             let value = match info.color_type {
@@ -76,11 +60,7 @@ pub(super) fn read_mapped(
                     let colour = [sample(0), sample(1), sample(2)];
                     let index = (0..=classes as u32)
                         .chain([MaskValue::IGNORED.get().into()])
-                        .find(|&i| {
-                            colours
-                                .get(i as usize)
-                                .is_some_and(|c| c.map(u32::from) == colour)
-                        });
+                        .find(|&i| colours.get(i as usize).is_some_and(|c| c.map(u32::from) == colour));
                     index.ok_or_else(|| {
                         anyhow!(
                             "the mask {} has the colour {colour:?} at ({x}, {y}), which is none of the VOC palette's for 0 to {classes} and 255; save class indices instead",
@@ -154,9 +134,7 @@ pub fn write_mask(path: impl AsRef<Path>, mask: &GrayImage) -> Result<()> {
 
 /// Whether a file is a mask as [`write_mask`] writes it, by its palette.
 pub(super) fn is_written(path: &Path) -> bool {
-    let is_png = path
-        .extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("png"));
+    let is_png = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
     let Some(file) = is_png.then(|| File::open(path).ok()).flatten() else {
         return false;
     };
@@ -164,8 +142,7 @@ pub(super) fn is_written(path: &Path) -> bool {
         return false;
     };
     let info = reader.info();
-    info.color_type == ColorType::Indexed
-        && info.palette.as_deref() == Some(palette().as_flattened())
+    info.color_type == ColorType::Indexed && info.palette.as_deref() == Some(palette().as_flattened())
 }
 
 #[cfg(test)]
@@ -182,20 +159,14 @@ mod tests {
             // Grey for every index: a reader that goes through colours would not get the indices back.
             encoder.set_palette(vec![100; 12]);
         }
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(bytes)
-            .unwrap();
+        encoder.write_header().unwrap().write_image_data(bytes).unwrap();
     }
 
     #[test]
     fn written_masks_read_back_and_show_the_voc_colours() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.png");
-        let mask = GrayImage::from_fn(5, 3, |x, y| {
-            Luma([if x == 4 { 255 } else { (x + y) as u8 }])
-        });
+        let mask = GrayImage::from_fn(5, 3, |x, y| Luma([if x == 4 { 255 } else { (x + y) as u8 }]));
         write_mask(&path, &mask).unwrap();
         assert_eq!(read_mask(&path, 5, (5, 3)).unwrap(), mask);
         let colours = image::open(&path).unwrap().into_rgb8();
@@ -224,16 +195,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("m.png");
         for (color, depth, bytes) in [
-            (
-                ColorType::Indexed,
-                BitDepth::Two,
-                vec![0b00_01_10_11, 0b11_00_00_00],
-            ),
-            (
-                ColorType::Grayscale,
-                BitDepth::Two,
-                vec![0b00_01_10_11, 0b11_00_00_00],
-            ),
+            (ColorType::Indexed, BitDepth::Two, vec![0b00_01_10_11, 0b11_00_00_00]),
+            (ColorType::Grayscale, BitDepth::Two, vec![0b00_01_10_11, 0b11_00_00_00]),
             (ColorType::Indexed, BitDepth::Four, vec![0x01, 0x23, 0x30]),
             (ColorType::Grayscale, BitDepth::Eight, vec![0, 1, 2, 3, 3]),
             (
@@ -267,21 +230,10 @@ mod tests {
         );
         let size = error(3, (1, 2));
         assert!(size.contains("is 2 x 1, but its image is 1 x 2"), "{size}");
-        RgbImage::from_pixel(2, 1, Rgb([1, 2, 3]))
-            .save(&path)
-            .unwrap();
+        RgbImage::from_pixel(2, 1, Rgb([1, 2, 3])).save(&path).unwrap();
         let colour = error(3, (2, 1));
-        assert!(
-            colour.contains("the colour [1, 2, 3] at (0, 0)"),
-            "{colour}"
-        );
-        write_png(
-            &path,
-            ColorType::Grayscale,
-            BitDepth::Sixteen,
-            (1, 1),
-            &[1, 0],
-        );
+        assert!(colour.contains("the colour [1, 2, 3] at (0, 0)"), "{colour}");
+        write_png(&path, ColorType::Grayscale, BitDepth::Sixteen, (1, 1), &[1, 0]);
         assert!(error(3, (1, 1)).contains("the value 256"));
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() - 16]).unwrap();

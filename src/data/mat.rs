@@ -27,8 +27,7 @@ const UINT8_ARRAY: u8 = 9;
 
 /// Whether a mask is a `.mat` file, by its name.
 pub(super) fn is_mat(path: &Path) -> bool {
-    path.extension()
-        .is_some_and(|e| e.eq_ignore_ascii_case("mat"))
+    path.extension().is_some_and(|e| e.eq_ignore_ascii_case("mat"))
 }
 
 /// Reads `GTcls.Segmentation` of a `.mat` file: 0 = background, c + 1 = class c of PASCAL VOC's twenty.
@@ -56,10 +55,7 @@ fn segmentation(file: &[u8]) -> Result<GrayImage> {
         bail!("a MATLAB 7.3 file; save it with -v7");
     }
     let version = file.get(124..HEADER);
-    ensure!(
-        version == Some(b"\x00\x01IM"),
-        "no little-endian MATLAB 5 file"
-    );
+    ensure!(version == Some(b"\x00\x01IM"), "no little-endian MATLAB 5 file");
     let mut rest = file.get(HEADER..).unwrap_or_default();
     while !rest.is_empty() {
         let element = Element::next(&mut rest)?;
@@ -79,9 +75,7 @@ fn segmentation(file: &[u8]) -> Result<GrayImage> {
 
 fn inflate(data: &[u8]) -> Result<Vec<u8>> {
     let mut out = Vec::new();
-    ZlibDecoder::new(data)
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut out)?;
+    ZlibDecoder::new(data).take(MAX_BYTES + 1).read_to_end(&mut out)?;
     ensure!(
         out.len() as u64 <= MAX_BYTES,
         "an element inflates to more than {} MiB",
@@ -126,11 +120,7 @@ fn matrix<'a>(rest: &mut &'a [u8]) -> Result<(u8, Vec<u32>, &'a [u8])> {
     let flags = word(Element::next(rest)?.data, 0)?;
     let sizes = Element::next(rest)?.data;
     let sizes = (0..sizes.len() / 4).map(|i| word(sizes, 4 * i));
-    Ok((
-        flags as u8,
-        sizes.collect::<Result<_>>()?,
-        Element::next(rest)?.data,
-    ))
+    Ok((flags as u8, sizes.collect::<Result<_>>()?, Element::next(rest)?.data))
 }
 
 /// The field `Segmentation` of the variable `GTcls`; `None` for another variable.
@@ -217,12 +207,7 @@ pub(super) mod tests {
             vec![5, 0, 4, 0, 32, 0, 0, 0],
             element(1, &names),
             array(1, [0, 0], "", &[]),
-            array(
-                UINT8_ARRAY,
-                [h as u32, width],
-                "",
-                &element(UINT8, &columns),
-            ),
+            array(UINT8_ARRAY, [h as u32, width], "", &element(UINT8, &columns)),
             array(UINT8_ARRAY, [1, 1], "", &[2, 0, 1, 0, 7, 0, 0, 0]),
         ];
         let variable = array(STRUCT, [1, 1], "GTcls", &content.concat());

@@ -128,11 +128,7 @@ pub fn open(options: &DataOptions) -> Result<Data> {
     let mut data = match options.kind.map_or_else(|| detect(&options.data), Ok)? {
         Kind::Shapes => shapes::open(&options.shapes, options.seed),
         Kind::Folder => folder::open(path, options.val.as_deref()),
-        Kind::Voc => voc::open(
-            path,
-            options.train_list.as_deref(),
-            options.val_list.as_deref(),
-        ),
+        Kind::Voc => voc::open(path, options.train_list.as_deref(), options.val_list.as_deref()),
     }?;
     if !options.mask_values.is_empty() {
         let map = Arc::new(MaskMap::new(&options.mask_values, &data.classes)?);

@@ -45,11 +45,7 @@ impl Pairs {
     ///
     /// # Errors
     /// Where no image has a tag.
-    pub fn new<'a>(
-        tags: impl IntoIterator<Item = &'a [usize]>,
-        relation: Relation,
-        seed: u64,
-    ) -> Result<Pairs> {
+    pub fn new<'a>(tags: impl IntoIterator<Item = &'a [usize]>, relation: Relation, seed: u64) -> Result<Pairs> {
         let mut by_class: Vec<Vec<usize>> = Vec::new();
         let mut total = 0;
         for tags in tags {
@@ -107,9 +103,7 @@ impl Pairs {
                 let others = self.total - 1;
                 let partners = sample(&mut rng, others, size.saturating_sub(1).min(others));
                 let skip = |i: usize| i + usize::from(i >= query);
-                std::iter::once(query)
-                    .chain(partners.into_iter().map(skip))
-                    .collect()
+                std::iter::once(query).chain(partners.into_iter().map(skip)).collect()
             }
         };
         drawn.into_iter().cycle().take(size).collect()

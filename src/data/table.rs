@@ -41,11 +41,7 @@ const TAG_HEADERS: [&str; 8] = [
 ];
 
 /// The files of a table with their tags, in the order of their paths.
-pub(super) fn read(
-    dir: &Path,
-    table: &Path,
-    skips: &mut Skips,
-) -> Result<BTreeMap<PathBuf, Vec<String>>> {
+pub(super) fn read(dir: &Path, table: &Path, skips: &mut Skips) -> Result<BTreeMap<PathBuf, Vec<String>>> {
     let text = read_text(table)?;
     let place = table.display();
     let finder = Finder::new(dir)?;
@@ -55,9 +51,7 @@ pub(super) fn read(
         .into_iter()
         .filter(|(_, row)| !row.iter().all(str::is_empty))
         .peekable();
-    let header = rows
-        .next_if(|(_, row)| is_header(row, &finder))
-        .map(|(_, row)| row);
+    let header = rows.next_if(|(_, row)| is_header(row, &finder)).map(|(_, row)| row);
     let rows: Vec<_> = rows.collect();
     let one_hot = header.as_ref().filter(|header| is_one_hot(header, &rows));
     let mut found: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
@@ -83,11 +77,7 @@ pub(super) fn read(
                 .map(|(class, _)| class.to_owned())
                 .collect(),
             None => {
-                let between: &[char] = if separator == b',' {
-                    &[';']
-                } else {
-                    &[';', ',']
-                };
+                let between: &[char] = if separator == b',' { &[';'] } else { &[';', ','] };
                 let tags = row.iter().skip(1).flat_map(|field| field.split(between));
                 let tags = tags.map(str::trim).filter(|tag| !tag.is_empty());
                 tags.map(str::to_owned).collect()
@@ -165,9 +155,7 @@ fn is_header(row: &StringRecord, finder: &Finder) -> bool {
 fn is_one_hot(header: &StringRecord, rows: &[(u64, StringRecord)]) -> bool {
     let named = header.get(1).unwrap_or_default();
     let is_tags = header.len() == 2 && TAG_HEADERS.iter().any(|t| named.eq_ignore_ascii_case(t));
-    let is_flags = |row: &StringRecord| {
-        row.len() == header.len() && row.iter().skip(1).all(|v| flag(v).is_some())
-    };
+    let is_flags = |row: &StringRecord| row.len() == header.len() && row.iter().skip(1).all(|v| flag(v).is_some());
     header.len() > 1 && !is_tags && !rows.is_empty() && rows.iter().all(|(_, row)| is_flags(row))
 }
 
@@ -194,10 +182,7 @@ impl Finder {
         let masks = dir.join("masks");
         for path in images.into_iter().filter(|path| !path.starts_with(&masks)) {
             for name in [files::file_name(&path), files::stem(&path)] {
-                by_name
-                    .entry(name.to_lowercase())
-                    .or_default()
-                    .push(path.clone());
+                by_name.entry(name.to_lowercase()).or_default().push(path.clone());
             }
         }
         Ok(Finder {
@@ -246,9 +231,7 @@ mod tests {
         let path = dir.path().join("tags.csv");
         fs::write(&path, table).unwrap();
         let rows = read(dir.path(), &path, &mut Skips::default()).map_err(|e| e.to_string())?;
-        let row = |(path, tags): (PathBuf, Vec<String>)| {
-            format!("{}: {}", files::file_name(&path), tags.join("+"))
-        };
+        let row = |(path, tags): (PathBuf, Vec<String>)| format!("{}: {}", files::file_name(&path), tags.join("+"));
         Ok(rows.into_iter().map(row).collect())
     }
 
@@ -278,10 +261,7 @@ mod tests {
             "{colons}"
         );
         let commas = tags(b"a.jpg,cat\nb.jpg,dog,cat\n").unwrap_err();
-        assert!(
-            commas.contains("line 2 is not of the form file,tag;tag"),
-            "{commas}"
-        );
+        assert!(commas.contains("line 2 is not of the form file,tag;tag"), "{commas}");
         assert!(tags(b"a.jpg,cat\n,dog\n").unwrap_err().contains("line 2"));
     }
 

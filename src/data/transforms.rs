@@ -87,10 +87,7 @@ impl Augment {
         let (width, height) = image.dimensions();
 
         let flip = self.flip && rng.random_bool(0.5);
-        let (x, y) = (
-            self.window_start(width, rng),
-            self.window_start(height, rng),
-        );
+        let (x, y) = (self.window_start(width, rng), self.window_start(height, rng));
         let window = Window {
             x: (x, width),
             y: (y, height),
@@ -98,8 +95,7 @@ impl Augment {
             flip,
         };
         let mut pixels = Vec::with_capacity((self.crop as usize).pow(2));
-        window
-            .visit(|_, (x, y)| pixels.push(image.get_pixel(x, y).0.map(|v| f32::from(v) / 255.0)));
+        window.visit(|_, (x, y)| pixels.push(image.get_pixel(x, y).0.map(|v| f32::from(v) / 255.0)));
         self.change_colours(&mut pixels, rng);
 
         let plane = (self.crop as usize).pow(2);
@@ -193,11 +189,8 @@ struct Window {
 impl Window {
     /// Calls `f(position in the window, pixel of the image)` wherever the window is over the image, row by row.
     fn visit(&self, mut f: impl FnMut(usize, (u32, u32))) {
-        let inside = |(start, length): (i64, u32), at: u32| {
-            u32::try_from(start + i64::from(at))
-                .ok()
-                .filter(|&p| p < length)
-        };
+        let inside =
+            |(start, length): (i64, u32), at: u32| u32::try_from(start + i64::from(at)).ok().filter(|&p| p < length);
         for row in 0..self.size {
             let Some(y) = inside(self.y, row) else {
                 continue;
@@ -293,10 +286,7 @@ mod tests {
             flip: true,
             ..plain(12)
         };
-        for (seed, size) in [(20, 9), (9, 20), (5, 5), (12, 12), (30, 40)]
-            .into_iter()
-            .enumerate()
-        {
+        for (seed, size) in [(20, 9), (9, 20), (5, 5), (12, 12), (30, 40)].into_iter().enumerate() {
             let (image, label) = pair(size.0, size.1);
             for repeat in 0..20 {
                 let mut rng = ChaCha8Rng::seed_from_u64(seed as u64 * 100 + repeat);
@@ -304,11 +294,7 @@ mod tests {
                 let label = label.unwrap();
                 assert!(label.iter().any(|&v| v != 255));
                 for (at, &value) in label.iter().enumerate() {
-                    let expected = if value == 255 {
-                        0.0
-                    } else {
-                        value as f32 / 255.0
-                    };
+                    let expected = if value == 255 { 0.0 } else { value as f32 / 255.0 };
                     assert_eq!(view[at], expected);
                     assert_eq!(view[288 + at], f32::from(value != 255));
                 }
@@ -330,10 +316,7 @@ mod tests {
                 .all(|(a, b)| *a == i32::from(*b))
         );
 
-        let flip = Augment {
-            flip: true,
-            ..plain(8)
-        };
+        let flip = Augment { flip: true, ..plain(8) };
         let mirrored = imageops::flip_horizontal(&image);
         let mut seen = [false; 2];
         for seed in 0..20 {
@@ -361,10 +344,7 @@ mod tests {
         assert!((0..6400).all(|at| values[at] == 255 || bright(at) == (values[at] == 3)));
 
         for (max_side, covered) in [(0, 40 * 20), (40, 40 * 20), (20, 20 * 10)] {
-            let augment = Augment {
-                max_side,
-                ..plain(40)
-            };
+            let augment = Augment { max_side, ..plain(40) };
             let mut rng = ChaCha8Rng::seed_from_u64(2);
             let values = augment.apply(&image, Some(&label), &mut rng).1.unwrap();
             assert_eq!(values.iter().filter(|&&v| v != 255).count(), covered);

@@ -77,15 +77,12 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         )
     })?;
     let mut skips = Skips::default();
-    let train_list = list_path(&root, train.unwrap_or("train"))
-        .map_err(|error| anyhow!("{error}{}", layouts::hint(&root)))?;
+    let train_list =
+        list_path(&root, train.unwrap_or("train")).map_err(|error| anyhow!("{error}{}", layouts::hint(&root)))?;
     let mut train = read_list(&root, &train_list, true, &mut skips)?;
     let mut val = match val {
         None if list_path(&root, "val").is_err() => {
-            log::warn!(
-                "{} has no list val.txt; nothing to validate on",
-                root.display()
-            );
+            log::warn!("{} has no list val.txt; nothing to validate on", root.display());
             Vec::new()
         }
         name => {
@@ -187,11 +184,7 @@ fn masks_seen<'a>(root: &Path, entries: impl Iterator<Item = &'a Entry>) -> Mask
     }
     let there = files::entries(&folder).unwrap_or_default();
     // Masks of images that are in no list are none of this data set's: VOC has many lists.
-    let named = |path: &PathBuf| {
-        root.join("JPEGImages")
-            .join(files::file_name(path))
-            .exists()
-    };
+    let named = |path: &PathBuf| root.join("JPEGImages").join(files::file_name(path)).exists();
     let others = there.iter().filter(|m| !own.contains(*m));
     let unmatched: Vec<_> = others
         .filter(|m| !named(m) && image_of(root, &files::stem(m)).is_none())
@@ -247,11 +240,7 @@ pub struct VocList {
 /// One line where there is no such folder or list, or an image of it does not exist.
 pub fn voc_list(data: &str, list: &str) -> Result<VocList> {
     let path = Path::new(data);
-    let root = if path.is_dir() {
-        year_folder(path)?
-    } else {
-        None
-    };
+    let root = if path.is_dir() { year_folder(path)? } else { None };
     let root = root.ok_or_else(|| anyhow!("{data} is no year folder of a VOCdevkit"))?;
     let list = list_path(&root, list)?;
     let mut skips = Skips::default();
@@ -276,11 +265,7 @@ const AUGMENTED: [&str; 2] = ["train_aug", "trainaug"];
 
 fn list_path(root: &Path, name: &str) -> Result<PathBuf> {
     let sets = root.join("ImageSets").join("Segmentation");
-    let mut tried = vec![
-        sets.join(format!("{name}.txt")),
-        sets.join(name),
-        PathBuf::from(name),
-    ];
+    let mut tried = vec![sets.join(format!("{name}.txt")), sets.join(name), PathBuf::from(name)];
     if AUGMENTED.contains(&name) {
         tried.extend(AUGMENTED.map(|other| sets.join(format!("{other}.txt"))));
     }
@@ -316,15 +301,8 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
             continue;
         }
         if !entry.image.is_file() {
-            let reason = format!(
-                "{place} names {}, which does not exist",
-                entry.image.display()
-            );
-            skips.skip_as(
-                "images that a list names but that do not exist",
-                &entry.image,
-                reason,
-            );
+            let reason = format!("{place} names {}, which does not exist", entry.image.display());
+            skips.skip_as("images that a list names but that do not exist", &entry.image, reason);
             continue;
         }
         if entry.mask.as_ref().is_some_and(|m| !m.is_file()) {
@@ -356,11 +334,7 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
                     Some(_) => "holds no object",
                     None => "does not exist",
                 };
-                let reason = format!(
-                    "{} has no tags: {} {why}",
-                    entry.image.display(),
-                    xml.display()
-                );
+                let reason = format!("{} has no tags: {} {why}", entry.image.display(), xml.display());
                 skips.skip_as("images without tags", &entry.image, reason);
             }
         }
@@ -377,8 +351,7 @@ fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 4] {
         root.join("SegmentationClass").join(&png),
         beside.join("cls").join(format!("{}.mat", entry.name)),
         root.join("SegmentationClassAug").join(&png),
-        root.join("SegmentationClass")
-            .join(format!("{}.PNG", entry.name)),
+        root.join("SegmentationClass").join(format!("{}.PNG", entry.name)),
     ]
 }
 
@@ -460,16 +433,9 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
     }
     let text = text::read_xml(path)?;
     let text = without_doctype(&text);
-    let document = roxmltree::Document::parse(&text).map_err(|e| {
-        anyhow!(
-            "{} is not valid XML: {e}; repair or remove it",
-            path.display()
-        )
-    })?;
-    let objects = document
-        .root_element()
-        .children()
-        .filter(|n| n.has_tag_name("object"));
+    let document = roxmltree::Document::parse(&text)
+        .map_err(|e| anyhow!("{} is not valid XML: {e}; repair or remove it", path.display()))?;
+    let objects = document.root_element().children().filter(|n| n.has_tag_name("object"));
     let mut names = Vec::new();
     for object in objects {
         // Parts of an object, such as a person's head, have names too, one level further down.
@@ -480,10 +446,7 @@ fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
                 path.display()
             ),
             Some(name) if !name.is_empty() => names.push(name.to_owned()),
-            _ => bail!(
-                "{} has an object without a name; repair or remove it",
-                path.display()
-            ),
+            _ => bail!("{} has an object without a name; repair or remove it", path.display()),
         }
     }
     Ok(Some(names))

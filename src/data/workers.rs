@@ -49,19 +49,11 @@ struct Sample {
 }
 
 fn wait<'a>(condition: &Condvar, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-    condition
-        .wait(guard)
-        .unwrap_or_else(PoisonError::into_inner)
+    condition.wait(guard).unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Shared {
-    pub fn new(
-        split: Split,
-        classes: usize,
-        labels: Option<Labels>,
-        augment: Augment,
-        options: LoaderOptions,
-    ) -> Self {
+    pub fn new(split: Split, classes: usize, labels: Option<Labels>, augment: Augment, options: LoaderOptions) -> Self {
         let state = State {
             position: options.start * options.batch,
             step: options.start,
@@ -114,8 +106,7 @@ impl Shared {
             let index = match &self.options.order {
                 Order::Epochs => epoch.at(position, self.split.len(), self.options.seed),
                 Order::Groups { pairs, size } => {
-                    let (step, place) =
-                        (position / self.options.batch, position % self.options.batch);
+                    let (step, place) = (position / self.options.batch, position % self.options.batch);
                     let groups = self.options.batch / size;
                     let number = (step * groups + place % groups) as u64;
                     pairs.group(number, *size)[place / groups]
@@ -157,15 +148,8 @@ impl Shared {
 
     fn sample(&self, position: usize, index: usize) -> Result<Sample> {
         let image = self.split.image(index)?;
-        let label = self
-            .labels
-            .as_ref()
-            .map(|labels| labels(index))
-            .transpose()?;
-        if let Some(label) = label
-            .as_ref()
-            .filter(|l| l.dimensions() != image.dimensions())
-        {
+        let label = self.labels.as_ref().map(|labels| labels(index)).transpose()?;
+        if let Some(label) = label.as_ref().filter(|l| l.dimensions() != image.dimensions()) {
             bail!(
                 "the label of {} is {} x {}, but the image is {} x {}; make it again",
                 self.split.source(index),
@@ -178,11 +162,7 @@ impl Shared {
         let mut rng = ChaCha8Rng::seed_from_u64(self.options.seed);
         rng.set_stream(position as u64);
         let (image, label) = self.augment.apply(&image, label.as_ref(), &mut rng);
-        Ok(Sample {
-            index,
-            image,
-            label,
-        })
+        Ok(Sample { index, image, label })
     }
 
     fn deliver(&self, position: usize, sample: Sample) {
@@ -215,12 +195,7 @@ impl Shared {
                 .map(|_| Vec::with_capacity(samples.len() * size * size)),
         };
         for (row, (_, sample)) in samples.into_iter().enumerate() {
-            for &tag in self
-                .split
-                .tags(sample.index)
-                .iter()
-                .filter(|&&t| t < self.classes)
-            {
+            for &tag in self.split.tags(sample.index).iter().filter(|&&t| t < self.classes) {
                 batch.tags[row * self.classes + tag] = 1.0;
             }
             batch.indices.push(sample.index);

@@ -143,9 +143,7 @@ mod tests {
         let adapter = pollster::block_on(adapters).remove(0);
         let descriptor = wgpu::DeviceDescriptor {
             // As cubecl asks for one: it counts on what the adapter has.
-            required_features: adapter
-                .features()
-                .difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS),
+            required_features: adapter.features().difference(wgpu::Features::MAPPABLE_PRIMARY_BUFFERS),
             required_limits: adapter.limits(),
             // SAFETY: nothing experimental is used; they are among the adapter's features.
             experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },

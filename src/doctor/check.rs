@@ -168,11 +168,7 @@ fn caught<T>(compute: impl Fn() -> Result<T>) -> Result<T> {
 
 fn compare(actual: &[Part], expected: &[Part]) -> Result<Vec<Compared>> {
     if actual.len() != expected.len() {
-        bail!(
-            "{} parts, but the reference has {}",
-            actual.len(),
-            expected.len()
-        );
+        bail!("{} parts, but the reference has {}", actual.len(), expected.len());
     }
     let pairs = actual.iter().zip(expected);
     Ok(pairs
@@ -194,9 +190,7 @@ fn error(actual: &[Vec<f32>], expected: &[Vec<f32>]) -> f64 {
     let all = expected.iter().map(|v| largest(v)).fold(0.0, f32::max);
     let mut worst = 0.0f64;
     for (actual, expected) in actual.iter().zip(expected) {
-        let scale = largest(expected)
-            .max(SMALLEST_SHARE * all)
-            .max(f32::MIN_POSITIVE);
+        let scale = largest(expected).max(SMALLEST_SHARE * all).max(f32::MIN_POSITIVE);
         for (a, e) in actual.iter().zip(expected) {
             let difference = f64::from((a - e).abs());
             // NaN would drop out of a maximum.

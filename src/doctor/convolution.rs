@@ -31,25 +31,17 @@ pub fn checks() -> Vec<Check> {
             "{}, {k} x {k}, stride {stride}, dilation {dilation}",
             words(&shape, layout)
         );
-        check(
-            "depthwise_conv",
-            name,
-            (shape, layout),
-            [c, 1, k, k],
-            move |x, k, b| depthwise_conv(x, k, b, window, CEILING),
-        )
+        check("depthwise_conv", name, (shape, layout), [c, 1, k, k], move |x, k, b| {
+            depthwise_conv(x, k, b, window, CEILING)
+        })
     });
     let pointwise = POINTWISE.map(|(shape, o)| {
         let layout = Layout::Contiguous;
         let name = format!("{}, {o} outputs", words(&shape, layout));
         let kernel = [o, shape[1], 1, 1];
-        check(
-            "pointwise_conv",
-            name,
-            (shape, layout),
-            kernel,
-            |x, k, b| pointwise_conv(x, k, b, CEILING),
-        )
+        check("pointwise_conv", name, (shape, layout), kernel, |x, k, b| {
+            pointwise_conv(x, k, b, CEILING)
+        })
     });
     depthwise.into_iter().chain(pointwise).collect()
 }
@@ -78,26 +70,12 @@ fn on(
 ) -> Result<Vec<Part>> {
     let device = device.clone().autodiff();
     let count = |shape: &[usize]| shape.iter().product();
-    let x = Input::new(
-        &values(count(&shape), 31, -1.0, 1.0),
-        shape,
-        layout,
-        &device,
-    );
+    let x = Input::new(&values(count(&shape), 31, -1.0, 1.0), shape, layout, &device);
     let weights = values(count(&kernel), 32, -1.0, 1.0);
     let weights = Input::new(&weights, kernel, Layout::Contiguous, &device);
     let row = [1, kernel[0]];
-    let bias = Input::new(
-        &values(kernel[0], 33, -0.5, 0.5),
-        row,
-        Layout::Contiguous,
-        &device,
-    );
-    let out = operator(
-        x.tensor(),
-        weights.tensor(),
-        bias.tensor().reshape([kernel[0]]),
-    );
+    let bias = Input::new(&values(kernel[0], 33, -0.5, 0.5), row, Layout::Contiguous, &device);
+    let out = operator(x.tensor(), weights.tensor(), bias.tensor().reshape([kernel[0]]));
     let mut gradients = backward(&out, &values(count(&out.dims()), 34, -0.2, 1.0));
     let part = |name, tensors| Part {
         name,

@@ -20,12 +20,7 @@ fn pairs([h, w]: [usize; 2], radius: usize) -> Vec<(usize, usize, usize)> {
 
 /// Affinities `[B, K, H, W]` of features of `shape` `[B, D, H, W]` (Eq. 3) and, for `upstream` `[B, K, H, W]`, the gradient
 /// of the features.
-pub fn affinity(
-    features: &[f32],
-    [b, d, h, w]: [usize; 4],
-    walk: Walk,
-    upstream: &[f32],
-) -> [Vec<f32>; 2] {
+pub fn affinity(features: &[f32], [b, d, h, w]: [usize; 4], walk: Walk, upstream: &[f32]) -> [Vec<f32>; 2] {
     let (hw, k) = (h * w, offsets(walk.radius).len());
     let scale = f64::from(walk.distance.scale(d));
     let mut result = vec![0.0; b * k * hw];
@@ -49,29 +44,17 @@ pub fn affinity(
             }
         }
     }
-    [
-        result,
-        gradient.into_iter().map(|value| value as f32).collect(),
-    ]
+    [result, gradient.into_iter().map(|value| value as f32).collect()]
 }
 
 /// Scores `[B, C, H, W]` after the walk along the affinities of `features` of `shape` `[B, D, H, W]`, by its dense matrix
 /// (Eq. 11–12), and, for `upstream` of the scores' shape, the gradient of the scores.
-pub fn walk(
-    features: &[f32],
-    [b, d, h, w]: [usize; 4],
-    scores: &[f32],
-    walk: Walk,
-    upstream: &[f32],
-) -> [Vec<f32>; 2] {
+pub fn walk(features: &[f32], [b, d, h, w]: [usize; 4], scores: &[f32], walk: Walk, upstream: &[f32]) -> [Vec<f32>; 2] {
     let (n, k) = (h * w, offsets(walk.radius).len());
     let nothing = vec![0.0; b * k * n];
     let [affinities, _] = affinity(features, [b, d, h, w], walk, &nothing);
     let [mut result, mut gradient] = [Vec::new(), Vec::new()];
-    let (scores, upstream) = (
-        scores.chunks(scores.len() / b),
-        upstream.chunks(scores.len() / b),
-    );
+    let (scores, upstream) = (scores.chunks(scores.len() / b), upstream.chunks(scores.len() / b));
     for (batch, (scores, upstream)) in scores.zip(upstream).enumerate() {
         let mut matrix = vec![0.0f64; n * n];
         (0..n).for_each(|i| matrix[i * n + i] = 1.0);
@@ -86,16 +69,8 @@ pub fn walk(
         }
         let forward = |i: usize, j: usize| matrix[i * n + j];
         let transposed = |i: usize, j: usize| matrix[j * n + i];
-        result.extend(
-            scores
-                .chunks(n)
-                .flat_map(|x| power(&forward, x, walk.steps)),
-        );
-        gradient.extend(
-            upstream
-                .chunks(n)
-                .flat_map(|x| power(&transposed, x, walk.steps)),
-        );
+        result.extend(scores.chunks(n).flat_map(|x| power(&forward, x, walk.steps)));
+        gradient.extend(upstream.chunks(n).flat_map(|x| power(&transposed, x, walk.steps)));
     }
     [result, gradient]
 }
@@ -112,12 +87,7 @@ fn power(matrix: &dyn Fn(usize, usize) -> f64, x: &[f32], steps: usize) -> Vec<f
 
 /// Posterior `[C, N]` of `unary` `[C, N]` by Krähenbühl and Koltun's Algorithm 1, each kernel a dense filter matrix
 /// `[N, N]`, not normalised, with its symmetric costs `[C, C]`.
-pub fn mean_field(
-    unary: &[f32],
-    channels: usize,
-    kernels: &[(Vec<f32>, Vec<f32>)],
-    iterations: usize,
-) -> Vec<f32> {
+pub fn mean_field(unary: &[f32], channels: usize, kernels: &[(Vec<f32>, Vec<f32>)], iterations: usize) -> Vec<f32> {
     let n = unary.len() / channels;
     let mut logits: Vec<f64> = unary.iter().map(|u| -f64::from(*u)).collect();
     let mut posterior = softmax(&logits, channels);

@@ -49,9 +49,7 @@ impl<const D: usize> Input<D> {
                 let [rows, columns] = [shape[D - 2], shape[D - 1]];
                 let transposed: Vec<f32> = values
                     .chunks(rows * columns)
-                    .flat_map(|plane| {
-                        (0..rows * columns).map(|i| plane[i % rows * columns + i / rows])
-                    })
+                    .flat_map(|plane| (0..rows * columns).map(|i| plane[i % rows * columns + i / rows]))
                     .collect();
                 let mut swapped = shape;
                 swapped.swap(D - 2, D - 1);

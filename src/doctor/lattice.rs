@@ -107,8 +107,7 @@ pub fn checks() -> Vec<Check> {
         transposed(size(Varied(31 * 7), 3, 9)),
         size(Varied(PAST_THE_LIMIT), 1, 1),
     ];
-    let matrix =
-        |channels: usize| Compatibility::Matrix(values(channels * channels, 12, -1.5, 1.0));
+    let matrix = |channels: usize| Compatibility::Matrix(values(channels * channels, 12, -1.5, 1.0));
     let potts = Compatibility::Potts(1.7);
     let small = [
         (size(Varied(13 * 7), 2, 3), potts.clone()),
@@ -127,22 +126,15 @@ pub fn checks() -> Vec<Check> {
         // Without iterations there is no lattice, and no memory taken for it.
         (size(Varied(PAST_THE_LIMIT), 1, 2), potts, 0),
     ];
-    let large = large.map(|(size, compatibility, iterations)| {
-        posterior(size, compatibility, iterations, mean_field)
-    });
-    (filters
-        .into_iter()
-        .map(|size| filter(size, Lattice::filter)))
-    .chain(exact)
-    .chain(large)
-    .collect()
+    let large = large.map(|(size, compatibility, iterations)| posterior(size, compatibility, iterations, mean_field));
+    (filters.into_iter().map(|size| filter(size, Lattice::filter)))
+        .chain(exact)
+        .chain(large)
+        .collect()
 }
 
 /// `operator` in place of [`Lattice::filter`] on the device.
-pub(super) fn filter(
-    size: Size,
-    operator: impl Fn(&Lattice, Tensor<2>) -> Tensor<2> + 'static,
-) -> Check {
+pub(super) fn filter(size: Size, operator: impl Fn(&Lattice, Tensor<2>) -> Tensor<2> + 'static) -> Check {
     Check::new(
         "lattice",
         size.words(),
@@ -152,11 +144,7 @@ pub(super) fn filter(
     )
 }
 
-fn filter_on(
-    size: Size,
-    operator: &dyn Fn(&Lattice, Tensor<2>) -> Tensor<2>,
-    device: &Device,
-) -> Result<Vec<Part>> {
+fn filter_on(size: Size, operator: &dyn Fn(&Lattice, Tensor<2>) -> Tensor<2>, device: &Device) -> Result<Vec<Part>> {
     let lattice = size.lattice(device)?;
     let shape = [size.channels, size.count()];
     let input = values(shape[0] * shape[1], 13, 0.5, 1.5);
@@ -232,9 +220,7 @@ fn posterior_part(values: Vec<f32>) -> Part {
 fn posterior_by_hand(size: Size, compatibility: Compatibility) -> impl Fn() -> Result<Vec<Part>> {
     move || {
         let (n, c) = (size.count(), size.channels);
-        let identity: Vec<f32> = (0..n * n)
-            .map(|i| if i / n == i % n { 1.0 } else { 0.0 })
-            .collect();
+        let identity: Vec<f32> = (0..n * n).map(|i| if i / n == i % n { 1.0 } else { 0.0 }).collect();
         let device = Device::flex();
         let units = Input::new(&identity, [n, n], Layout::Contiguous, &device).tensor();
         let columns = size.lattice(&device)?.filter(units);

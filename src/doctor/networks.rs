@@ -27,12 +27,7 @@ const FLAT: [usize; 4] = [2, 3, 4, 19];
 pub fn checks() -> Vec<Check> {
     let heads = [
         ("nano cam", Head::Cam { classes: CLASSES }),
-        (
-            "nano affinity",
-            Head::Affinity {
-                channels: [8, 16, 24],
-            },
-        ),
+        ("nano affinity", Head::Affinity { channels: [8, 16, 24] }),
         ("nano segmentation", Head::Segmentation { classes: CLASSES }),
     ];
     let nano = heads.into_iter().flat_map(|(name, head)| {

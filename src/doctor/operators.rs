@@ -88,9 +88,7 @@ pub fn checks() -> Vec<Check> {
 
 /// The least radius with so many pairs.
 fn radius_of(pairs: usize) -> usize {
-    (2..)
-        .find(|radius| offsets(*radius).len() >= pairs)
-        .unwrap_or(2)
+    (2..).find(|radius| offsets(*radius).len() >= pairs).unwrap_or(2)
 }
 
 fn affinity_parts(result: Vec<f32>, gradient: Vec<f32>) -> Vec<Part> {
@@ -101,10 +99,7 @@ fn affinity_parts(result: Vec<f32>, gradient: Vec<f32>) -> Vec<Part> {
 }
 
 fn walk_parts(result: Vec<f32>, gradient: Vec<f32>) -> Vec<Part> {
-    vec![
-        part("result", result, TOLERANCE),
-        part("gradient", gradient, TOLERANCE),
-    ]
+    vec![part("result", result, TOLERANCE), part("gradient", gradient, TOLERANCE)]
 }
 
 fn part(name: &'static str, values: Vec<f32>, tolerance: f64) -> Part {
@@ -120,17 +115,10 @@ fn upstream(count: usize) -> Vec<f32> {
 }
 
 /// `operator` in place of [`pair_affinity`] on the device.
-pub(super) fn affinity(
-    size: Size,
-    operator: impl Fn(Tensor<4>, usize, Distance) -> Tensor<4> + 'static,
-) -> Check {
+pub(super) fn affinity(size: Size, operator: impl Fn(Tensor<4>, usize, Distance) -> Tensor<4> + 'static) -> Check {
     Check::new(
         "pair_affinity",
-        format!(
-            "{}, radius {}",
-            words(&size.features, size.layout),
-            size.radius
-        ),
+        format!("{}, radius {}", words(&size.features, size.layout), size.radius),
         "the stages affinity and propagate",
         move |device| affinity_on(size, &operator, device),
         move || affinity_on(size, &pair_affinity, &Device::flex()),
@@ -155,12 +143,7 @@ fn by_hand(size: Size) -> impl Fn() -> Result<Vec<Part>> {
     move || {
         let [b, _, h, w] = size.features;
         let count = b * offsets(size.radius).len() * h * w;
-        let [result, gradient] = exact::affinity(
-            &size.features(),
-            size.features,
-            size.walk(),
-            &upstream(count),
-        );
+        let [result, gradient] = exact::affinity(&size.features(), size.features, size.walk(), &upstream(count));
         Ok(affinity_parts(result, gradient))
     }
 }
@@ -174,10 +157,7 @@ impl Size {
 }
 
 /// `operator` in place of [`random_walk`] on the device.
-pub(super) fn walk(
-    size: Size,
-    operator: impl Fn(Tensor<4>, Tensor<4>, Walk) -> Tensor<4> + 'static,
-) -> Check {
+pub(super) fn walk(size: Size, operator: impl Fn(Tensor<4>, Tensor<4>, Walk) -> Tensor<4> + 'static) -> Check {
     let (_, shape) = size.scores();
     Check::new(
         "random_walk",

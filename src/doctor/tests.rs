@@ -73,9 +73,7 @@ fn wrong(fault: Fault) -> Vec<Check> {
         operators::walk(size(), move |features, scores, walk| {
             fault.plant(random_walk(features, scores, walk))
         }),
-        lattice::filter(pixels(), move |lattice, values| {
-            fault.plant(lattice.filter(values))
-        }),
+        lattice::filter(pixels(), move |lattice, values| fault.plant(lattice.filter(values))),
         lattice::posterior(pixels(), potts, 3, move |unary, kernels, iterations| {
             fault.plant(mean_field(unary, kernels, iterations))
         }),
@@ -99,10 +97,7 @@ fn wrong_backward(fault: Fault) -> Vec<Check> {
 
 fn report(checks: &[Check]) -> Report {
     let run = |check: &Check| check.on(&Device::flex(), Against::Twin);
-    Report::new(
-        &choose(Choice::Cpu).unwrap(),
-        checks.iter().map(run).collect(),
-    )
+    Report::new(&choose(Choice::Cpu).unwrap(), checks.iter().map(run).collect())
 }
 
 #[test]
@@ -124,11 +119,7 @@ fn is_named(wrong: Vec<Check>, part: &str, fault: Fault) {
         checks.extend(self::wrong(Fault::None).into_iter().take(count).skip(i + 1));
         let report = report(&checks);
         let failed: Vec<&Outcome> = report.checks.iter().filter(|o| !o.passes()).collect();
-        assert!(
-            !report.fit && failed.len() == 1,
-            "{fault:?}: {}",
-            report.table()
-        );
+        assert!(!report.fit && failed.len() == 1, "{fault:?}: {}", report.table());
         assert_eq!(report.failed(), [name.as_str()]);
         let mut parts = failed[0].parts.iter().filter(|part| !part.passes());
         assert!(parts.any(|p| p.name == part), "{}", report.table());

@@ -71,11 +71,7 @@ pub fn batches<T: Copy + Send + Sync>(
 
 /// Does `work` on a batch, on halves of it where `device` is full, and returns the most images that it had room for, or
 /// more.
-fn halved<T>(
-    batch: &[T],
-    device: &Device,
-    work: &mut impl FnMut(&[T]) -> Result<()>,
-) -> Result<usize> {
+fn halved<T>(batch: &[T], device: &Device, work: &mut impl FnMut(&[T]) -> Result<()>) -> Result<usize> {
     let Err(error) = fault::caught(|| work(batch)) else {
         return Ok(usize::MAX);
     };

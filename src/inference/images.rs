@@ -18,11 +18,7 @@ pub fn network_size(size: (u32, u32), input: &NetworkInput) -> (u32, u32) {
 }
 
 /// Images of one size → `[B, 3, h, w]` at their [`network_size`], normalised.
-pub fn upload<'a>(
-    images: impl Iterator<Item = &'a RgbImage>,
-    input: &NetworkInput,
-    device: &Device,
-) -> Tensor<4> {
+pub fn upload<'a>(images: impl Iterator<Item = &'a RgbImage>, input: &NetworkInput, device: &Device) -> Tensor<4> {
     let mut values = Vec::new();
     let (mut b, mut size) = (0, (0, 0));
     for image in images {

@@ -17,12 +17,7 @@ pub fn passes(scales: &[f32], flip: bool) -> f32 {
 /// Mean of `map(images)` over `scales` and, where `flip`, mirrored images.
 ///
 /// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, H, W]`.
-pub fn multi_scale(
-    images: Tensor<4>,
-    scales: &[f32],
-    flip: bool,
-    map: impl Fn(Tensor<4>) -> Tensor<4>,
-) -> Tensor<4> {
+pub fn multi_scale(images: Tensor<4>, scales: &[f32], flip: bool, map: impl Fn(Tensor<4>) -> Tensor<4>) -> Tensor<4> {
     let [b, _, h, w] = images.dims();
     let size = [h, w];
     let mut sum: Option<Tensor<4>> = None;

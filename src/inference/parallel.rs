@@ -10,11 +10,7 @@ use crate::progress;
 ///
 /// # Errors
 /// The first that `work` returns.
-pub fn map<T: Sync, R: Send>(
-    device: &Device,
-    items: &[T],
-    work: impl Fn(&T) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
+pub fn map<T: Sync, R: Send>(device: &Device, items: &[T], work: impl Fn(&T) -> Result<R> + Sync) -> Result<Vec<R>> {
     if *device == Device::flex() {
         items.par_iter().map(&work).collect()
     } else {

@@ -56,12 +56,7 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// Where the device fails, or an image is too large for it.
-    pub fn masks(
-        &self,
-        images: &[&RgbImage],
-        tags: Option<&[&[usize]]>,
-        crf: &Crf,
-    ) -> Result<Vec<Prediction>> {
+    pub fn masks(&self, images: &[&RgbImage], tags: Option<&[&[usize]]>, crf: &Crf) -> Result<Vec<Prediction>> {
         let device = &self.trained.device;
         let probabilities = self.probabilities(images)?;
         let rows = probabilities.dim().1;
@@ -69,9 +64,7 @@ impl Predictor<'_> {
         let items: Vec<_> = probabilities.outer_iter().zip(images).enumerate().collect();
         map(device, &items, |(i, (scores, image))| {
             let kept: Vec<usize> = match tags.and_then(|tags| tags.get(*i)) {
-                Some(tags) => std::iter::once(0)
-                    .chain(tags.iter().map(|t| t + 1))
-                    .collect(),
+                Some(tags) => std::iter::once(0).chain(tags.iter().map(|t| t + 1)).collect(),
                 None => (0..rows).collect(),
             };
             let values: Vec<u8> = kept.iter().map(|row| *row as u8).collect();
@@ -96,12 +89,7 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// Where the device fails, or a file cannot be written.
-    pub fn write_labels(
-        &self,
-        split: &Split,
-        crf: &Crf,
-        file: impl Fn(&str) -> PathBuf,
-    ) -> Result<()> {
+    pub fn write_labels(&self, split: &Split, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
         self.write(split, true, crf, file)
     }
 
@@ -109,26 +97,12 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// As [`Self::write_labels`].
-    pub fn write_masks(
-        &self,
-        split: &Split,
-        crf: &Crf,
-        file: impl Fn(&str) -> PathBuf,
-    ) -> Result<()> {
+    pub fn write_masks(&self, split: &Split, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
         self.write(split, false, crf, file)
     }
 
-    fn write(
-        &self,
-        split: &Split,
-        tagged: bool,
-        crf: &Crf,
-        file: impl Fn(&str) -> PathBuf,
-    ) -> Result<()> {
-        let missing: Vec<usize> = split
-            .indices()
-            .filter(|&i| !file(split.name(i)).exists())
-            .collect();
+    fn write(&self, split: &Split, tagged: bool, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
+        let missing: Vec<usize> = split.indices().filter(|&i| !file(split.name(i)).exists()).collect();
         let bar = progress::bar(missing.len() as u64, "image", "label");
         batches(
             &missing,
@@ -171,11 +145,7 @@ fn averaged<'a>(
         Average::Logits => multi_scale(images, scales, flip, scores),
         Average::Maximum => {
             // A flip has a maximum of its own.
-            let of_all = |x: Tensor<4>| {
-                with_maximum(scales, |scale| {
-                    multi_scale(x.clone(), &[scale], false, scores)
-                })
-            };
+            let of_all = |x: Tensor<4>| with_maximum(scales, |scale| multi_scale(x.clone(), &[scale], false, scores));
             multi_scale(images, &[1.0], flip, of_all)
         }
     };
@@ -203,15 +173,9 @@ mod tests {
     #[test]
     fn the_maximum_counts_as_one_more_size() {
         let device = Device::flex();
-        let scores =
-            |scale: f32| Tensor::<4>::from_data([[[[scale, 1.0f32]]], [[[2.0, -scale]]]], &device);
+        let scores = |scale: f32| Tensor::<4>::from_data([[[[scale, 1.0f32]]], [[[2.0, -scale]]]], &device);
         let out = download(with_maximum(&[0.5, 1.0, 4.5], scores)).unwrap();
-        let expected = [
-            (0.5 + 1.0 + 4.5 + 4.5) / 4.0,
-            1.0,
-            2.0,
-            -(0.5 + 1.0 + 4.5 + 0.5) / 4.0,
-        ];
+        let expected = [(0.5 + 1.0 + 4.5 + 4.5) / 4.0, 1.0, 2.0, -(0.5 + 1.0 + 4.5 + 0.5) / 4.0];
         assert_eq!(out, expected);
     }
 }

@@ -16,11 +16,7 @@ impl Refine {
     ///
     /// # Errors
     /// Where the image cannot be read or is too large for the device.
-    pub fn new(
-        crf: Option<&DenseCrf>,
-        image: impl FnOnce() -> Result<RgbImage>,
-        device: &Device,
-    ) -> Result<Refine> {
+    pub fn new(crf: Option<&DenseCrf>, image: impl FnOnce() -> Result<RgbImage>, device: &Device) -> Result<Refine> {
         let on = |crf: &DenseCrf| -> Result<OnImage> { Ok(crf.on(&image()?, device)?) };
         let on_image = crf.map(on).transpose();
         Ok(Refine(on_image.context("dense CRF")?))

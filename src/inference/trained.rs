@@ -30,12 +30,7 @@ impl Trained {
     ///
     /// # Errors
     /// Where no weights of its backbone are known, which no checked recipe has.
-    pub fn new(
-        network: Network,
-        parameters: Parameters,
-        recipe: &Recipe,
-        device: &Device,
-    ) -> Result<Trained> {
+    pub fn new(network: Network, parameters: Parameters, recipe: &Recipe, device: &Device) -> Result<Trained> {
         Ok(Trained {
             input: recipe.network_input(network.backbone.kind())?,
             network,
@@ -48,12 +43,7 @@ impl Trained {
     ///
     /// # Errors
     /// One line that names the checkpoint where it is missing, truncated, or of another network.
-    pub fn load(
-        network: Network,
-        folder: &Path,
-        recipe: &Recipe,
-        device: &Device,
-    ) -> Result<Trained> {
+    pub fn load(network: Network, folder: &Path, recipe: &Recipe, device: &Device) -> Result<Trained> {
         let checkpoint = folder.join(train::CHECKPOINT);
         let parameters = train::load(&network, &checkpoint, device)?;
         Trained::new(network, parameters, recipe, device)

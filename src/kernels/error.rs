@@ -76,23 +76,18 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match self {
-            Error::Dimensions { dimensions, most } => write!(
-                f,
-                "a lattice over {dimensions} feature dimensions: use 1 to {most}"
-            ),
+            Error::Dimensions { dimensions, most } => {
+                write!(f, "a lattice over {dimensions} feature dimensions: use 1 to {most}")
+            }
             Error::NoPixels => write!(f, "a lattice over no pixels"),
-            Error::Uneven { values, dimensions } => write!(
-                f,
-                "{values} feature values are no image in {dimensions} dimensions"
-            ),
+            Error::Uneven { values, dimensions } => {
+                write!(f, "{values} feature values are no image in {dimensions} dimensions")
+            }
             Error::TooManyPixels { pixels, dimensions } => write!(
                 f,
                 "{pixels} pixels in {dimensions} dimensions: more than a lattice can number, use a smaller image"
             ),
-            Error::NotFinite { feature } => write!(
-                f,
-                "feature {feature} of a lattice holds NaN or infinite values"
-            ),
+            Error::NotFinite { feature } => write!(f, "feature {feature} of a lattice holds NaN or infinite values"),
             Error::TooLarge => write!(
                 f,
                 "features are too large for a lattice in single precision: use larger standard deviations"
@@ -127,10 +122,7 @@ impl fmt::Display for Error {
                 largest / 1_000_000
             ),
             Error::Unread(_) => write!(f, "reading the size of a lattice"),
-            Error::Misread(counts) => write!(
-                f,
-                "reading the size of a lattice: the device returned {counts:?}"
-            ),
+            Error::Misread(counts) => write!(f, "reading the size of a lattice: the device returned {counts:?}"),
         }
     }
 }

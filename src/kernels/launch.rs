@@ -49,13 +49,7 @@ pub fn empty_like<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeT
     let shape = Shape::from(shape);
     let bytes = shape.num_elements() * size_of::<f32>();
     let handle = like.client.empty(bytes);
-    CubeTensor::new_contiguous(
-        like.client.clone(),
-        like.device.clone(),
-        shape,
-        handle,
-        like.dtype,
-    )
+    CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, like.dtype)
 }
 
 /// The kernel's parameters as a buffer: the number of invocations first (see [`run`]), then `values`.
@@ -67,19 +61,8 @@ pub fn parameters(like: &CubeTensor, invocations: usize, values: &[u32]) -> Hand
 
 /// Launches `kernel` over at least `invocations` invocations, folding past 65,535 workgroups into y; the shader
 /// rebuilds the flat index as `id.x + id.y * STRIDE` with [`row_stride`].
-pub fn run<K: KernelSource>(
-    like: &CubeTensor,
-    kernel: K,
-    invocations: usize,
-    buffers: Vec<Handle>,
-) {
-    run_groups(
-        like,
-        kernel,
-        WORKGROUP,
-        grid(invocations, MAX_WORKGROUPS),
-        buffers,
-    );
+pub fn run<K: KernelSource>(like: &CubeTensor, kernel: K, invocations: usize, buffers: Vec<Handle>) {
+    run_groups(like, kernel, WORKGROUP, grid(invocations, MAX_WORKGROUPS), buffers);
 }
 
 /// [`run`] with the kernel's [`parameters`] as the last of its buffers.
@@ -111,10 +94,7 @@ pub fn run_groups<K: KernelSource>(
 ) {
     let [x, y, z] = groups.map(|side| side as u32);
     like.client.launch(
-        Box::new(SourceKernel::new(
-            kernel,
-            CubeDim::new_3d(invocations, 1, 1),
-        )),
+        Box::new(SourceKernel::new(kernel, CubeDim::new_3d(invocations, 1, 1))),
         CubeCount::Static(x, y, z),
         KernelArguments::new().with_buffers(buffers.into_iter().map(|b| b.binding()).collect()),
     );
@@ -133,9 +113,7 @@ pub struct Folded<K>(pub K, pub u32);
 #[cfg(test)]
 impl<K: KernelSource> KernelSource for Folded<K> {
     fn source(&self) -> SourceTemplate {
-        self.0
-            .source()
-            .register("row", row_stride(self.1).to_string())
+        self.0.source().register("row", row_stride(self.1).to_string())
     }
 
     fn lang(&self) -> &'static str {
@@ -216,12 +194,7 @@ pub(crate) use shader;
 /// The text of `shaders/NAME.wgsl`.
 macro_rules! wgsl {
     ($name:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/shaders/",
-            $name,
-            ".wgsl"
-        ))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/", $name, ".wgsl"))
     };
 }
 pub(crate) use wgsl;

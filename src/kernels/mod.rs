@@ -51,14 +51,7 @@ pub use sources::sources;
 
 /// A backend with all operators. Call the functions of tensors instead of its own.
 pub trait Kernels:
-    Memory
-    + PairAffinity
-    + RandomWalk
-    + CrossAttention
-    + PermutohedralLattice
-    + MeanField
-    + DepthwiseConv
-    + PointwiseConv
+    Memory + PairAffinity + RandomWalk + CrossAttention + PermutohedralLattice + MeanField + DepthwiseConv + PointwiseConv
 {
 }
 

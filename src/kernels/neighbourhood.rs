@@ -32,11 +32,7 @@ pub(super) fn upload(like: &CubeTensor, offsets: &[(i32, i32)]) -> Handle {
 
 /// The overlap of a `[H, W]` image with itself shifted by (dy, dx), dy ≥ 0: for every row y of the overlap, the flat
 /// start of the row here, of its partner row, and the length of both.
-pub(super) fn overlap(
-    h: usize,
-    w: usize,
-    (dy, dx): (i32, i32),
-) -> impl Iterator<Item = (usize, usize, usize)> {
+pub(super) fn overlap(h: usize, w: usize, (dy, dx): (i32, i32)) -> impl Iterator<Item = (usize, usize, usize)> {
     let dy = dy as usize;
     let skip = dx.unsigned_abs() as usize;
     let length = w.saturating_sub(skip);

@@ -30,11 +30,7 @@ mod tests {
         let names: BTreeSet<&str> = sources.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names.len(), sources.len(), "a name twice: {names:?}");
         for source in &sources {
-            assert!(
-                !source.text.contains("{{"),
-                "{}: not filled in",
-                source.name
-            );
+            assert!(!source.text.contains("{{"), "{}: not filled in", source.name);
         }
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("shaders");
         for entry in fs::read_dir(folder).unwrap() {

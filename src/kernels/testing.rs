@@ -9,16 +9,11 @@ pub const CASES: u32 = 12;
 
 /// An adapter, software or not.
 pub fn vulkan() -> Device {
-    crate::device::choose(crate::device::Choice::Vulkan)
-        .unwrap()
-        .device
+    crate::device::choose(crate::device::Choice::Vulkan).unwrap().device
 }
 
 /// Runs `property` on random `cases`, on the CPU and on an adapter.
-pub fn on_both_devices<S: Strategy>(
-    cases: &S,
-    property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>,
-) {
+pub fn on_both_devices<S: Strategy>(cases: &S, property: impl Fn(&S::Value, &Device) -> Result<(), TestCaseError>) {
     for device in [Device::flex(), vulkan()] {
         on_device(cases, &device, &property);
     }
@@ -55,13 +50,7 @@ pub fn close(actual: &[f32], expected: &[f64], tolerance: f64) -> Result<(), Tes
     prop_assert_eq!(actual.len(), expected.len());
     for (i, (a, e)) in actual.iter().zip(expected).enumerate() {
         let error = (f64::from(*a) - e).abs();
-        prop_assert!(
-            error <= tolerance * (1.0 + e.abs()),
-            "entry {}: {} for {}",
-            i,
-            a,
-            e
-        );
+        prop_assert!(error <= tolerance * (1.0 + e.abs()), "entry {}: {} for {}", i, a, e);
     }
     Ok(())
 }

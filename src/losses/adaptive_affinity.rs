@@ -125,14 +125,7 @@ impl Offset {
     /// Half of the eight neighbours at each dilation; the other half are these pairs seen from the other pixel.
     /// Without those that lead out of the image everywhere.
     fn all(dilations: &[usize], [h, w]: [usize; 2]) -> Vec<Offset> {
-        let corners = |d: usize| {
-            [
-                ([0, 0], [0, d]),
-                ([0, 0], [d, 0]),
-                ([0, 0], [d, d]),
-                ([0, d], [d, 0]),
-            ]
-        };
+        let corners = |d: usize| [([0, 0], [0, d]), ([0, 0], [d, 0]), ([0, 0], [d, d]), ([0, d], [d, 0])];
         dilations
             .iter()
             .filter(|d| **d > 0)
@@ -150,9 +143,7 @@ impl Offset {
     }
 
     fn cut(&self, x: &Tensor<4>, [y, left]: [usize; 2]) -> Tensor<4> {
-        x.clone()
-            .narrow(2, y, self.height)
-            .narrow(3, left, self.width)
+        x.clone().narrow(2, y, self.height).narrow(3, left, self.width)
     }
 
     fn near(&self, x: &Tensor<4>) -> Tensor<4> {
@@ -222,10 +213,7 @@ impl Pairs {
             // Both directions of a pair count.
             let share = |set: &[_]| 0.5 / (set.len() as f32).max(1.0);
             let [foreground, background, negative] = &members;
-            for (set, out) in [
-                (foreground, &mut pairs.foreground),
-                (background, &mut pairs.background),
-            ] {
+            for (set, out) in [(foreground, &mut pairs.foreground), (background, &mut pairs.background)] {
                 for (at, weight) in set {
                     out[*at] = weight * share(set);
                 }
@@ -267,8 +255,7 @@ mod tests {
             ..AdaptiveAffinity::default()
         };
         let loss = adaptive_affinity(scores, labels, &[0.2, 0.8, 0.4], &settings);
-        [loss.total, loss.foreground, loss.background, loss.negative]
-            .map(|t| t.into_scalar::<f32>())
+        [loss.total, loss.foreground, loss.background, loss.negative].map(|t| t.into_scalar::<f32>())
     }
 
     /// The mean of both directions' divergences.
@@ -290,15 +277,9 @@ mod tests {
         ] {
             let [total, foreground, background, negative] = loss(&[1, 1, 0], weight, &[1]);
             let pushed = [bc, cb].map(|d| (second * 3.0 - d).max(0.0));
-            assert!(
-                (foreground - first * (ab + ba) / 2.0).abs() < 1e-5,
-                "{weight:?}"
-            );
+            assert!((foreground - first * (ab + ba) / 2.0).abs() < 1e-5, "{weight:?}");
             assert_eq!(background, 0.0);
-            assert!(
-                (negative - (pushed[0] + pushed[1]) / 2.0).abs() < 1e-5,
-                "{weight:?}"
-            );
+            assert!((negative - (pushed[0] + pushed[1]) / 2.0).abs() < 1e-5, "{weight:?}");
             assert!((total - foreground - 2.0 * negative).abs() < 1e-5);
         }
     }

@@ -120,8 +120,7 @@ mod tests {
         let labels: Vec<i32> = (0..16).map(|i| i32::from(i % 4 > 1)).collect();
         let loss = affinity_loss(features, &labels, 3, Distance::Mean, EPSILON);
         let released = loss.released().into_scalar::<f32>();
-        let [fg, bg, neg] =
-            [loss.foreground, loss.background, loss.negative].map(|part| part.into_scalar::<f32>());
+        let [fg, bg, neg] = [loss.foreground, loss.background, loss.negative].map(|part| part.into_scalar::<f32>());
         assert!(fg > 0.0 && bg > 0.0 && neg > 0.0);
         assert!((released - (bg / 4.0 + fg / 4.0 + neg / 2.0)).abs() < 1e-6);
     }

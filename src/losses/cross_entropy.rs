@@ -30,10 +30,7 @@ pub struct BalancedCrossEntropy {
 pub fn balanced_cross_entropy(scores: Tensor<4>, labels: &[i32]) -> BalancedCrossEntropy {
     let c = scores.dims()[1];
     let share = |n: usize| 1.0 / n.max(1) as f32;
-    let shares = [
-        share(count(labels, 0..1)),
-        share(count(labels, 1..c as i32)),
-    ];
+    let shares = [share(count(labels, 0..1)), share(count(labels, 1..c as i32))];
     let losses = pixels(scores, labels, |l| shares[usize::from(l > 0)]);
     let background = losses.clone().narrow(1, 0, 1).sum();
     let foreground = losses.narrow(1, 1, c - 1).sum();

@@ -23,18 +23,13 @@ pub fn dense_energy(
         probability.clone()
     };
     let device = p.device();
-    let upload =
-        |values: Vec<f32>| Tensor::<4>::from_data(TensorData::new(values, [b, 1, h, w]), &device);
+    let upload = |values: Vec<f32>| Tensor::<4>::from_data(TensorData::new(values, [b, 1, h, w]), &device);
     let inside = upload(inside.iter().map(|i| f32::from(u8::from(*i))).collect());
     let is_labelled = |l: &i32| (0..c as i32).contains(l);
     let labelled = labels.iter().map(|l| f32::from(u8::from(is_labelled(l))));
     let soft = (p.clone().max_dim(1) * upload(labelled.collect())).neg() + 1.0;
     let pull = filter(p * inside.clone()) * soft * inside;
-    let pull = if differentiable {
-        Tensor::from_inner(pull)
-    } else {
-        pull
-    };
+    let pull = if differentiable { Tensor::from_inner(pull) } else { pull };
     let energy = (probability * pull).sum() * (-1.0 / b.max(1) as f32);
     // Half of the value, all of the gradient: the energy is quadratic in P, but only one factor is differentiated.
     energy.clone() * 2.0 - energy.detach()

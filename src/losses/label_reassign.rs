@@ -46,9 +46,7 @@ pub fn label_reassign(
     if members.images == 0 {
         return Tensor::zeros([1], &device);
     }
-    let upload = |values: Vec<f32>, shape: [usize; 3]| {
-        Tensor::<3>::from_data(TensorData::new(values, shape), &device)
-    };
+    let upload = |values: Vec<f32>, shape: [usize; 3]| Tensor::<3>::from_data(TensorData::new(values, shape), &device);
     let features = features.reshape([b, d, n]);
     // A centroid's length does not matter to the cosine: no division by the sum of the confidences.
     let weights = upload(members.one_hot, [b, k, n]) * confidence.detach().reshape([b, 1, n]);
@@ -59,15 +57,10 @@ pub fn label_reassign(
     let similarity = centroids.matmul(features) / lengths + absent;
 
     let nearest = similarity.clone().max_dim(1);
-    let hinge = relu(similarity.clone() - nearest.clone() + settings.margin).sum_dim(1)
-        - settings.margin.max(0.0);
+    let hinge = relu(similarity.clone() - nearest.clone() + settings.margin).sum_dim(1) - settings.margin.max(0.0);
     let constant = similarity.detach();
     let first = constant.clone().max_dim(1);
-    let to_background = constant
-        .clone()
-        .narrow(1, 0, 1)
-        .greater_equal(first.clone())
-        .float();
+    let to_background = constant.clone().narrow(1, 0, 1).greater_equal(first.clone()).float();
     let labelled = upload(members.labelled, [b, 1, n]);
     let to_background = to_background * labelled.clone();
     let to_foreground = labelled - to_background.clone();
@@ -175,10 +168,7 @@ mod tests {
     fn pixels_go_to_the_nearest_centroid_and_the_rest_counts_nothing() {
         // Centroids: (1, 0) of the background and (0, 1) of class 2; pixel 2 is unlabelled.
         let (value, gradient) = loss(&[0, 0, 255, 2], 0.0);
-        assert!(
-            value.abs() < 1e-6,
-            "{value}: similarities 1 and 0 keep the margin of 1"
-        );
+        assert!(value.abs() < 1e-6, "{value}: similarities 1 and 0 keep the margin of 1");
         assert!(gradient.iter().all(|g| g.is_finite()));
         assert_eq!(gradient[2], 0.0);
         // A wrong label does not matter where its pixel is nearest to another centroid.

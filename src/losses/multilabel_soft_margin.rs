@@ -21,9 +21,7 @@ fn log_likelihood(logits: Tensor<2>, targets: Tensor<2>) -> Tensor<2> {
 /// mean over all images (MCIS Eq. 5 and 9, for pairs that share nothing, or all).
 pub fn multilabel_soft_margin_where_any(logits: Tensor<2>, targets: &[f32]) -> Tensor<1> {
     let [b, c] = logits.dims();
-    let any = targets
-        .chunks_exact(c.max(1))
-        .map(|row| row.iter().any(|t| *t > 0.0));
+    let any = targets.chunks_exact(c.max(1)).map(|row| row.iter().any(|t| *t > 0.0));
     let any: Vec<f32> = any.map(|any| f32::from(u8::from(any))).collect();
     let device = logits.device();
     let any = Tensor::<2>::from_data(TensorData::new(any, [b, 1]), &device);
@@ -41,15 +39,10 @@ mod tests {
         let device = Device::flex().autodiff();
         let logits = Tensor::<2>::from_data([[0.5f32, -1.0], [2.0, 0.1]], &device).require_grad();
         let loss = |targets: &[f32]| multilabel_soft_margin_where_any(logits.clone(), targets);
-        let plain = multilabel_soft_margin(
-            logits.clone(),
-            Tensor::from_data([[1.0f32, 0.0], [0.0, 1.0]], &device),
-        );
+        let plain = multilabel_soft_margin(logits.clone(), Tensor::from_data([[1.0f32, 0.0], [0.0, 1.0]], &device));
         let all = loss(&[1.0, 0.0, 0.0, 1.0]).into_scalar::<f32>();
         assert!((all - plain.into_scalar::<f32>()).abs() < 1e-6);
-        let gradient = logits
-            .grad(&loss(&[1.0, 0.0, 0.0, 0.0]).backward())
-            .unwrap();
+        let gradient = logits.grad(&loss(&[1.0, 0.0, 0.0, 0.0]).backward()).unwrap();
         let gradient = gradient.into_data().try_to_vec::<f32>().unwrap();
         assert!(gradient[0] < 0.0 && gradient[1] > 0.0);
         assert_eq!(gradient[2..], [0.0, 0.0]);

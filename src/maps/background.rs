@@ -61,15 +61,9 @@ mod tests {
             maps: array![[[0.9, 0.4, 0.05]]],
         };
         // alpha 2: 0.01, 0.36, 0.90; alpha 8: 0.00, 0.017, 0.66
-        assert_eq!(
-            confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(),
-            vec![3, 3, 0]
-        );
+        assert_eq!(confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(), vec![3, 3, 0]);
         // alpha 1: 0.1, 0.6, 0.95
-        assert_eq!(
-            confident(&maps, 1.0, 8.0, 0.0, Ok).unwrap().into_raw(),
-            vec![3, 255, 0]
-        );
+        assert_eq!(confident(&maps, 1.0, 8.0, 0.0, Ok).unwrap().into_raw(), vec![3, 255, 0]);
     }
 
     #[test]
@@ -78,9 +72,6 @@ mod tests {
             classes: vec![],
             maps: Array3::zeros((0, 2, 2)),
         };
-        assert_eq!(
-            confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(),
-            vec![0; 4]
-        );
+        assert_eq!(confident(&maps, 2.0, 8.0, 0.0, Ok).unwrap().into_raw(), vec![0; 4]);
     }
 }

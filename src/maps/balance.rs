@@ -43,13 +43,10 @@ impl Balance {
         let Some(background) = rows.next() else {
             return;
         };
-        let foreground = rows.fold(
-            ndarray::Array2::zeros(background.raw_dim()),
-            |mut best, row| {
-                best.zip_mut_with(&row, |best: &mut f32, score| *best = best.max(*score));
-                best
-            },
-        );
+        let foreground = rows.fold(ndarray::Array2::zeros(background.raw_dim()), |mut best, row| {
+            best.zip_mut_with(&row, |best: &mut f32, score| *best = best.max(*score));
+            best
+        });
         for (foreground, background) in foreground.iter().zip(background) {
             self.quotients[quotient_class(*foreground, *background)] += 1;
         }
@@ -111,10 +108,7 @@ fn otsu(counts: &[u64]) -> Option<usize> {
     let all = counts.iter().sum::<u64>().max(1) as f64;
     let mean = |part: &[u64], first: usize| -> f64 {
         let places = part.iter().enumerate();
-        places
-            .map(|(i, n)| (first + i) as f64 * *n as f64)
-            .sum::<f64>()
-            / all
+        places.map(|(i, n)| (first + i) as f64 * *n as f64).sum::<f64>() / all
     };
     let whole = mean(counts, 0);
     let between = |class: &usize| {

@@ -36,9 +36,7 @@ mod tests {
 
     #[test]
     fn the_centre_of_a_cell_has_the_mean_of_the_cell() {
-        let scores = Array3::from_shape_fn((2, 16, 24), |(k, y, x)| {
-            ((k * 7 + y * 5 + x * 3) % 11) as f32
-        });
+        let scores = Array3::from_shape_fn((2, 16, 24), |(k, y, x)| ((k * 7 + y * 5 + x * 3) % 11) as f32);
         let means = over_cells(scores.clone(), 8);
         for (y, x) in [(0, 0), (8, 16), (3, 5)] {
             let cell = scores.slice(s![.., y..y + 8, x..x + 8]);

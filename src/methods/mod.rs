@@ -10,9 +10,7 @@ use std::fmt;
 use anyhow::{Context as _, Result};
 
 use crate::pipeline::{Context, Objective, Purpose, Stage, last_network};
-use crate::stages::{
-    affinity, cam, classify, coattend, cross, joint, label, predict, propagate, segment,
-};
+use crate::stages::{affinity, cam, classify, coattend, cross, joint, label, predict, propagate, segment};
 
 pub use readme::readme_table;
 pub use share::{common, share};

@@ -9,8 +9,7 @@ pub(super) const END: &str = "<!-- /methods -->";
 
 /// The methods as a table in Markdown, with the comments around it that the README has.
 pub fn readme_table() -> String {
-    let mut text =
-        format!("{BEGIN}\n| `--method` | paper | stages | what it is |\n|---|---|---|---|\n");
+    let mut text = format!("{BEGIN}\n| `--method` | paper | stages | what it is |\n|---|---|---|---|\n");
     for method in METHODS {
         let stages: Vec<String> = method
             .stages

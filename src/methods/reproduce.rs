@@ -19,8 +19,8 @@ const RECIPES: [(&str, &str); 6] = [
 
 /// VOC 2012 val, the papers' own rows of their tables of results; last the LID challenge.
 const RESULTS: [&str; 11] = [
-    "61.7 val", "58.4 val", "62.6 val", "60.7 val", "66.3 val", "63.9 val", "62.4 val", "64.3 val",
-    "63.5 val", "66.2 val", "46.2 val",
+    "61.7 val", "58.4 val", "62.6 val", "60.7 val", "66.3 val", "63.9 val", "62.4 val", "64.3 val", "63.5 val",
+    "66.2 val", "46.2 val",
 ];
 
 /// The papers' tables of ablation: method, table, and the figures of its rows in any order.
@@ -92,18 +92,13 @@ fn source(comment: &str) -> (&'static str, Option<&str>) {
 }
 
 /// What the table contradicts or lacks in a recipe's lines, one line each.
-fn contradictions(
-    name: &str,
-    lines: &[(String, String, String)],
-    rows: &[Vec<&str>],
-) -> Vec<String> {
+fn contradictions(name: &str, lines: &[(String, String, String)], rows: &[Vec<&str>]) -> Vec<String> {
     let mut found = Vec::new();
     for (key, value, comment) in lines {
         let row = rows.iter().find(|row| row[0] == name && row[1] == key);
         let claim = source(comment);
         match (row, claim.1) {
-            (Some(row), Some(other)) if row[2] == value && row[3] == claim.0 && row[4] == other => {
-            }
+            (Some(row), Some(other)) if row[2] == value && row[3] == claim.0 && row[4] == other => {}
             (None, None) => {}
             _ => found.push(format!("{name} {key} = {value} # {comment}: {row:?}")),
         }
@@ -126,9 +121,7 @@ fn no_line_of_a_recipe_contradicts_the_table_of_differences() {
         assert!(lines.len() > 5, "{name}");
         assert_eq!(contradictions(name, &lines, &rows), [""; 0], "{name}");
         for (key, _, comment) in &lines {
-            let known = [
-                "paper", "released", "author", "ours", "RRM", "AALR", "CIAN", "MCIS",
-            ];
+            let known = ["paper", "released", "author", "ours", "RRM", "AALR", "CIAN", "MCIS"];
             let is_about_shapes = key.starts_with("shapes.") || key.starts_with("input.");
             assert!(
                 is_about_shapes || known.iter().any(|k| comment.contains(k)),
@@ -150,8 +143,7 @@ fn no_line_of_a_recipe_contradicts_the_table_of_differences() {
 
 #[test]
 fn a_false_claim_is_found() {
-    let line =
-        |value: &str, comment: &str| ("a.lr".to_owned(), value.to_owned(), comment.to_owned());
+    let line = |value: &str, comment: &str| ("a.lr".to_owned(), value.to_owned(), comment.to_owned());
     let rows = [vec!["r", "a.lr", "0.01", "released", "paper: 0.001"]];
     let found = |line| contradictions("r", &[line], &rows).len();
     assert_eq!(found(line("0.01", "released, x.py; paper: 0.001")), 0);
@@ -171,10 +163,7 @@ fn options<'a>(command: &'a str, name: &str) -> Vec<&'a str> {
 
 /// Loads what a command names.
 fn recipe(command: &str) -> Recipe {
-    let sets: Vec<String> = options(command, "--set")
-        .into_iter()
-        .map(String::from)
-        .collect();
+    let sets: Vec<String> = options(command, "--set").into_iter().map(String::from).collect();
     Recipe::load(options(command, "--recipe")[0], &sets).unwrap()
 }
 
@@ -184,10 +173,7 @@ fn every_row_of_the_papers_tables_has_a_command() {
     assert!(!page.contains("is not in the program"));
     let runs = table(&page, "| number to reach |");
     for figure in RESULTS {
-        assert!(
-            runs.iter().any(|row| row[0].starts_with(figure)),
-            "{figure}"
-        );
+        assert!(runs.iter().any(|row| row[0].starts_with(figure)), "{figure}");
     }
     for row in &runs {
         let command = row[2].split('`').nth(1).unwrap();
@@ -202,14 +188,10 @@ fn every_row_of_the_papers_tables_has_a_command() {
         let asked = commands.iter().any(|row| {
             let tables = options(row[1], "--rows");
             row[1].starts_with(&format!("weakseg ablate {method} "))
-                && tables
-                    .iter()
-                    .any(|tables| tables.split(',').any(|t| t == name))
+                && tables.iter().any(|tables| tables.split(',').any(|t| t == name))
         });
         assert!(asked, "{method}, Table {name}");
-        let ablation: Table = read(&format!("assets/ablations/{method}.toml"))
-            .parse()
-            .unwrap();
+        let ablation: Table = read(&format!("assets/ablations/{method}.toml")).parse().unwrap();
         let mut left = figures.to_vec();
         for row in ablation["row"].as_array().unwrap() {
             let is_of_table = row["table"].as_str().unwrap().split(',').any(|t| t == name);
@@ -218,9 +200,6 @@ fn every_row_of_the_papers_tables_has_a_command() {
                 left.remove(at);
             }
         }
-        assert!(
-            left.is_empty(),
-            "{method}, Table {name}: no row for {left:?}"
-        );
+        assert!(left.is_empty(), "{method}, Table {name}: no row for {left:?}");
     }
 }

@@ -13,11 +13,7 @@ use crate::run::{RunDir, StageRecord};
 ///
 /// # Errors
 /// Where files cannot be linked or copied, or `to` has repeated one of these stages.
-pub fn share(
-    (from, other): (&RunDir, &Method),
-    (to, method): (&Context, &Method),
-    until: Option<Stage>,
-) -> Result<()> {
+pub fn share((from, other): (&RunDir, &Method), (to, method): (&Context, &Method), until: Option<Stage>) -> Result<()> {
     let records = from.stages();
     for stage in common(other, method) {
         let is_finished = |r: &&StageRecord| r.name == stage.name() && r.finished;
@@ -67,13 +63,7 @@ fn take(from: &RunDir, to: &Context, stage: Stage, fingerprint: &str) -> Result<
         // Finished files are replaced, never changed, so that two runs may hold the same ones.
         fs::hard_link(entry.path(), &path)
             .or_else(|_| fs::copy(entry.path(), &path).map(|_| ()))
-            .with_context(|| {
-                format!(
-                    "cannot copy {} to {}",
-                    entry.path().display(),
-                    path.display()
-                )
-            })?;
+            .with_context(|| format!("cannot copy {} to {}", entry.path().display(), path.display()))?;
     }
     to.run.finish_stage(name, 0.0)?;
     ensure!(

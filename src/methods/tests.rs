@@ -48,11 +48,7 @@ fn every_method_can_be_run() {
         assert_eq!(different.len(), method.stages.len(), "{name}");
         let sets: Vec<String> = method.overrides.iter().map(|o| o.set.into()).collect();
         let changed = Recipe::load("nano", &sets).unwrap();
-        assert_eq!(
-            changed == Recipe::load("nano", &[]).unwrap(),
-            sets.is_empty(),
-            "{name}"
-        );
+        assert_eq!(changed == Recipe::load("nano", &[]).unwrap(), sets.is_empty(), "{name}");
         for change in method.overrides {
             assert!(method.stages.contains(&change.stage), "{name}");
         }
@@ -86,12 +82,7 @@ fn context(method: &Method, folder: &std::path::Path) -> Context {
 fn stages_are_given_what_the_method_has_before_them() {
     // Of a method: whose network maps are of, what labels are made of, and whose network predicts.
     let expected = [
-        (
-            "affinitynet",
-            Some("classify"),
-            Some("propagate"),
-            "segment",
-        ),
+        ("affinitynet", Some("classify"), Some("propagate"), "segment"),
         ("rrm", None, None, "joint"),
         ("rrm-two-step", None, Some("joint"), "segment"),
         ("aalr", None, None, "joint"),
@@ -119,9 +110,8 @@ fn stages_are_given_what_the_method_has_before_them() {
                 }
                 Product::Labels => {
                     let source = context.label_source(stage).unwrap();
-                    let (LabelSource::ClassMaps(from)
-                    | LabelSource::Scores(from)
-                    | LabelSource::Network(from, _)) = source;
+                    let (LabelSource::ClassMaps(from) | LabelSource::Scores(from) | LabelSource::Network(from, _)) =
+                        source;
                     labels = Some(from.name());
                 }
                 Product::Masks => {
@@ -131,11 +121,7 @@ fn stages_are_given_what_the_method_has_before_them() {
                 Product::Network(_) => {}
             }
         }
-        assert_eq!(
-            (maps, labels, masks),
-            (maps_of, labels_of, Some(predicts)),
-            "{name}"
-        );
+        assert_eq!((maps, labels, masks), (maps_of, labels_of, Some(predicts)), "{name}");
     }
 }
 
@@ -146,9 +132,7 @@ fn segmentation_learns_from_labels_or_else_from_masks() {
         let method = named(name).unwrap();
         let context = context(method, dir.path());
         let labels = context.labels(method.segmenter().unwrap());
-        labels
-            .map(|(split, _)| split.len())
-            .map_err(|e| e.to_string())
+        labels.map(|(split, _)| split.len()).map_err(|e| e.to_string())
     };
     assert_eq!(labels("supervised"), Ok(4));
     assert!(labels("mcis").unwrap_err().starts_with("no labels in "));

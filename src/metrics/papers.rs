@@ -40,8 +40,8 @@ struct File {
 /// # Errors
 /// Never, unless the embedded file is damaged.
 pub fn voc2012() -> Result<Vec<Row>> {
-    let file: File = toml::from_str(VOC2012)
-        .context("assets/papers/voc2012.toml: this is a bug in weakseg, please report it")?;
+    let file: File =
+        toml::from_str(VOC2012).context("assets/papers/voc2012.toml: this is a bug in weakseg, please report it")?;
     Ok(file.rows)
 }
 

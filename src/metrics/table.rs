@@ -33,12 +33,7 @@ impl StageScore {
     ///
     /// # Errors
     /// When the confusion is not for these classes, or no pixel was compared.
-    pub fn new(
-        confusion: &Confusion,
-        classes: &[String],
-        split: &str,
-        images: usize,
-    ) -> Result<Self> {
+    pub fn new(confusion: &Confusion, classes: &[String], split: &str, images: usize) -> Result<Self> {
         ensure!(
             confusion.classes() == classes.len() + 1,
             "a confusion of {} classes does not fit the {} classes and background of the data set",
@@ -46,9 +41,7 @@ impl StageScore {
             classes.len()
         );
         let mean_iou = confusion.mean_iou().with_context(|| {
-            format!(
-                "no pixel of the split '{split}' has a true class to compare with: check its masks"
-            )
+            format!("no pixel of the split '{split}' has a true class to compare with: check its masks")
         })?;
         Ok(Self {
             mean_iou: 100.0 * mean_iou,
@@ -108,13 +101,7 @@ fn transpose(lines: &[Vec<String>]) -> Vec<Vec<String>> {
 fn align(lines: &[Vec<String>]) -> String {
     let columns = lines.first().map_or(0, Vec::len);
     let widths: Vec<usize> = (0..columns)
-        .map(|c| {
-            lines
-                .iter()
-                .map(|l| l[c].chars().count())
-                .max()
-                .unwrap_or(0)
-        })
+        .map(|c| lines.iter().map(|l| l[c].chars().count()).max().unwrap_or(0))
         .collect();
     let mut text = String::new();
     for (row, line) in lines.iter().enumerate() {

@@ -30,12 +30,7 @@ enum Kind {
     CoAttention,
 }
 
-const fn entry(
-    name: &'static str,
-    backbone: &'static str,
-    head: Kind,
-    used_by: &'static str,
-) -> PaperNetwork {
+const fn entry(name: &'static str, backbone: &'static str, head: Kind, used_by: &'static str) -> PaperNetwork {
     PaperNetwork {
         name,
         backbone,
@@ -52,12 +47,7 @@ pub const NETWORKS: [PaperNetwork; 24] = [
         Kind::Cam,
         "AffinityNet: class activation maps",
     ),
-    entry(
-        "resnet38_affinity",
-        "resnet38",
-        Kind::Affinity,
-        "AffinityNet, MCIS-LID",
-    ),
+    entry("resnet38_affinity", "resnet38", Kind::Affinity, "AffinityNet, MCIS-LID"),
     entry(
         "resnet38_segmentation",
         "resnet38",
@@ -78,18 +68,8 @@ pub const NETWORKS: [PaperNetwork; 24] = [
         "AffinityNet: class activation maps",
     ),
     entry("vgg16_affinity", "vgg16", Kind::Affinity, "AffinityNet"),
-    entry(
-        "vgg16_largefov",
-        "vgg16",
-        Kind::Segmentation,
-        "RRM two-step",
-    ),
-    entry(
-        "vgg16_coattention",
-        "vgg16_extra",
-        Kind::CoAttention,
-        "MCIS",
-    ),
+    entry("vgg16_largefov", "vgg16", Kind::Segmentation, "RRM two-step"),
+    entry("vgg16_coattention", "vgg16_extra", Kind::CoAttention, "MCIS"),
     entry(
         "preact_resnet50_largefov",
         "preact_resnet50",
@@ -102,37 +82,12 @@ pub const NETWORKS: [PaperNetwork; 24] = [
         Kind::Segmentation,
         "CIAN Table 1: vanilla",
     ),
-    entry(
-        "cian_resnet50",
-        "preact_resnet50",
-        Kind::CrossAffinity,
-        "CIAN",
-    ),
-    entry(
-        "cian_resnet101",
-        "preact_resnet101",
-        Kind::CrossAffinity,
-        "CIAN",
-    ),
-    entry(
-        "deeplab_resnet50",
-        "resnet50",
-        Kind::Segmentation,
-        "two-step methods",
-    ),
-    entry(
-        "deeplab_resnet101",
-        "resnet101",
-        Kind::Segmentation,
-        "two-step methods",
-    ),
+    entry("cian_resnet50", "preact_resnet50", Kind::CrossAffinity, "CIAN"),
+    entry("cian_resnet101", "preact_resnet101", Kind::CrossAffinity, "CIAN"),
+    entry("deeplab_resnet50", "resnet50", Kind::Segmentation, "two-step methods"),
+    entry("deeplab_resnet101", "resnet101", Kind::Segmentation, "two-step methods"),
     entry("deeplabv3_resnet50", "resnet50", Kind::Aspp, "DeepLab-v3"),
-    entry(
-        "deeplabv3_resnet101",
-        "resnet101",
-        Kind::Aspp,
-        "MCIS-LID: segmentation",
-    ),
+    entry("deeplabv3_resnet101", "resnet101", Kind::Aspp, "MCIS-LID: segmentation"),
     entry(
         "efficientnet_lite0",
         "efficientnet_lite0",
@@ -245,10 +200,7 @@ mod tests {
     fn deeplab_v3_has_torchvisions_parameters() {
         // torchvision's documentation, less the auxiliary head that only its training has.
         let auxiliary = 9 * 1024 * 256 + 2 * 256 + 257 * 21;
-        for (name, documented) in [
-            ("deeplabv3_resnet50", 42_004_074),
-            ("deeplabv3_resnet101", 60_996_202),
-        ] {
+        for (name, documented) in [("deeplabv3_resnet50", 42_004_074), ("deeplabv3_resnet101", 60_996_202)] {
             let network = Network::named(name, 1, 20).unwrap();
             assert_eq!(network.declare().count(), documented - auxiliary, "{name}");
         }

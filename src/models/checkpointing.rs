@@ -46,17 +46,14 @@ impl Forward<'_> {
         let statistics = pass.statistics.into_inner();
         self.statistics.borrow_mut().extend(statistics);
         let work = pass.work.into_inner();
-        let trains = work
-            .kernels
-            .iter()
-            .any(|(name, _)| match self.parameters.0.get(name) {
-                Some(parameter) => match &parameter.value {
-                    Value::Vector(t) => t.is_require_grad(),
-                    Value::Matrix(t) => t.is_require_grad(),
-                    Value::Kernel(t) => t.is_require_grad(),
-                },
-                None => false,
-            });
+        let trains = work.kernels.iter().any(|(name, _)| match self.parameters.0.get(name) {
+            Some(parameter) => match &parameter.value {
+                Value::Vector(t) => t.is_require_grad(),
+                Value::Matrix(t) => t.is_require_grad(),
+                Value::Kernel(t) => t.is_require_grad(),
+            },
+            None => false,
+        });
         let mut sum = self.work.borrow_mut();
         sum.kernels.extend(work.kernels);
         sum.products += work.products;
@@ -67,10 +64,7 @@ impl Forward<'_> {
     /// section again, from the last to the first, and adds its gradients. Nothing to do in a pass that does not
     /// checkpoint.
     pub fn finish_backward(&self, grads: &mut Gradients) {
-        let passed = self
-            .sections
-            .as_ref()
-            .map(|sections| sections.passed.take());
+        let passed = self.sections.as_ref().map(|sections| sections.passed.take());
         for section in passed.into_iter().flatten().rev() {
             let seeds = section.outputs.iter().map(|y| y.grad_remove(grads));
             let seeds: Vec<Option<Tensor<4>>> = seeds.collect();
@@ -103,12 +97,7 @@ impl Forward<'_> {
 }
 
 /// Adds the gradient of `from` in `own` to that of `to` in `grads`.
-fn carry<const D: usize>(
-    from: &Tensor<D>,
-    own: &mut Gradients,
-    to: &Tensor<D>,
-    grads: &mut Gradients,
-) {
+fn carry<const D: usize>(from: &Tensor<D>, own: &mut Gradients, to: &Tensor<D>, grads: &mut Gradients) {
     if let Some(gradient) = from.grad_remove(own) {
         let sum = match to.grad_remove(grads) {
             Some(other) => gradient + other,
@@ -140,9 +129,8 @@ mod tests {
         let values = (0..2 * 3 * 33 * 25).map(|i| ((i * 37) % 101) as f32 / 101.0);
         let data = TensorData::new(values.collect::<Vec<f32>>(), [2, 3, 33, 25]);
         let levels = network.levels(&f, Tensor::from_data(data, &device.autodiff()));
-        let objective = levels.low.square().sum()
-            + levels.middle.square().sum() * 0.5
-            + levels.high.square().sum() * 0.25;
+        let objective =
+            levels.low.square().sum() + levels.middle.square().sum() * 0.5 + levels.high.square().sum() * 0.25;
         let mut grads = objective.backward();
         f.finish_backward(&mut grads);
         let mut found = BTreeMap::new();

@@ -101,24 +101,12 @@ impl<'a> Forward<'a> {
 
     /// The convolution `layer` with "same" padding for its dilation, and its bias where `bias`.
     /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]` for odd kernels, rounded down for 4x4 at stride 2.
-    pub fn conv(
-        &self,
-        layer: &str,
-        x: Tensor<4>,
-        stride: usize,
-        dilation: usize,
-        bias: bool,
-    ) -> Tensor<4> {
+    pub fn conv(&self, layer: &str, x: Tensor<4>, stride: usize, dilation: usize, bias: bool) -> Tensor<4> {
         let name = entry(layer, Role::Kernel);
         let weight = self.parameters.kernel(&name);
         let bias = bias.then(|| self.parameters.vector(&entry(layer, Role::Bias)));
         let padding = (weight.dims()[2] - 1) / 2 * dilation;
-        let options = ConvOptions::new(
-            [stride, stride],
-            [padding, padding],
-            [dilation, dilation],
-            1,
-        );
+        let options = ConvOptions::new([stride, stride], [padding, padding], [dilation, dilation], 1);
         let y = conv2d(x, weight, bias, options);
         let [b, _, h, w] = y.dims();
         self.work.borrow_mut().kernels.push((name, b * h * w));
@@ -152,13 +140,7 @@ impl<'a> Forward<'a> {
 
     /// The 1x1 convolution and the batch norm `layers`, whose statistics are the running ones in every mode, clamped to
     /// [0, `ceiling`] where there is one.
-    pub fn pointwise_norm(
-        &self,
-        layers: [&str; 2],
-        x: Tensor<4>,
-        epsilon: f64,
-        ceiling: Option<f32>,
-    ) -> Tensor<4> {
+    pub fn pointwise_norm(&self, layers: [&str; 2], x: Tensor<4>, epsilon: f64, ceiling: Option<f32>) -> Tensor<4> {
         let (kernel, bias) = self.folded(layers, epsilon);
         self.counted(layers[0], pointwise_conv(x, kernel, bias, ceiling))
     }
@@ -274,9 +256,7 @@ impl<'a> Forward<'a> {
         }
         let n = (b * h * w) as f32;
         let out = batch_norm_train(x, scale, shift, EPSILON);
-        let mix = |old: Tensor<1>, new: Tensor<1>| {
-            old.inner() * (1.0 - MOMENTUM) + new.inner() * MOMENTUM
-        };
+        let mix = |old: Tensor<1>, new: Tensor<1>| old.inner() * (1.0 - MOMENTUM) + new.inner() * MOMENTUM;
         // The running variance is the unbiased one.
         let unbiased = out.variance * (n / (n - 1.0).max(1.0));
         let mut statistics = self.statistics.borrow_mut();
@@ -292,11 +272,7 @@ impl<'a> Forward<'a> {
         let centred = x.clone() - x.mean_dim(2);
         let variance = centred.clone().square().mean_dim(2);
         let x = (centred / (variance + EPSILON).sqrt()).reshape([b, c, h, w]);
-        let per_channel = |role| {
-            self.parameters
-                .vector(&entry(layer, role))
-                .reshape([1, c, 1, 1])
-        };
+        let per_channel = |role| self.parameters.vector(&entry(layer, role)).reshape([1, c, 1, 1]);
         x * per_channel(Role::Scale) + per_channel(Role::Shift)
     }
 

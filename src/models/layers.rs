@@ -67,10 +67,7 @@ impl Conv {
 
     /// The same with a bias.
     pub fn bias(self) -> Conv {
-        Conv {
-            has_bias: true,
-            ..self
-        }
+        Conv { has_bias: true, ..self }
     }
 
     /// `[B, in, H, W]` → `[B, out, ⌈H / stride⌉, ⌈W / stride⌉]`, see [`Forward::conv`].
@@ -166,24 +163,12 @@ impl ConvNorm {
     }
 
     /// Depthwise at a stride and dilation, see [`Forward::depthwise_norm`].
-    pub fn depthwise(
-        &self,
-        f: &Forward,
-        x: Tensor<4>,
-        step: [usize; 2],
-        ceiling: Option<f32>,
-    ) -> Tensor<4> {
+    pub fn depthwise(&self, f: &Forward, x: Tensor<4>, step: [usize; 2], ceiling: Option<f32>) -> Tensor<4> {
         f.depthwise_norm(self.names(), x, step, self.epsilon, ceiling)
     }
 
     /// Over all channels at a stride, see [`Forward::same_conv_norm`].
-    pub fn full(
-        &self,
-        f: &Forward,
-        x: Tensor<4>,
-        stride: usize,
-        ceiling: Option<f32>,
-    ) -> Tensor<4> {
+    pub fn full(&self, f: &Forward, x: Tensor<4>, stride: usize, ceiling: Option<f32>) -> Tensor<4> {
         f.same_conv_norm(self.names(), x, stride, self.epsilon, ceiling)
     }
 }

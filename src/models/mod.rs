@@ -85,9 +85,7 @@ impl Network {
         let head = match self.head {
             Head::ImageNet => "imagenet".into(),
             Head::Cam { classes } => format!("cam/{classes}"),
-            Head::Affinity {
-                channels: [a, b, c],
-            } => format!("affinity/{a}-{b}-{c}"),
+            Head::Affinity { channels: [a, b, c] } => format!("affinity/{a}-{b}-{c}"),
             Head::Segmentation { classes } => format!("segmentation/{classes}"),
             Head::Aspp { classes } => format!("aspp/{classes}"),
             Head::Joint { classes } => format!("joint/{classes}"),
@@ -179,11 +177,7 @@ fn initial(network: &Network, p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
         Role::Shift | Role::Mean | Role::Bias => vec![0.0; n],
         Role::Kernel => {
             let fan_in: usize = p.shape[1..].iter().product();
-            let gain = if heads::is_last(&p.name) {
-                0.1
-            } else {
-                2.0f32.sqrt()
-            };
+            let gain = if heads::is_last(&p.name) { 0.1 } else { 2.0f32.sqrt() };
             let published = matches!(network.head, Head::CrossAffinity { .. })
                 && matches!(network.backbone, Backbone::PreactResNet(_));
             let deviation = match published && network.is_head(&p.name) {
@@ -206,9 +200,7 @@ mod tests {
     use forward::Mode;
 
     fn images(device: &Device) -> Tensor<4> {
-        let values: Vec<f32> = (0..3 * 64 * 64)
-            .map(|i| ((i * 37) % 101) as f32 - 50.0)
-            .collect();
+        let values: Vec<f32> = (0..3 * 64 * 64).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
         Tensor::from_data(TensorData::new(values, [1, 3, 64, 64]), device)
     }
 

@@ -143,15 +143,9 @@ pub enum Value {
 macro_rules! map_value {
     ($value:expr, $tensor:ident => $body:expr) => {
         match $value {
-            $crate::models::params::Value::Vector($tensor) => {
-                $crate::models::params::Value::Vector($body)
-            }
-            $crate::models::params::Value::Matrix($tensor) => {
-                $crate::models::params::Value::Matrix($body)
-            }
-            $crate::models::params::Value::Kernel($tensor) => {
-                $crate::models::params::Value::Kernel($body)
-            }
+            $crate::models::params::Value::Vector($tensor) => $crate::models::params::Value::Vector($body),
+            $crate::models::params::Value::Matrix($tensor) => $crate::models::params::Value::Matrix($body),
+            $crate::models::params::Value::Kernel($tensor) => $crate::models::params::Value::Kernel($body),
         }
     };
 }
@@ -210,13 +204,7 @@ impl Parameters {
         let mut parameters = BTreeMap::new();
         for p in &declared.0 {
             let value = Value::from_slice(&init(p), &p.shape, device)?;
-            parameters.insert(
-                p.name.clone(),
-                Parameter {
-                    value,
-                    role: p.role,
-                },
-            );
+            parameters.insert(p.name.clone(), Parameter { value, role: p.role });
         }
         Ok(Parameters(parameters))
     }
@@ -229,13 +217,7 @@ impl Parameters {
                 let t = Tensor::from_inner(t);
                 if tracked { t.require_grad() } else { t }
             });
-            (
-                name.clone(),
-                Parameter {
-                    value,
-                    role: p.role,
-                },
-            )
+            (name.clone(), Parameter { value, role: p.role })
         });
         Parameters(lifted.collect())
     }
@@ -244,13 +226,7 @@ impl Parameters {
     pub fn inner(&self) -> Parameters {
         let lowered = self.0.iter().map(|(name, p)| {
             let value = map_value!(p.value.clone(), t => t.inner());
-            (
-                name.clone(),
-                Parameter {
-                    value,
-                    role: p.role,
-                },
-            )
+            (name.clone(), Parameter { value, role: p.role })
         });
         Parameters(lowered.collect())
     }

@@ -69,9 +69,7 @@ impl Network {
     /// Where it has neither a CAM nor a joint nor a co-attention head.
     pub fn classifier(&self) -> Result<Classifier> {
         match self.head {
-            Head::Cam { .. } | Head::Joint { .. } | Head::CoAttention { .. } => {
-                Ok(Classifier(*self))
-            }
+            Head::Cam { .. } | Head::Joint { .. } | Head::CoAttention { .. } => Ok(Classifier(*self)),
             _ => self.lacks("a classifier"),
         }
     }
@@ -93,10 +91,9 @@ impl Network {
     /// Where no part of its head segments.
     pub fn segmenter(&self) -> Result<Segmenter> {
         match self.head {
-            Head::Segmentation { .. }
-            | Head::Aspp { .. }
-            | Head::Joint { .. }
-            | Head::CrossAffinity { .. } => Ok(Segmenter(*self)),
+            Head::Segmentation { .. } | Head::Aspp { .. } | Head::Joint { .. } | Head::CrossAffinity { .. } => {
+                Ok(Segmenter(*self))
+            }
             _ => self.lacks("a segmentation head"),
         }
     }
@@ -129,10 +126,7 @@ impl Network {
     /// Where it has another head.
     pub fn co_attention(&self) -> Result<CoAttentionNetwork> {
         match self.head {
-            Head::CoAttention { form, .. } => Ok(CoAttentionNetwork {
-                network: *self,
-                form,
-            }),
+            Head::CoAttention { form, .. } => Ok(CoAttentionNetwork { network: *self, form }),
             _ => self.lacks("a co-attention head"),
         }
     }
@@ -214,13 +208,7 @@ impl JointNetwork {
 impl CrossAffinityNetwork {
     /// Images `[B, 3, H, W]` in `group` parts, as [`cross_affinity::cross_scores`] takes them → scores with messages
     /// from the image itself and from related ones, merged as `merge` says.
-    pub fn scores(
-        &self,
-        f: &Forward,
-        images: Tensor<4>,
-        group: usize,
-        merge: Merge,
-    ) -> CrossAffinity {
+    pub fn scores(&self, f: &Forward, images: Tensor<4>, group: usize, merge: Merge) -> CrossAffinity {
         let levels = self.0.levels(f, images);
         cross_affinity::cross_scores(f, self.0.backbone, levels, group, merge)
     }
@@ -261,9 +249,6 @@ mod tests {
         }
         let network = Network::named("resnet38_cls", 32, 2).unwrap();
         let error = network.joint().unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "the network resnet38/32+cam/2 does not have a joint head"
-        );
+        assert_eq!(error, "the network resnet38/32+cam/2 does not have a joint head");
     }
 }

@@ -35,12 +35,7 @@ impl Network {
 
     /// Runs the forward pass at the least width, where it takes next to no time, and weighs each kernel's positions
     /// with its size at the network's own width. Only kernels that `counts` selects by parameter name.
-    fn count(
-        &self,
-        [height, width]: [usize; 2],
-        counts: impl Fn(&str) -> bool,
-        in_pairs: bool,
-    ) -> Result<u64> {
+    fn count(&self, [height, width]: [usize; 2], counts: impl Fn(&str) -> bool, in_pairs: bool) -> Result<u64> {
         let divisor = narrowest(self.backbone.kind());
         let thin = Network {
             backbone: Backbone::named(self.backbone.kind(), divisor)?

@@ -20,9 +20,7 @@ pub fn call<'a>(
     cost: &mut usize,
 ) -> Result<PickleValue<'a>> {
     let PickleValue::Global(module, name) = function else {
-        bail!(
-            "its pickle calls something that is not a function: the file is damaged, get it again"
-        );
+        bail!("its pickle calls something that is not a function: the file is damaged, get it again");
     };
     let object = match (module, name) {
         ("collections", "OrderedDict") => {
@@ -31,12 +29,10 @@ pub fn call<'a>(
             Object::Dict(items)
         }
         ("collections", "defaultdict" | "Counter") => Object::Dict(Vec::new()),
-        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => {
-            match tensor(arguments, heap)? {
-                Some(tensor) => Object::Tensor(tensor),
-                None => return Ok(PickleValue::Opaque),
-            }
-        }
+        ("torch._utils", "_rebuild_tensor" | "_rebuild_tensor_v2") => match tensor(arguments, heap)? {
+            Some(tensor) => Object::Tensor(tensor),
+            None => return Ok(PickleValue::Opaque),
+        },
         ("torch._utils", "_rebuild_parameter" | "_rebuild_parameter_with_state") => {
             return arguments
                 .first()
@@ -45,10 +41,7 @@ pub fn call<'a>(
         }
         ("_codecs", "encode") => {
             return Ok(match arguments {
-                [
-                    PickleValue::Text(text),
-                    PickleValue::Text("latin1" | "latin-1"),
-                ] => PickleValue::Latin1(text),
+                [PickleValue::Text(text), PickleValue::Text("latin1" | "latin-1")] => PickleValue::Latin1(text),
                 _ => PickleValue::Opaque,
             });
         }
@@ -56,9 +49,7 @@ pub fn call<'a>(
             Some(number) => Object::NumberType(number),
             None => return Ok(PickleValue::Opaque),
         },
-        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
-            Object::Array(Array::unknown())
-        }
+        ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => Object::Array(Array::unknown()),
         ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar") => {
             let scalar = Array::scalar(arguments, heap);
             heap.skip(module, name);
@@ -69,9 +60,7 @@ pub fn call<'a>(
         }
         // A method of a class, named and not called.
         ("builtins" | "__builtin__", "getattr") => match arguments {
-            [PickleValue::Global(module, name), PickleValue::Text(_)]
-                if harmless::kind(module, name).is_some() =>
-            {
+            [PickleValue::Global(module, name), PickleValue::Text(_)] if harmless::kind(module, name).is_some() => {
                 return Ok(PickleValue::Opaque);
             }
             [PickleValue::Global(module, name), PickleValue::Text(method)] => {
@@ -102,10 +91,7 @@ fn refusal(module: &str, name: &str) -> anyhow::Error {
 }
 
 /// The items of an `OrderedDict` that is made from a list of pairs, as Python 2 pickled it.
-fn pairs<'a>(
-    arguments: &[PickleValue<'a>],
-    heap: &Heap<'a>,
-) -> Result<Vec<(PickleValue<'a>, PickleValue<'a>)>> {
+fn pairs<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Vec<(PickleValue<'a>, PickleValue<'a>)>> {
     let Some(list) = arguments.first() else {
         return Ok(Vec::new());
     };
@@ -122,9 +108,7 @@ fn pairs<'a>(
 /// The tensor that `(storage, offset, shape, strides, ...)` describes; none over a storage of an unknown type.
 fn tensor<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Option<Tensor<'a>>> {
     let [storage, PickleValue::Int(offset), shape, strides, ..] = arguments else {
-        bail!(
-            "its pickle makes a tensor of something else than storage, offset, shape and strides"
-        );
+        bail!("its pickle makes a tensor of something else than storage, offset, shape and strides");
     };
     let Some(Object::Storage(storage)) = heap.get(*storage) else {
         return Ok(None);
@@ -143,9 +127,7 @@ fn tensor<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Option<T
             shape,
             strides,
         })),
-        _ => bail!(
-            "its pickle has a tensor with an impossible shape, stride or offset: the file is damaged"
-        ),
+        _ => bail!("its pickle has a tensor with an impossible shape, stride or offset: the file is damaged"),
     }
 }
 

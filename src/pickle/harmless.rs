@@ -14,27 +14,11 @@ pub enum Harmless {
 const PARTS: [(&str, &[&str]); 5] = [
     (
         "__builtin__",
-        &[
-            "set",
-            "frozenset",
-            "complex",
-            "slice",
-            "bytearray",
-            "object",
-            "range",
-        ],
+        &["set", "frozenset", "complex", "slice", "bytearray", "object", "range"],
     ),
     (
         "builtins",
-        &[
-            "set",
-            "frozenset",
-            "complex",
-            "slice",
-            "bytearray",
-            "object",
-            "range",
-        ],
+        &["set", "frozenset", "complex", "slice", "bytearray", "object", "range"],
     ),
     ("numpy", &["ndarray"]),
     ("torch", &["Size", "device"]),
@@ -65,10 +49,7 @@ const PATHS: &[&str] = &[
 const WHOLES: [(&str, &[&str]); 32] = [
     ("pathlib", PATHS),
     ("pathlib._local", PATHS),
-    (
-        "datetime",
-        &["date", "datetime", "time", "timedelta", "timezone"],
-    ),
+    ("datetime", &["date", "datetime", "time", "timedelta", "timezone"]),
     ("argparse", &["Namespace"]),
     ("types", &["SimpleNamespace"]),
     ("collections", &["deque"]),
@@ -78,11 +59,7 @@ const WHOLES: [(&str, &[&str]); 32] = [
     ("zoneinfo", &["ZoneInfo._unpickle"]),
     (
         "numpy.random._pickle",
-        &[
-            "__bit_generator_ctor",
-            "__generator_ctor",
-            "__randomstate_ctor",
-        ],
+        &["__bit_generator_ctor", "__generator_ctor", "__randomstate_ctor"],
     ),
     ("pytorch_lightning.utilities.parsing", &["AttributeDict"]),
     ("lightning.pytorch.utilities.parsing", &["AttributeDict"]),

@@ -80,8 +80,7 @@ impl<'a> Heap<'a> {
 
     /// The classes of objects that were passed over, `module.name`, and how many of each there are.
     pub fn skipped(&self) -> impl Iterator<Item = (String, usize)> {
-        let named =
-            |((module, name), count): (&(&str, &str), &usize)| (format!("{module}.{name}"), *count);
+        let named = |((module, name), count): (&(&str, &str), &usize)| (format!("{module}.{name}"), *count);
         self.skipped.iter().map(named)
     }
 

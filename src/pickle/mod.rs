@@ -186,9 +186,10 @@ impl<'a> Machine<'a> {
     }
 
     fn call(&mut self, function: PickleValue<'a>, arguments: PickleValue<'a>) -> Result<()> {
-        let arguments = self.heap.sequence(arguments).context(
-            "its pickle calls a function without a tuple of arguments: the file is damaged",
-        )?;
+        let arguments = self
+            .heap
+            .sequence(arguments)
+            .context("its pickle calls a function without a tuple of arguments: the file is damaged")?;
         // Copied, and paid for, because a pickle may pass one long tuple again and again.
         let arguments = arguments.to_vec();
         self.charge(arguments.len())?;
@@ -205,9 +206,7 @@ impl<'a> Machine<'a> {
         self.stack.push(object);
         let built = match self.heap.get(object) {
             Some(Object::Array(_)) => Array::built(state, &self.heap).map(Object::Array),
-            Some(Object::NumberType(number)) => {
-                Some(Object::NumberType(number.built(state, &self.heap)))
-            }
+            Some(Object::NumberType(number)) => Some(Object::NumberType(number.built(state, &self.heap))),
             _ => None,
         };
         if let (PickleValue::Object(index), Some(built)) = (object, built) {
@@ -246,8 +245,8 @@ impl<'a> Machine<'a> {
             .iter()
             .position(|b| *b == b'\n')
             .context("its pickle ends early: the file is truncated, get it again")?;
-        let text = str::from_utf8(self.take(length)?)
-            .context("its pickle names a function by something that is not text")?;
+        let text =
+            str::from_utf8(self.take(length)?).context("its pickle names a function by something that is not text")?;
         self.take(1)?;
         Ok(text)
     }
@@ -300,9 +299,10 @@ impl<'a> Machine<'a> {
     }
 
     fn pop_mark(&mut self) -> Result<Vec<PickleValue<'a>>> {
-        let mark = self.marks.pop().context(
-            "its pickle closes a group that is not open: the file is damaged, get it again",
-        )?;
+        let mark = self
+            .marks
+            .pop()
+            .context("its pickle closes a group that is not open: the file is damaged, get it again")?;
         Ok(self.stack.split_off(mark.min(self.stack.len())))
     }
 
@@ -360,9 +360,10 @@ impl<'a> Machine<'a> {
 
     fn recall(&mut self, bytes: usize) -> Result<()> {
         let index = self.number(bytes)? as u32;
-        let value = self.memo.get(&index).context(
-            "its pickle recalls a value that it has not kept: the file is damaged, get it again",
-        )?;
+        let value = self
+            .memo
+            .get(&index)
+            .context("its pickle recalls a value that it has not kept: the file is damaged, get it again")?;
         self.stack.push(*value);
         Ok(())
     }
@@ -418,8 +419,7 @@ mod tests {
     fn dictionaries_of_python_2() {
         let bytes = b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01e](U\x01bK\x02ee\x85R.";
         let pickle = read(bytes).unwrap();
-        let items =
-            [("a", 1), ("b", 2)].map(|(key, n)| (PickleValue::Text(key), PickleValue::Int(n)));
+        let items = [("a", 1), ("b", 2)].map(|(key, n)| (PickleValue::Text(key), PickleValue::Int(n)));
         assert_eq!(pickle.heap.dict(pickle.root), Some(&items[..]));
     }
 

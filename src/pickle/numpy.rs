@@ -55,8 +55,7 @@ impl<'a> Array<'a> {
     /// With the state `(version, shape, type, is_fortran, values)` of `numpy.ndarray.__setstate__`; none where it has
     /// another form.
     pub(super) fn built(state: PickleValue<'a>, heap: &Heap<'a>) -> Option<Self> {
-        let [_, shape, number, PickleValue::Bool(is_fortran), values] = heap.sequence(state)?
-        else {
+        let [_, shape, number, PickleValue::Bool(is_fortran), values] = heap.sequence(state)? else {
             return None;
         };
         Self::of(*values, *number, *shape, *is_fortran, heap)

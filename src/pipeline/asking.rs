@@ -74,10 +74,7 @@ impl Context {
     pub fn class_maps(&self, asking: Stage) -> Result<Stage> {
         let before = self.before(asking).iter().rev();
         let mut found = before.filter(|s| matches!(s.product(), Product::ClassMaps));
-        found
-            .next()
-            .copied()
-            .with_context(|| lacks(asking, "class maps"))
+        found.next().copied().with_context(|| lacks(asking, "class maps"))
     }
 
     /// The network that `asking` works with: the last one for `purpose` that is trained before it.
@@ -93,8 +90,7 @@ impl Context {
     /// # Errors
     /// Where there is none, which is a mistake in the method's list.
     pub fn network_before(&self, asking: Stage, purpose: Purpose) -> Result<Stage> {
-        last_network(self.before(asking), purpose)
-            .with_context(|| lacks(asking, "a trained network"))
+        last_network(self.before(asking), purpose).with_context(|| lacks(asking, "a trained network"))
     }
 
     /// The network that `stage` has trained.

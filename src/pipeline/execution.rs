@@ -23,11 +23,7 @@ impl Context {
             stage.name()
         );
         let prints = self.fingerprints(stage, again);
-        for (earlier, print) in pipeline
-            .iter()
-            .zip(&prints)
-            .take_while(|(s, _)| **s != stage)
-        {
+        for (earlier, print) in pipeline.iter().zip(&prints).take_while(|(s, _)| **s != stage) {
             if !self.run.stage_done(earlier.name(), print) {
                 bail!(
                     "{} needs the stage {} to be finished in {}: run `weakseg {}` or `weakseg run` with this --out first",
@@ -52,8 +48,7 @@ impl Context {
             .with_context(|| format!("stage {}", stage.name()))
             .map_err(|error| advise(error, self.run.path()))?;
         progress::part_done();
-        self.run
-            .finish_stage(stage.name(), clock.elapsed().as_secs_f64())
+        self.run.finish_stage(stage.name(), clock.elapsed().as_secs_f64())
     }
 
     /// Whether `stage` is finished, and with what the stages before it hold now.
@@ -76,13 +71,7 @@ impl Context {
             let repeats = records
                 .iter()
                 .find(|r| r.name == s.name())
-                .and_then(|r| {
-                    r.fingerprint
-                        .strip_prefix(&before)?
-                        .strip_prefix('.')?
-                        .parse()
-                        .ok()
-                })
+                .and_then(|r| r.fingerprint.strip_prefix(&before)?.strip_prefix('.')?.parse().ok())
                 .unwrap_or(0u32);
             let repeats = repeats + u32::from(again && *s == stage);
             prints.push(format!("{before}.{repeats}"));

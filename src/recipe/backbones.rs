@@ -84,8 +84,7 @@ impl BackboneSettings {
     /// # Errors
     /// Where there is none such.
     pub fn build(&self) -> Result<backbones::Backbone> {
-        backbones::Backbone::named(&self.name, self.width_divisor)?
-            .with_output_stride(self.output_stride)
+        backbones::Backbone::named(&self.name, self.width_divisor)?.with_output_stride(self.output_stride)
     }
 
     /// Whether a network with this backbone may start from one with `other`.

@@ -12,10 +12,7 @@ impl Recipe {
         for (key, value) in [
             ("cam.batch", cam.batch),
             ("predict.batch", predict.batch),
-            (
-                "affinity.channels",
-                affinity.channels.into_iter().min().unwrap_or(0),
-            ),
+            ("affinity.channels", affinity.channels.into_iter().min().unwrap_or(0)),
             ("affinity.cell", affinity.cell),
             ("propagate.steps", self.propagate.steps as usize),
             ("shapes.train", self.shapes.train),
@@ -29,15 +26,9 @@ impl Recipe {
         ] {
             ensure!((2..=32).contains(&radius), "{key} is {radius}: use 2 to 32");
         }
-        for (key, scales) in [
-            ("cam.scales", &cam.scales),
-            ("predict.scales", &predict.scales),
-        ] {
+        for (key, scales) in [("cam.scales", &cam.scales), ("predict.scales", &predict.scales)] {
             let good = !scales.is_empty() && scales.iter().all(|s| (0.05..=10.0).contains(s));
-            ensure!(
-                good,
-                "{key} is {scales:?}: use at least one number, each of 0.05 to 10"
-            );
+            ensure!(good, "{key} is {scales:?}: use at least one number, each of 0.05 to 10");
         }
         for (key, values) in [
             ("input.std", self.input.std.unwrap_or([1.0; 3])),

@@ -76,10 +76,7 @@ impl Crf {
             ),
         ];
         Some(DenseCrf {
-            pairwise: pairwise
-                .into_iter()
-                .filter(|p| !p.is_without_effect())
-                .collect(),
+            pairwise: pairwise.into_iter().filter(|p| !p.is_without_effect()).collect(),
             iterations: self.iterations.map_or(ITERATIONS, |n| n as usize),
             reference_side: self.reference_side,
         })

@@ -140,12 +140,7 @@ impl Joint {
             ("share", self.share, f32::MIN_POSITIVE, 1.0),
             ("alpha_low", self.alpha_low, f32::MIN_POSITIVE, 1e6),
             ("alpha_high", self.alpha_high, self.alpha_low, 1e6),
-            (
-                "min_class_probability",
-                self.min_class_probability,
-                0.0,
-                1.0,
-            ),
+            ("min_class_probability", self.min_class_probability, 0.0, 1.0),
             ("energy.weight", self.energy.weight, 0.0, f32::MAX),
             ("energy.sigma_rgb", self.energy.sigma_rgb, 0.1, 1e6),
             ("energy.sigma_xy", self.energy.sigma_xy, 0.1, 1e6),

@@ -9,51 +9,24 @@ use super::{Recipe, overrides};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
 pub(super) const EMBEDDED: [(&str, &str); 12] = [
-    (
-        "nano",
-        include_str!("../../assets/recipes/affinitynet-nano.toml"),
-    ),
-    (
-        "demo",
-        include_str!("../../assets/recipes/affinitynet-demo.toml"),
-    ),
-    (
-        "smoke",
-        include_str!("../../assets/recipes/affinitynet-smoke.toml"),
-    ),
+    ("nano", include_str!("../../assets/recipes/affinitynet-nano.toml")),
+    ("demo", include_str!("../../assets/recipes/affinitynet-demo.toml")),
+    ("smoke", include_str!("../../assets/recipes/affinitynet-smoke.toml")),
     (
         "resnet38",
         include_str!("../../assets/recipes/affinitynet-resnet38.toml"),
     ),
-    (
-        "vgg16",
-        include_str!("../../assets/recipes/affinitynet-vgg16.toml"),
-    ),
+    ("vgg16", include_str!("../../assets/recipes/affinitynet-vgg16.toml")),
     ("photos", include_str!("../../assets/recipes/photos.toml")),
-    (
-        "resnet50",
-        include_str!("../../assets/recipes/resnet50.toml"),
-    ),
-    (
-        "rrm-nano",
-        include_str!("../../assets/recipes/rrm-nano.toml"),
-    ),
-    (
-        "rrm-resnet38",
-        include_str!("../../assets/recipes/rrm-resnet38.toml"),
-    ),
-    (
-        "aalr-resnet38",
-        include_str!("../../assets/recipes/aalr-resnet38.toml"),
-    ),
+    ("resnet50", include_str!("../../assets/recipes/resnet50.toml")),
+    ("rrm-nano", include_str!("../../assets/recipes/rrm-nano.toml")),
+    ("rrm-resnet38", include_str!("../../assets/recipes/rrm-resnet38.toml")),
+    ("aalr-resnet38", include_str!("../../assets/recipes/aalr-resnet38.toml")),
     (
         "cian-resnet101",
         include_str!("../../assets/recipes/cian-resnet101.toml"),
     ),
-    (
-        "mcis-vgg16",
-        include_str!("../../assets/recipes/mcis-vgg16.toml"),
-    ),
+    ("mcis-vgg16", include_str!("../../assets/recipes/mcis-vgg16.toml")),
 ];
 
 impl Recipe {
@@ -67,8 +40,8 @@ impl Recipe {
     pub fn load(name_or_path: &str, overrides: &[String]) -> Result<Self> {
         let path = Path::new(name_or_path);
         let mut recipe = if path.extension().is_some_and(|e| e == "toml") {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("cannot read the recipe {name_or_path}"))?;
+            let text =
+                std::fs::read_to_string(path).with_context(|| format!("cannot read the recipe {name_or_path}"))?;
             parse(&text, name_or_path)?
         } else {
             parse(embedded(name_or_path)?, name_or_path)?

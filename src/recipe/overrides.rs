@@ -6,10 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use super::table::shorten;
-use super::{
-    AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining,
-    Training,
-};
+use super::{AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, Training};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
@@ -26,33 +23,25 @@ pub(super) fn apply(recipe: &Recipe, text: &str) -> Result<Recipe> {
             nearest(&known, key)
         );
     };
-    let optional = get(&table, key).is_none()
-        || OPTIONAL
-            .iter()
-            .chain(&Crf::OPTIONAL)
-            .any(|o| key.ends_with(o));
+    let optional = get(&table, key).is_none() || OPTIONAL.iter().chain(&Crf::OPTIONAL).any(|o| key.ends_with(o));
     if optional && value == "none" {
         set(&mut table, key, None);
-    } else if let Some(optimizer) = key
-        .strip_suffix(".name")
-        .filter(|k| k.ends_with("optimizer"))
-    {
+    } else if let Some(optimizer) = key.strip_suffix(".name").filter(|k| k.ends_with("optimizer")) {
         let name = value.trim_matches('"');
-        let usual = Optimizer::usual(name)
-            .ok_or_else(|| anyhow!("--set {text}: use {key}=adamw or {key}=sgd"))?;
+        let usual = Optimizer::usual(name).ok_or_else(|| anyhow!("--set {text}: use {key}=adamw or {key}=sgd"))?;
         if get(&table, key).and_then(Value::as_str) != Some(name) {
             let mut usual = Value::try_from(usual)?;
             shorten(&mut usual);
             set(&mut table, optimizer, Some(usual));
         }
     } else {
-        let value = fit(read(value, example), example)
-            .ok_or_else(|| anyhow!("--set {text}: {key} takes {}", kind(example)))?;
+        let value =
+            fit(read(value, example), example).ok_or_else(|| anyhow!("--set {text}: {key} takes {}", kind(example)))?;
         set(&mut table, key, Some(value));
     }
-    table.try_into().map_err(|error: toml::de::Error| {
-        anyhow!("--set {text}: {}", error.message().replace('\n', " "))
-    })
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| anyhow!("--set {text}: {}", error.message().replace('\n', " ")))
 }
 
 /// Keys that may be absent, by their ends.
@@ -132,9 +121,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
     fill(&mut full.coattend.training);
     full.propagate.threshold.get_or_insert(0.5);
     full.label.foreground_within.get_or_insert(0.5);
-    full.seeds
-        .saliency
-        .get_or_insert_with(|| PathBuf::from("x"));
+    full.seeds.saliency.get_or_insert_with(|| PathBuf::from("x"));
     full
 }
 
@@ -218,10 +205,7 @@ fn nearest(known: &Table, key: &str) -> String {
     keys.sort_by_cached_key(|k| {
         let first = u32::from(k.split('.').next() == key.split('.').next());
         let last = u32::from(k.rsplit('.').next() == key.rsplit('.').next());
-        (
-            (16 * edit_distance(k, key)) >> (first + 3 * last),
-            k.clone(),
-        )
+        ((16 * edit_distance(k, key)) >> (first + 3 * last), k.clone())
     });
     keys.truncate(3);
     keys.join(", ")
@@ -297,10 +281,7 @@ mod tests {
         ]);
         let recipe = recipe.unwrap();
         let own = recipe.backbone(Part::Segment);
-        assert_eq!(
-            (own.name.as_str(), own.output_stride),
-            ("resnet50", Some(16))
-        );
+        assert_eq!((own.name.as_str(), own.output_stride), ("resnet50", Some(16)));
         assert_eq!(recipe.backbone(Part::Classify), &recipe.backbone);
         assert!(!own.is_like(&recipe.backbone));
         for (text, part) in [
@@ -316,10 +297,7 @@ mod tests {
 
     #[test]
     fn changing_the_optimizer_brings_its_keys() {
-        let recipe = load(&[
-            "classify.optimizer.name=sgd",
-            "classify.optimizer.momentum=0.8",
-        ]);
+        let recipe = load(&["classify.optimizer.name=sgd", "classify.optimizer.momentum=0.8"]);
         let optimizer = recipe.unwrap().classify.optimizer;
         assert!(matches!(optimizer, Optimizer::Sgd { momentum, .. } if momentum == 0.8));
         let same = ["classify.optimizer.lr=1", "classify.optimizer.name=adamw"];
@@ -332,38 +310,23 @@ mod tests {
         for (text, part) in [
             ("classify.epoch=3", "did you mean classify.epochs"),
             ("epochs=3", "mean segment.epochs, classify.epochs"),
-            (
-                "affinity.lr=1",
-                "did you mean affinity.training.optimizer.lr",
-            ),
+            ("affinity.lr=1", "did you mean affinity.training.optimizer.lr"),
             ("classify=3", "there is no such key"),
-            (
-                "classify.batch=-1",
-                "classify.batch takes a whole number, 0 or more",
-            ),
+            ("classify.batch=-1", "classify.batch takes a whole number, 0 or more"),
             ("classify.batch=1.5", "takes a whole number"),
             ("classify.batch=", "takes a whole number"),
             ("cam.flip=1", "cam.flip takes true or false"),
-            (
-                "cam.scales=1",
-                "takes an array of numbers, such as [0.5, 1.0",
-            ),
+            ("cam.scales=1", "takes an array of numbers, such as [0.5, 1.0"),
             ("input.mean=[1]", "--set input.mean=[1]: "),
             ("affinity.distance=max", "`mean` or `sum`"),
-            (
-                "segment.optimizer.name=lamb",
-                "segment.optimizer.name=adamw or",
-            ),
+            ("segment.optimizer.name=lamb", "segment.optimizer.name=adamw or"),
             ("segment.optimizer.momentum=1", "did you mean"),
             ("cam.flip", "write it as key=value"),
             ("cam.scales=[]", "cam.scales is []"),
             ("backbone.name=vgg", "use one of nano, efficientnet_lite0"),
         ] {
             let error = format!("{:#}", load(&[text]).unwrap_err());
-            assert!(
-                error.contains(part) && !error.contains('\n'),
-                "{text}: {error}"
-            );
+            assert!(error.contains(part) && !error.contains('\n'), "{text}: {error}");
         }
     }
 }

@@ -18,11 +18,7 @@ fn every_embedded_recipe_is_good_and_survives_its_table() {
     for (name, text) in EMBEDDED {
         let recipe = Recipe::load(name, &[]).unwrap();
         let table = recipe.to_table();
-        assert_eq!(
-            table.clone().try_into::<Recipe>().unwrap(),
-            recipe,
-            "{name}"
-        );
+        assert_eq!(table.clone().try_into::<Recipe>().unwrap(), recipe, "{name}");
         let mut own = toml::from_str::<Table>(text).unwrap();
         if own.remove("base").is_some() {
             let mut merged = table.clone();
@@ -43,14 +39,8 @@ fn own_files_and_their_errors() {
     for (text, part) in [
         (nano.replace("epochs = 14.0", "epochs = true"), "line 14: "),
         (nano.replace("beta1 = ", "beta9 = "), "beta9"),
-        (
-            nano.replace("name = \"nano\"", "name = nano"),
-            "mine.toml, line 5",
-        ),
-        (
-            nano.replace("radius = 5", "radius = 0"),
-            "affinity.radius is 0",
-        ),
+        (nano.replace("name = \"nano\"", "name = nano"), "mine.toml, line 5"),
+        (nano.replace("radius = 5", "radius = 0"), "affinity.radius is 0"),
     ] {
         let error = format!("{:#}", load(&text).unwrap_err());
         assert!(error.contains(part) && !error.contains('\n'), "{error}");
@@ -91,16 +81,10 @@ fn the_networks_weights_decide_what_it_sees() {
     for (name, _) in EMBEDDED {
         assert_eq!(load(name, &[]).foreign_input(), None, "{name}");
     }
-    let rgb = load("resnet38", &[])
-        .network_input("resnet38")
-        .unwrap()
-        .scaling;
+    let rgb = load("resnet38", &[]).network_input("resnet38").unwrap().scaling;
     assert!(!rgb.bgr && rgb.mean == [0.485, 0.456, 0.406]);
     // Caffe's channels come with the network, whichever recipe it is put into.
-    for recipe in [
-        load("vgg16", &[]),
-        load("resnet38", &["backbone.name=vgg16"]),
-    ] {
+    for recipe in [load("vgg16", &[]), load("resnet38", &["backbone.name=vgg16"])] {
         let bgr = recipe.network_input(&recipe.backbone.name).unwrap().scaling;
         let seen = bgr.apply([1.0, 0.0, 0.0]);
         for (value, expected) in seen.into_iter().zip([-104.008, -116.669, 132.325]) {
@@ -112,10 +96,7 @@ fn the_networks_weights_decide_what_it_sees() {
         assert_eq!(load("nano", &[&set]).foreign_input(), None, "{name}");
         load("nano", &[&set]).network_input(name).unwrap();
     }
-    let foreign = load(
-        "vgg16",
-        &["input.order=rgb", "input.mean=[122.7, 116.7, 104.0]"],
-    );
+    let foreign = load("vgg16", &["input.order=rgb", "input.mean=[122.7, 116.7, 104.0]"]);
     let line = foreign.foreign_input().unwrap();
     assert!(
         line.contains("weights of vgg16") && line.contains("bgr") && !line.contains('\n'),

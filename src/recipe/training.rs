@@ -185,18 +185,12 @@ impl Training {
             );
         }
         if let Optimizer::Adamw {
-            beta1,
-            beta2,
-            warmup,
-            ..
+            beta1, beta2, warmup, ..
         } = self.optimizer
         {
             for (name, beta) in [("beta1", beta1), ("beta2", beta2)] {
                 let good = (0.0..1.0).contains(&beta);
-                ensure!(
-                    good,
-                    "{key}.optimizer.{name} is {beta}: use a number from 0 to below 1"
-                );
+                ensure!(good, "{key}.optimizer.{name} is {beta}: use a number from 0 to below 1");
             }
             ensure!(
                 (0.0..=1.0).contains(&warmup),

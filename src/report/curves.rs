@@ -114,11 +114,7 @@ pub fn color(series: usize) -> String {
 
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
-fn line(
-    chart: &mut Chart,
-    points: &[(f64, f64)],
-    color: &RGBColor,
-) -> Result<(), Box<dyn std::error::Error>> {
+fn line(chart: &mut Chart, points: &[(f64, f64)], color: &RGBColor) -> Result<(), Box<dyn std::error::Error>> {
     if points.len() > SMOOTHED {
         let faint = extremes(points, DRAWN / 2);
         chart.draw_series(LineSeries::new(faint, color.mix(0.25).stroke_width(2)))?;

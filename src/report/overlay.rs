@@ -89,12 +89,7 @@ pub fn mask(image: &RgbImage, mask: &GrayImage, opacity: f32) -> RgbImage {
 /// Whether a neighbour above, below, left or right has another value.
 fn on_outline(mask: &GrayImage, x: u32, y: u32) -> bool {
     let Luma(here) = mask.get_pixel(x, y);
-    let neighbours = [
-        (x.wrapping_sub(1), y),
-        (x + 1, y),
-        (x, y.wrapping_sub(1)),
-        (x, y + 1),
-    ];
+    let neighbours = [(x.wrapping_sub(1), y), (x + 1, y), (x, y.wrapping_sub(1)), (x, y + 1)];
     neighbours
         .into_iter()
         .filter_map(|(x, y)| mask.get_pixel_checked(x, y))
@@ -195,10 +190,7 @@ mod tests {
         let photo = RgbImage::from_pixel(5, 1, Rgb([0; 3]));
         let map = Array2::from_shape_vec((1, 5), vec![f32::NAN, 0.3, 0.6, 1.0, 7.0]).unwrap();
         let drawn = heat(&photo, &map);
-        let light: Vec<u32> = drawn
-            .pixels()
-            .map(|p| p.0.map(u32::from).iter().sum())
-            .collect();
+        let light: Vec<u32> = drawn.pixels().map(|p| p.0.map(u32::from).iter().sum()).collect();
         assert!(light[1] < light[2] && light[2] < light[3], "{light:?}");
         assert_eq!(light[3], light[4]);
         assert_eq!(heat(&photo, &Array2::zeros((0, 0))), photo);

@@ -73,10 +73,7 @@ fn stages(stages: &[(String, StageScore)]) -> Value {
 }
 
 fn timings(timings: &[(String, f64)]) -> Value {
-    let longest = timings
-        .iter()
-        .map(|t| t.1)
-        .fold(f64::MIN_POSITIVE, f64::max);
+    let longest = timings.iter().map(|t| t.1).fold(f64::MIN_POSITIVE, f64::max);
     let timing = |(name, seconds): &(String, f64)| {
         context! {
             name,
@@ -139,8 +136,9 @@ fn pictures(row: &PictureRow, report: &Report) -> Result<Value> {
     let cell = |(i, column): (usize, &String)| {
         let label = format!("{}: {column}", row.name);
         match row.cells.get(i) {
-            Some(Some(picture)) if !picture.is_empty() => encode(picture, &label)
-                .with_context(|| format!("cannot encode the picture '{label}' for the report")),
+            Some(Some(picture)) if !picture.is_empty() => {
+                encode(picture, &label).with_context(|| format!("cannot encode the picture '{label}' for the report"))
+            }
             _ => Ok(Value::from(())),
         }
     };
@@ -168,10 +166,7 @@ fn encode(picture: &RgbImage, label: &str) -> Result<Value> {
         picture.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY))?;
         "jpeg"
     };
-    let uri = format!(
-        "data:image/{kind};base64,{}",
-        STANDARD.encode(bytes.get_ref())
-    );
+    let uri = format!("data:image/{kind};base64,{}", STANDARD.encode(bytes.get_ref()));
     Ok(context! {
         label,
         uri => Value::from_safe_string(uri),
@@ -190,14 +185,7 @@ mod tests {
         let texts = [0.04, 9.97, 59.6, 3599.0, 3725.0, f64::NAN].map(duration);
         assert_eq!(
             texts,
-            [
-                "0.0 s",
-                "10 s",
-                "1 min 00 s",
-                "59 min 59 s",
-                "1 h 02 min",
-                "0.0 s"
-            ]
+            ["0.0 s", "10 s", "1 min 00 s", "59 min 59 s", "1 h 02 min", "0.0 s"]
         );
     }
 

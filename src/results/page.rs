@@ -42,34 +42,16 @@ pub fn page(context: &Context, title: String, scores: &[(String, StageScore)]) -
             line("Classes", context.classes().to_string()),
             line("Backbone", context.recipe.backbone.name.clone()),
             line("Seed", context.seed.to_string()),
-            line(
-                "Device",
-                context
-                    .device_line
-                    .trim_start_matches("device: ")
-                    .to_string(),
-            ),
+            line("Device", context.device_line.trim_start_matches("device: ").to_string()),
         ],
         stages: scores.to_vec(),
         classes: context.data.classes.clone(),
         curves: curves(context, scores)?,
-        columns: [
-            "Image",
-            "CAM",
-            "After the walk",
-            "Pseudo-label",
-            "Prediction",
-            "Truth",
-        ]
-        .map(String::from)
-        .to_vec(),
+        columns: ["Image", "CAM", "After the walk", "Pseudo-label", "Prediction", "Truth"]
+            .map(String::from)
+            .to_vec(),
         rows: rows(context)?,
-        timings: context
-            .run
-            .stages()
-            .into_iter()
-            .map(|s| (s.name, s.seconds))
-            .collect(),
+        timings: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),
         notes,
     })
 }
@@ -101,10 +83,7 @@ fn curves(context: &Context, scores: &[(String, StageScore)]) -> Result<Vec<Curv
             title: "CAM: mIoU by background threshold".into(),
             x: "threshold".into(),
             y: "mIoU, %".into(),
-            series: vec![(
-                "mIoU".into(),
-                points.map(|(t, v)| (f64::from(t), 100.0 * v)).collect(),
-            )],
+            series: vec![("mIoU".into(), points.map(|(t, v)| (f64::from(t), 100.0 * v)).collect())],
         });
     }
     if scores.len() > 1 {
@@ -112,19 +91,13 @@ fn curves(context: &Context, scores: &[(String, StageScore)]) -> Result<Vec<Curv
         curves.push(Curve {
             title: format!(
                 "mIoU by stage: {}",
-                scores
-                    .iter()
-                    .map(|(n, _)| n.as_str())
-                    .collect::<Vec<_>>()
-                    .join(", ")
+                scores.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", ")
             ),
             x: "stage".into(),
             y: "mIoU, %".into(),
             series: vec![(
                 "mIoU".into(),
-                points
-                    .map(|(i, (_, s))| (i as f64 + 1.0, s.mean_iou))
-                    .collect(),
+                points.map(|(i, (_, s))| (i as f64 + 1.0, s.mean_iou)).collect(),
             )],
         });
     }
@@ -172,11 +145,7 @@ fn row(context: &Context, split: &Split, i: usize) -> Result<PictureRow> {
     let masks = context.last(|p| matches!(p, Product::Masks));
     Ok(PictureRow {
         name: name.into(),
-        tags: split
-            .tags(i)
-            .iter()
-            .map(|t| context.data.classes[*t].clone())
-            .collect(),
+        tags: split.tags(i).iter().map(|t| context.data.classes[*t].clone()).collect(),
         cells: vec![
             Some(image.clone()),
             cam,

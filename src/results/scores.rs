@@ -25,9 +25,7 @@ pub const NETWORK_CRF: &str = "segment_crf";
 pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     let mut scores = Vec::new();
     let classes = context.classes();
-    let mask = |path: &Path, size: (u32, u32)| -> Result<Vec<u8>> {
-        Ok(read_mask(path, classes, size)?.into_raw())
-    };
+    let mask = |path: &Path, size: (u32, u32)| -> Result<Vec<u8>> { Ok(read_mask(path, classes, size)?.into_raw()) };
     let val = if context.data.val.is_empty() || context.data.val_is_train {
         "train"
     } else {
@@ -77,12 +75,7 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
     Ok(scores)
 }
 
-fn score(
-    context: &Context,
-    confusion: &Confusion,
-    split: &str,
-    images: usize,
-) -> Result<StageScore> {
+fn score(context: &Context, confusion: &Confusion, split: &str, images: usize) -> Result<StageScore> {
     StageScore::new(confusion, &context.data.classes, split, images)
 }
 

@@ -53,12 +53,7 @@ pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
         device: context.device_line.clone(),
         skipped: context.data.skipped,
         stages: ordered.iter().cloned().collect(),
-        seconds: context
-            .run
-            .stages()
-            .into_iter()
-            .map(|s| (s.name, s.seconds))
-            .collect(),
+        seconds: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),
         report: context.run.path().join("report.html"),
         ordered,
     };

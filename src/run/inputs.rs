@@ -76,19 +76,12 @@ impl Inputs {
     ///
     /// # Errors
     /// Names the file that cannot be read.
-    pub fn look(
-        place: &Path,
-        files: &[(Role, String, PathBuf)],
-        before: Option<&Inputs>,
-    ) -> Result<Inputs> {
+    pub fn look(place: &Path, files: &[(Role, String, PathBuf)], before: Option<&Inputs>) -> Result<Inputs> {
         let stamp = |(role, name, path): &(Role, String, PathBuf)| {
             let key = role.key(name);
             let known = before.and_then(|before| before.files.get(&key));
             let stamp = stamp(path, known);
-            Ok((
-                key,
-                stamp.with_context(|| format!("cannot read {}", path.display()))?,
-            ))
+            Ok((key, stamp.with_context(|| format!("cannot read {}", path.display()))?))
         };
         Ok(Inputs {
             place: place.to_owned(),
@@ -115,10 +108,7 @@ impl Inputs {
                 });
             }
         }
-        let gone = before
-            .files
-            .keys()
-            .filter(|key| !self.files.contains_key(*key));
+        let gone = before.files.keys().filter(|key| !self.files.contains_key(*key));
         for key in gone {
             if let Some(role) = Role::of_key(key) {
                 let file = format!("{key} (which is gone)");
@@ -138,11 +128,7 @@ fn stamp(path: &Path, known: Option<&Stamp>) -> std::io::Result<Stamp> {
         Some(known) => known.hash.clone(),
         None => hash(path)?,
     };
-    Ok(Stamp {
-        size,
-        modified,
-        hash,
-    })
+    Ok(Stamp { size, modified, hash })
 }
 
 /// FNV-1a, which is the same in every version of Rust.
@@ -194,10 +180,7 @@ mod tests {
         let changed = now.changed(&files, &before);
         let roles: Vec<_> = changed.iter().map(|c| (c.role, c.file.clone())).collect();
         let path = |name: &str| at(name).display().to_string();
-        assert_eq!(
-            roles,
-            [(Role::Training, path("b")), (Role::Mask, path("m"))]
-        );
+        assert_eq!(roles, [(Role::Training, path("b")), (Role::Mask, path("m"))]);
 
         files.pop();
         let without = Inputs::look(dir.path(), &files, Some(&now)).unwrap();

@@ -25,8 +25,7 @@ impl MetricsLog {
         let header = line(std::iter::once("step").chain(columns.iter().copied()))?;
         let mut text = header.clone();
         if step > 0 && path.exists() {
-            let old =
-                std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            let old = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
             ensure!(
                 old.starts_with(&header),
                 "{} has other columns than this training writes: delete the file, or start over with --fresh",
@@ -139,10 +138,7 @@ mod tests {
         std::fs::write(&killed, torn).unwrap();
         let mut log = MetricsLog::open(&killed, &COLUMNS, 12).unwrap();
         (12..30).for_each(|s| log.append(s, &row(s)).unwrap());
-        assert_eq!(
-            std::fs::read(&whole).unwrap(),
-            std::fs::read(&killed).unwrap()
-        );
+        assert_eq!(std::fs::read(&whole).unwrap(), std::fs::read(&killed).unwrap());
 
         let series = read(&killed).unwrap();
         assert_eq!(series[0].0, "loss, total");
@@ -161,10 +157,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("metrics.csv");
         MetricsLog::open(&path, &["a"], 0).unwrap();
-        let error = MetricsLog::open(&path, &["b"], 5)
-            .err()
-            .unwrap()
-            .to_string();
+        let error = MetricsLog::open(&path, &["b"], 5).err().unwrap().to_string();
         assert!(error.contains("metrics.csv has other columns"), "{error}");
     }
 }

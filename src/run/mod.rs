@@ -54,14 +54,8 @@ impl RunDir {
     /// # Errors
     /// One line where `path` is not a run directory but holds files, is in use by another process, was made with
     /// another configuration (the first five differing keys are listed), or cannot be written.
-    pub fn open(
-        path: &Path,
-        config: &impl Serialize,
-        mode: Mode,
-        stages: &[StageFiles],
-    ) -> Result<Self> {
-        let config =
-            Table::try_from(config).context("the configuration cannot be saved as TOML")?;
+    pub fn open(path: &Path, config: &impl Serialize, mode: Mode, stages: &[StageFiles]) -> Result<Self> {
+        let config = Table::try_from(config).context("the configuration cannot be saved as TOML")?;
         fs::create_dir_all(path).map_err(|e| files::write_error(path, &e.into()))?;
         let config_path = path.join(CONFIG);
         let known = config_path.exists();
@@ -247,9 +241,7 @@ fn lock(path: &Path) -> Result<File> {
     let lock = path.join(clean::LOCK);
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
-    let file = options
-        .open(&lock)
-        .map_err(|e| files::write_error(&lock, &e.into()))?;
+    let file = options.open(&lock).map_err(|e| files::write_error(&lock, &e.into()))?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => bail!(
@@ -265,8 +257,7 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn read_config(path: &Path) -> Result<Table> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     text.parse().map_err(|error: toml::de::Error| {
         anyhow!(
             "{} is damaged ({}): choose another --out, or --fresh to start over",
@@ -279,10 +270,7 @@ fn read_config(path: &Path) -> Result<Table> {
 /// Every key that differs, as `key: old → new`.
 fn differences(old: &Table, new: &Table) -> Vec<String> {
     let mut found = Vec::new();
-    for key in old
-        .keys()
-        .chain(new.keys().filter(|k| !old.contains_key(*k)))
-    {
+    for key in old.keys().chain(new.keys().filter(|k| !old.contains_key(*k))) {
         match (old.get(key), new.get(key)) {
             (Some(Value::Table(a)), Some(Value::Table(b))) => {
                 found.extend(differences(a, b).iter().map(|d| format!("{key}.{d}")));
@@ -298,12 +286,7 @@ fn differences(old: &Table, new: &Table) -> Vec<String> {
 }
 
 fn list(differences: &[String]) -> String {
-    let shown = differences
-        .iter()
-        .take(5)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown = differences.iter().take(5).cloned().collect::<Vec<_>>().join(", ");
     match differences.len().saturating_sub(5) {
         0 => shown,
         more => format!("{shown} and {more} more"),

@@ -60,11 +60,7 @@ fn a_run_goes_on_with_its_own_configuration_only() {
 #[test]
 fn long_lists_of_differences_are_cut() {
     let dir = tempfile::tempdir().unwrap();
-    let keys = |value: u32| {
-        (0..8)
-            .map(|k| format!("k{k} = {value}\n"))
-            .collect::<String>()
-    };
+    let keys = |value: u32| (0..8).map(|k| format!("k{k} = {value}\n")).collect::<String>();
     drop(open(dir.path(), &keys(0), Mode::Resume).unwrap());
     assert!(error(dir.path(), &keys(1), Mode::Resume).contains("k4: 0 → 1 and 3 more"));
 }
@@ -118,10 +114,7 @@ fn fresh_removes_what_the_run_wrote_and_nothing_else() {
     assert!(!run.stage_done("label", ""));
     let exists = |name: &str| dir.path().join(name).exists();
     assert!(exists("own.png") && exists("labels/notes.txt") && exists("config.toml"));
-    assert!(
-        exists("labels/notes.npz"),
-        "not of a kind that the stage writes"
-    );
+    assert!(exists("labels/notes.npz"), "not of a kind that the stage writes");
     assert!(!exists("labels/a.png") && !exists("labels/soft") && !exists("cam"));
 }
 
@@ -171,10 +164,7 @@ fn a_damaged_record_or_configuration_is_named() {
     for name in ["run.json", "config.toml"] {
         fs::write(dir.path().join(name), "{\n\"half").unwrap();
         let error = error(dir.path(), "a = 1", Mode::Resume);
-        assert!(
-            error.contains(name) && error.contains("is damaged"),
-            "{error}"
-        );
+        assert!(error.contains(name) && error.contains("is damaged"), "{error}");
     }
     open(dir.path(), "a = 1", Mode::Fresh).unwrap();
 }

@@ -40,8 +40,7 @@ impl TrainingState {
                 values.len()
             );
         }
-        let meta = serde_json::to_string(&self.meta)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let meta = serde_json::to_string(&self.meta).with_context(|| format!("cannot write {}", path.display()))?;
         let tensors = self
             .tensors
             .iter()
@@ -67,8 +66,8 @@ impl TrainingState {
         let mut meta = BTreeMap::new();
         for (key, value) in header.metadata().iter().flatten() {
             if key == META {
-                let ours: BTreeMap<String, String> = serde_json::from_str(value)
-                    .map_err(|_| unreadable(path, &SafeTensorError::TensorInvalidInfo))?;
+                let ours: BTreeMap<String, String> =
+                    serde_json::from_str(value).map_err(|_| unreadable(path, &SafeTensorError::TensorInvalidInfo))?;
                 meta.extend(ours);
             } else {
                 meta.insert(key.clone(), value.clone());

@@ -37,20 +37,12 @@ const TRIAL: usize = 4;
 const TELLING: f64 = 60.0;
 
 fn head(task: &Task) -> Head {
-    Head::Cam {
-        classes: task.classes,
-    }
+    Head::Cam { classes: task.classes }
 }
 
 fn train(context: &Context) -> Result<()> {
     let folder = context.folder(STAGE);
-    fit(
-        context,
-        STAGE.name(),
-        &folder,
-        &context.recipe.classify,
-        || (),
-    )
+    fit(context, STAGE.name(), &folder, &context.recipe.classify, || ())
 }
 
 /// Seconds that the classifier takes to learn from an image: as it did in this run, or does in a few steps.
@@ -93,13 +85,7 @@ fn trial(context: &Context) -> Result<f64> {
     Ok(seconds / (steps * training.batch.max(1)) as f64)
 }
 
-fn fit(
-    context: &Context,
-    label: &str,
-    folder: &Path,
-    training: &Training,
-    step: impl Fn(),
-) -> Result<()> {
+fn fit(context: &Context, label: &str, folder: &Path, training: &Training, step: impl Fn()) -> Result<()> {
     let network = context.network(STAGE)?;
     let classes = context.classes();
     Fit {
@@ -122,10 +108,7 @@ fn fit(
         let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), classes]);
         let targets = Tensor::from_data(targets, &device);
         let logits = network.classifier()?.logits(forward, images);
-        Ok(vec![(
-            "classification",
-            multilabel_soft_margin(logits, targets),
-        )])
+        Ok(vec![("classification", multilabel_soft_margin(logits, targets))])
     })
     .context("training the classifier")?;
     Ok(())

@@ -7,9 +7,7 @@ use anyhow::{Context as _, Result};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::data::{Order, Relation};
-use crate::losses::multilabel_soft_margin::{
-    multilabel_soft_margin, multilabel_soft_margin_where_any,
-};
+use crate::losses::multilabel_soft_margin::{multilabel_soft_margin, multilabel_soft_margin_where_any};
 use crate::models::Head;
 use crate::models::heads::co_attention::{Form, Origin, Pairing, pair};
 use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
@@ -20,9 +18,7 @@ use crate::train::{self, Fit};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "coattend",
     folder: "coattend",
-    command: Some(
-        "MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class",
-    ),
+    command: Some("MCIS's stage 2: train the classifier with co-attention, on pairs of images that share a class"),
     product: Product::Network(Trains {
         part: Part::Coattend,
         purpose: Purpose::ClassMaps,
@@ -112,8 +108,7 @@ fn train(context: &Context) -> Result<()> {
         } else {
             let [of_m, of_n] = &targets.exclusive;
             if settings.empty_sets {
-                multilabel_soft_margin(m.exclusive, upload(of_m))
-                    + multilabel_soft_margin(n.exclusive, upload(of_n))
+                multilabel_soft_margin(m.exclusive, upload(of_m)) + multilabel_soft_margin(n.exclusive, upload(of_n))
             } else {
                 multilabel_soft_margin_where_any(m.exclusive, of_m)
                     + multilabel_soft_margin_where_any(n.exclusive, of_n)

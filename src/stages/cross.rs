@@ -16,9 +16,7 @@ use crate::losses::cross_entropy::{IGNORE, cross_entropy};
 use crate::maps::{Saliency, read_maps, seeds};
 use crate::models::Head;
 use crate::models::heads::cross_affinity::CrossAffinity;
-use crate::pipeline::{
-    Context, Definition, OWN_LABELS, Product, Purpose, Stage, Task, Trains, label_in,
-};
+use crate::pipeline::{Context, Definition, OWN_LABELS, Product, Purpose, Stage, Task, Trains, label_in};
 use crate::recipe::{CompletionClasses, Part, Retraining};
 use crate::train::{self, Fit, Losses, sample};
 
@@ -26,9 +24,7 @@ use crate::train::{self, Fit, Losses, sample};
 pub const STAGE: Stage = Stage::new(&Definition {
     name: "cross",
     folder: "cross",
-    command: Some(
-        "CIAN's stage 3: train the segmentation network with messages between related images",
-    ),
+    command: Some("CIAN's stage 3: train the segmentation network with messages between related images"),
     product: Product::Network(Trains {
         part: Part::Cross,
         purpose: Purpose::Masks,
@@ -52,9 +48,7 @@ const ROUNDS_SALT: u64 = 7;
 const ROUND_SALT: u64 = 100;
 
 fn head(task: &Task) -> Head {
-    Head::CrossAffinity {
-        classes: task.classes,
-    }
+    Head::CrossAffinity { classes: task.classes }
 }
 
 /// The folder of round `round`, from 1: that of the stage for the last one.
@@ -202,9 +196,7 @@ fn fit(context: &Context, round: usize) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let out = network
-            .cross_affinity()?
-            .scores(forward, images, group, settings.merge);
+        let out = network.cross_affinity()?.scores(forward, images, group, settings.merge);
         let completion = match batch.step < completion_from {
             true => 0.0,
             false => settings.completion,
@@ -236,8 +228,7 @@ fn losses(
         CompletionClasses::Tags => complete(&best, &labels, &batch.tags, classes),
         CompletionClasses::Seeds => complete_within(&best, &labels, h * w),
     };
-    let share =
-        completed.iter().filter(|l| **l != IGNORE).count() as f32 / completed.len().max(1) as f32;
+    let share = completed.iter().filter(|l| **l != IGNORE).count() as f32 / completed.len().max(1) as f32;
     let device = out.own.device();
     // 254 is no class, and so not looked at.
     let own = cross_entropy(out.own.clone(), &labels);
@@ -291,11 +282,10 @@ fn complete_within(best: &[i32], labels: &[i32], pixels: usize) -> Vec<i32> {
     let images = best.chunks(pixels.max(1)).zip(labels.chunks(pixels.max(1)));
     images
         .flat_map(|(best, labels)| {
-            let complete =
-                |(best, label): (&i32, &i32)| match *label != IGNORE && labels.contains(best) {
-                    true => *best,
-                    false => IGNORE,
-                };
+            let complete = |(best, label): (&i32, &i32)| match *label != IGNORE && labels.contains(best) {
+                true => *best,
+                false => IGNORE,
+            };
             best.iter().zip(labels).map(complete).collect::<Vec<i32>>()
         })
         .collect()

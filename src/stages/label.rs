@@ -102,31 +102,22 @@ enum Step {
 }
 
 /// Writes the label of every image that `stage` has left maps of; `prepare` gets these, and the image's number.
-fn from_maps(
-    context: &Context,
-    stage: Stage,
-    prepare: impl Fn(Maps, usize) -> Result<Step> + Sync,
-) -> Result<()> {
+fn from_maps(context: &Context, stage: Stage, prepare: impl Fn(Maps, usize) -> Result<Step> + Sync) -> Result<()> {
     let split = &context.data.train;
     let settings = &context.recipe.label;
     let crf = settings.crf.build();
-    each(
-        &context.device,
-        &context.left_by(stage),
-        STAGE.name(),
-        |i| {
-            let name = split.name(i);
-            let label = match prepare(read_maps(&context.file(stage, name))?, i)? {
-                Step::Done(label) => label,
-                Step::Refine(mut scores) => {
-                    let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
-                    scores.maps = refine.apply(scores.maps)?;
-                    label(&scores, settings.ignore_below)
-                }
-            };
-            write_mask(context.file(STAGE, name), &label)
-        },
-    )
+    each(&context.device, &context.left_by(stage), STAGE.name(), |i| {
+        let name = split.name(i);
+        let label = match prepare(read_maps(&context.file(stage, name))?, i)? {
+            Step::Done(label) => label,
+            Step::Refine(mut scores) => {
+                let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;
+                scores.maps = refine.apply(scores.maps)?;
+                label(&scores, settings.ignore_below)
+            }
+        };
+        write_mask(context.file(STAGE, name), &label)
+    })
 }
 
 /// The mask value with the highest score; 255 where that score is below `ignore_below`.

@@ -51,10 +51,7 @@ fn write(context: &Context) -> Result<()> {
             let predictions = predictor.masks(&images, tags, &settings.crf)?;
             for ((i, _), prediction) in batch.iter().zip(predictions) {
                 if refines {
-                    write_mask(
-                        context.network_mask(STAGE, split.name(*i)),
-                        &prediction.network,
-                    )?;
+                    write_mask(context.network_mask(STAGE, split.name(*i)), &prediction.network)?;
                 }
                 write_mask(file(*i), &prediction.mask)?;
                 bar.inc(1);
@@ -67,9 +64,6 @@ fn write(context: &Context) -> Result<()> {
         },
     )?;
     bar.finish();
-    ensure!(
-        failed < split.len(),
-        "no image could be read: see the warnings above"
-    );
+    ensure!(failed < split.len(), "no image could be read: see the warnings above");
     Ok(())
 }

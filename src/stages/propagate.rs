@@ -66,20 +66,12 @@ fn rows(scores: ArrayView3<f32>, classes: &[usize], size: (u32, u32)) -> Maps {
 }
 
 /// Scores after the walk at the size that the network sees, `[B, C + 1, h, w]`, rows by mask value.
-fn walked(
-    context: &Context,
-    trained: &Trained,
-    batch: &[(usize, RgbImage)],
-    cams: &[Maps],
-) -> Result<Array4<f32>> {
+fn walked(context: &Context, trained: &Trained, batch: &[(usize, RgbImage)], cams: &[Maps]) -> Result<Array4<f32>> {
     let (w, h) = network_size(batch[0].1.dimensions(), &trained.input);
     let images = trained.upload(batch.iter().map(|(_, image)| image));
     let grid = [h, w].map(|side| (side as f32 * context.recipe.propagate.scale).round() as usize);
     let images = resize(images, grid);
-    let features = trained
-        .network
-        .affinity_net()?
-        .features(&trained.forward(), images);
+    let features = trained.network.affinity_net()?.features(&trained.forward(), images);
     let [b, _, small_h, small_w] = features.dims();
     let classes = context.classes() + 1;
     let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));
@@ -95,10 +87,7 @@ fn walked(
             }
         }
     }
-    let scores = TensorData::new(
-        scores.into_raw_vec_and_offset().0,
-        [b, classes, small_h, small_w],
-    );
+    let scores = TensorData::new(scores.into_raw_vec_and_offset().0, [b, classes, small_h, small_w]);
     let walk = Walk {
         radius: context.recipe.propagate.radius as usize,
         beta: context.recipe.propagate.beta,
@@ -111,11 +100,7 @@ fn walked(
 }
 
 /// Mean of `map` over the cell (y of rows, x of columns): average pooling to any size.
-fn mean(
-    map: ndarray::ArrayView2<f32>,
-    (y, rows): (usize, usize),
-    (x, columns): (usize, usize),
-) -> f32 {
+fn mean(map: ndarray::ArrayView2<f32>, (y, rows): (usize, usize), (x, columns): (usize, usize)) -> f32 {
     let (h, w) = map.dim();
     let span = |i: usize, n: usize, side: usize| {
         let low = (i * side / n).min(side - 1);

@@ -28,9 +28,7 @@ pub const STAGE: Stage = Stage::new(&Definition {
 });
 
 fn head(task: &Task) -> Head {
-    Head::Segmentation {
-        classes: task.classes,
-    }
+    Head::Segmentation { classes: task.classes }
 }
 
 fn train(context: &Context) -> Result<()> {

@@ -40,10 +40,7 @@ fn every_part_of_a_recipe_has_the_stage_that_trains_it() {
         has_extra: false,
     };
     for part in Part::ALL {
-        let mut trained = ALL
-            .iter()
-            .filter_map(|s| s.trains())
-            .filter(|t| t.part == part);
+        let mut trained = ALL.iter().filter_map(|s| s.trains()).filter(|t| t.part == part);
         let trains = trained.next().unwrap();
         assert!(trained.next().is_none(), "{part:?}");
         let network = recipe.network(part, (trains.head)(&task)).unwrap();
@@ -123,10 +120,7 @@ fn the_architecture_shows_the_folder_of_every_stage() {
     let text = fs::read_to_string(path).unwrap();
     for stage in ALL {
         let folder = format!("\n      {}/ ", stage.files().folder);
-        assert!(
-            text.contains(&folder),
-            "{stage:?}: no line {folder:?} in {path}"
-        );
+        assert!(text.contains(&folder), "{stage:?}: no line {folder:?} in {path}");
     }
 }
 

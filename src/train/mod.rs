@@ -76,11 +76,7 @@ pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: 
             fresh_lr_factor,
             ..
         } => Group {
-            rate: if network.is_head(name) {
-                *fresh_lr_factor
-            } else {
-                1.0
-            },
+            rate: if network.is_head(name) { *fresh_lr_factor } else { 1.0 },
             decay: if decays { *weight_decay } else { 0.0 },
         },
         OptimizerSettings::Sgd {
@@ -105,23 +101,14 @@ pub fn group(network: &Network, settings: &OptimizerSettings, name: &str, role: 
 
 /// Whether a parameter trains: frozen levels, and batch norm of a pretrained backbone, do not.
 pub fn trains(network: &Network, name: &str, role: Role) -> bool {
-    network.backbone.from_scratch()
-        || network.is_head(name)
-        || !(network.backbone.is_frozen(name) || role.is_norm())
+    network.backbone.from_scratch() || network.is_head(name) || !(network.backbone.is_frozen(name) || role.is_norm())
 }
 
 /// Whether a parameter trains in this training over `images` images: as [`trains`], where the recipe says neither that
 /// the whole network nor that the head alone does.
-fn trains_in(
-    training: &Training,
-    images: usize,
-    network: &Network,
-    name: &str,
-    role: Role,
-) -> bool {
+fn trains_in(training: &Training, images: usize, network: &Network, name: &str, role: Role) -> bool {
     let whole = training.whole && !role.is_norm();
-    (whole || trains(network, name, role))
-        && (!training.is_of_head(images) || network.is_head(name))
+    (whole || trains(network, name, role)) && (!training.is_of_head(images) || network.is_head(name))
 }
 
 /// The schedule of a training's learning rate.
@@ -146,16 +133,9 @@ pub fn rule(settings: &OptimizerSettings) -> (Rule, Schedule, f32) {
             beta2,
             warmup,
             ..
-        } => (
-            Rule::AdamW { beta1, beta2 },
-            Schedule::OneCycle { rise: warmup },
-            lr,
-        ),
+        } => (Rule::AdamW { beta1, beta2 }, Schedule::OneCycle { rise: warmup }, lr),
         OptimizerSettings::Sgd {
-            lr,
-            momentum,
-            power,
-            ..
+            lr, momentum, power, ..
         } => (Rule::Sgd { momentum }, Schedule::Poly { power }, lr),
     }
 }
@@ -179,10 +159,7 @@ impl Fit<'_> {
     /// # Errors
     /// A batch that cannot be read, a file that cannot be written, a checkpoint that does not fit, or a loss that is
     /// not a number: with the step and the loss's name.
-    pub fn run(
-        self,
-        loss: impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
-    ) -> Result<Parameters> {
+    pub fn run(self, loss: impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>) -> Result<Parameters> {
         let total = steps(self.training, self.split.len());
         let (rule, _, peak) = rule(&self.training.optimizer);
         let schedule = schedule(self.training);
@@ -229,9 +206,7 @@ impl Fit<'_> {
             let batch = batch?;
             let clock = Instant::now();
             let rate = peak * schedule.factor(batch.step, total);
-            let attempt = |checkpointing| {
-                fault::caught(|| self.pass(&parameters, &batch, checkpointing, &loss))
-            };
+            let attempt = |checkpointing| fault::caught(|| self.pass(&parameters, &batch, checkpointing, &loss));
             let pass = match attempt(checkpointing) {
                 Err(error) if !checkpointing && Fault::in_error(&error) == Some(Fault::Full) => {
                     log::warn!(
@@ -280,11 +255,7 @@ impl Fit<'_> {
                         .map(|(name, _)| *name)
                         .chain(["lr", "images_per_second"])
                         .collect();
-                    log.insert(MetricsLog::open(
-                        &self.folder.join(METRICS),
-                        &columns,
-                        start as u64,
-                    )?)
+                    log.insert(MetricsLog::open(&self.folder.join(METRICS), &columns, start as u64)?)
                 }
             };
             let speed = self.training.batch as f32 / clock.elapsed().as_secs_f32();
@@ -310,9 +281,8 @@ impl Fit<'_> {
         checkpointing: bool,
         loss: &impl Fn(&Network, &Forward, Tensor<4>, &Batch) -> Result<Losses>,
     ) -> Result<Pass> {
-        let tracked = parameters.track(|name, role| {
-            trains_in(self.training, self.split.len(), &self.network, name, role)
-        });
+        let tracked =
+            parameters.track(|name, role| trains_in(self.training, self.split.len(), &self.network, name, role));
         let dropout = Some(self.seed ^ (batch.step as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mode = if self.network.backbone.from_scratch() {
             // A network trained from scratch for minutes underfits: dropout would only cost it.
@@ -334,9 +304,7 @@ impl Fit<'_> {
         let statistics = forward.into_statistics();
         let losses = read_losses(&losses)?;
         // What a device had no memory for may come to light here only.
-        self.device
-            .sync()
-            .context("waiting for the device to finish")?;
+        self.device.sync().context("waiting for the device to finish")?;
         Ok(Pass {
             tracked,
             grads,
@@ -382,13 +350,7 @@ fn read_losses(losses: &Losses) -> Result<Vec<(&'static str, f32)>> {
     Ok(losses.iter().map(|(name, _)| *name).zip(values).collect())
 }
 
-fn save(
-    path: &Path,
-    network: &Network,
-    parameters: &Parameters,
-    optimizer: &Optimizer,
-    step: usize,
-) -> Result<()> {
+fn save(path: &Path, network: &Network, parameters: &Parameters, optimizer: &Optimizer, step: usize) -> Result<()> {
     let mut tensors = optimizer.state()?;
     for (name, p) in &parameters.0 {
         tensors.insert(name.clone(), (p.value.shape(), p.value.to_vec()?));
@@ -418,11 +380,7 @@ fn checkpoint_step(checkpoint: &TrainingState, path: &Path) -> Result<usize> {
 }
 
 /// Fills the values of `parameters` from a checkpoint of the same network.
-fn restore_parameters(
-    parameters: &mut Parameters,
-    checkpoint: &TrainingState,
-    device: &Device,
-) -> Result<()> {
+fn restore_parameters(parameters: &mut Parameters, checkpoint: &TrainingState, device: &Device) -> Result<()> {
     for (name, p) in &mut parameters.0 {
         let Some((shape, values)) = checkpoint.tensors.get(name) else {
             bail!("the checkpoint has no {name}: it is of another network");
@@ -450,8 +408,7 @@ pub fn load(network: &Network, path: &Path, device: &Device) -> Result<Parameter
     let checkpoint = TrainingState::load(path)?;
     checkpoint.expect(path, &network.architecture())?;
     let mut parameters = network.init(0, device)?;
-    restore_parameters(&mut parameters, &checkpoint, device)
-        .with_context(|| format!("{}", path.display()))?;
+    restore_parameters(&mut parameters, &checkpoint, device).with_context(|| format!("{}", path.display()))?;
     Ok(parameters)
 }
 

@@ -114,10 +114,7 @@ impl Optimizer {
         let mut state = Tensors::new();
         for (name, moments) in &self.moments {
             for (i, moment) in moments.iter().enumerate() {
-                state.insert(
-                    format!("optimizer.{i}.{name}"),
-                    (moment.shape(), moment.to_vec()?),
-                );
+                state.insert(format!("optimizer.{i}.{name}"), (moment.shape(), moment.to_vec()?));
             }
         }
         Ok(state)
@@ -129,10 +126,7 @@ impl Optimizer {
         self.moments.clear();
         // "optimizer.0." sorts before "optimizer.1.", so that moments arrive in order.
         for (key, (shape, values)) in state {
-            let Some((_, name)) = key
-                .strip_prefix("optimizer.")
-                .and_then(|k| k.split_once('.'))
-            else {
+            let Some((_, name)) = key.strip_prefix("optimizer.").and_then(|k| k.split_once('.')) else {
                 continue;
             };
             let value = Value::from_slice(values, shape, device)?;
@@ -143,10 +137,7 @@ impl Optimizer {
 }
 
 fn gradient<const D: usize>(tracked: &Tensor<D>, grads: &mut Gradients) -> Option<Tensor<D>> {
-    tracked
-        .is_require_grad()
-        .then(|| tracked.grad_remove(grads))
-        .flatten()
+    tracked.is_require_grad().then(|| tracked.grad_remove(grads)).flatten()
 }
 
 fn vector(value: &Value) -> Option<Tensor<1>> {
@@ -179,12 +170,7 @@ struct Update {
 }
 
 impl Update {
-    fn apply<const D: usize>(
-        &self,
-        p: Tensor<D>,
-        grad: Tensor<D>,
-        moments: &mut Vec<Tensor<D>>,
-    ) -> Tensor<D> {
+    fn apply<const D: usize>(&self, p: Tensor<D>, grad: Tensor<D>, moments: &mut Vec<Tensor<D>>) -> Tensor<D> {
         match self.rule {
             Rule::Sgd { momentum } => {
                 let grad = if self.decay > 0.0 {

@@ -56,10 +56,7 @@ fn trained(folder: &Path, before: impl Fn(usize) -> Result<()>) -> Result<Vec<f3
     };
     let parameters = fit.run(|network, forward, images, batch| {
         before(batch.step)?;
-        Ok(vec![(
-            "mean",
-            network.classifier()?.logits(forward, images).mean(),
-        )])
+        Ok(vec![("mean", network.classifier()?.logits(forward, images).mean())])
     })?;
     let values = parameters.0.values().map(|p| p.value.to_vec());
     Ok(values.collect::<Result<Vec<_>>>()?.concat())
@@ -107,12 +104,7 @@ fn a_full_device_goes_on_with_gradient_checkpointing_to_the_same_result() {
     let ours = ours.unwrap();
     assert_eq!(attempts.get(), 6 + 1);
     assert_eq!(ours, trained(&roomy, |_| Ok(())).unwrap());
-    let steps = |folder: &Path| {
-        std::fs::read_to_string(folder.join(METRICS))
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let steps = |folder: &Path| std::fs::read_to_string(folder.join(METRICS)).unwrap().lines().count();
     assert_eq!(steps(&full), steps(&roomy));
 }
 
@@ -136,8 +128,7 @@ fn what_trains_and_how_fast_is_the_released_codes() {
         assert_eq!(group(name, role), Group { rate, decay }, "{name}");
     }
     let joint = network("resnet38", Head::Joint { classes: 20 });
-    let trained =
-        |training: &Training, name: &str, role| trains_in(training, 100, &joint, name, role);
+    let trained = |training: &Training, name: &str, role| trains_in(training, 100, &joint, name, role);
     let (first, norm) = ("conv1a.weight", "b4.bn_branch2a.weight");
     assert!(!trained(&training, first, Role::Kernel));
     training.whole = true;

@@ -29,11 +29,7 @@ impl WeightFile {
         let declared = network.declare().0.into_iter();
         let declared: Vec<_> = declared.map(|p| (p.name, p.shape)).collect();
         let plan = load::plan(&checkpoint, name, &declared)?;
-        Ok(WeightFile {
-            path,
-            checkpoint,
-            plan,
-        })
+        Ok(WeightFile { path, checkpoint, plan })
     }
 
     /// Where it is.

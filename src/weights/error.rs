@@ -190,11 +190,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Unreadable { path, reason } => {
-                write!(
-                    f,
-                    "cannot read the weight file {}: {reason}",
-                    path.display()
-                )
+                write!(f, "cannot read the weight file {}: {reason}", path.display())
             }
             Error::NotWeights { path, what } => {
                 write!(f, "{} is no weight file but {what}", path.display())
@@ -204,15 +200,9 @@ impl fmt::Display for Error {
                 "{} is of no format that is known here: give a PyTorch (.pth), MXNet (.params), Caffe (.caffemodel) or safetensors file",
                 path.display()
             ),
-            Error::Damaged {
-                path,
-                format,
-                reason,
-            } => write!(
-                f,
-                "cannot read the weight file {} ({format}): {reason}",
-                path.display()
-            ),
+            Error::Damaged { path, format, reason } => {
+                write!(f, "cannot read the weight file {} ({format}): {reason}", path.display())
+            }
             Error::NoTensors { path, format } => write!(
                 f,
                 "{} ({format}) holds no tensors: give the file with a network's state_dict",
@@ -291,21 +281,17 @@ impl fmt::Display for Error {
             Error::NothingToLoad { path, network } => {
                 write!(f, "{} holds no parameter of {network}", path.display())
             }
-            Error::UnknownName { name, known } => write!(
-                f,
-                "no published weights are called {name:?}: use {}",
-                known.join(", ")
-            ),
+            Error::UnknownName { name, known } => {
+                write!(f, "no published weights are called {name:?}: use {}", known.join(", "))
+            }
             Error::NeitherFileNorName(path) => write!(
                 f,
                 "{} is neither a file nor the name of published weights",
                 path.display()
             ),
-            Error::NotFetched {
-                name,
-                failures,
-                remedy,
-            } => write!(f, "cannot fetch {name}: {}: {remedy}", failures.join("; ")),
+            Error::NotFetched { name, failures, remedy } => {
+                write!(f, "cannot fetch {name}: {}: {remedy}", failures.join("; "))
+            }
             Error::NoCache => write!(
                 f,
                 "this user has no folder for caches: set {CACHE_VARIABLE} to a folder for weight files"

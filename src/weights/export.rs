@@ -86,20 +86,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_bit_for_bit() {
         let dir = tempfile::tempdir().unwrap();
-        let (a, b) = (
-            dir.path().join("a.safetensors"),
-            dir.path().join("b.safetensors"),
-        );
+        let (a, b) = (dir.path().join("a.safetensors"), dir.path().join("b.safetensors"));
         let declared = [
             ("z.weight".to_owned(), vec![2, 1, 1, 3]),
             ("a.bias".to_owned(), vec![2]),
             ("scalar".to_owned(), vec![]),
         ];
-        let values = [
-            vec![0.1, -0.0, 1e-42, f32::MAX, 3.0, -7.5],
-            vec![1.0, 2.0],
-            vec![9.0],
-        ];
+        let values = [vec![0.1, -0.0, 1e-42, f32::MAX, 3.0, -7.5], vec![1.0, 2.0], vec![9.0]];
         for path in [&a, &b] {
             write_safetensors(path, &declared, values.iter().cloned().map(Ok)).unwrap();
         }

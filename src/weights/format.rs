@@ -26,9 +26,7 @@ impl Format {
     /// Extensions that files of this format have.
     pub(super) fn extensions(self) -> &'static [&'static str] {
         match self {
-            Format::TorchZip | Format::TorchLegacy => {
-                &["pth", "pt", "pkl", "bin", "ckpt", "tar", "model"]
-            }
+            Format::TorchZip | Format::TorchLegacy => &["pth", "pt", "pkl", "bin", "ckpt", "tar", "model"],
             Format::Mxnet => &["params"],
             Format::Caffe => &["caffemodel"],
             Format::Safetensors => &["safetensors"],

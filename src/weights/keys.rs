@@ -27,14 +27,8 @@ const EMBEDDED: [(&str, &str); 11] = [
         "resnet38-pytorch",
         include_str!("../../assets/weights/resnet38-pytorch.toml"),
     ),
-    (
-        "vgg16-caffe",
-        include_str!("../../assets/weights/vgg16-caffe.toml"),
-    ),
-    (
-        "vgg16-pytorch",
-        include_str!("../../assets/weights/vgg16-pytorch.toml"),
-    ),
+    ("vgg16-caffe", include_str!("../../assets/weights/vgg16-caffe.toml")),
+    ("vgg16-pytorch", include_str!("../../assets/weights/vgg16-pytorch.toml")),
     (
         "vgg16_coattention-torchvision",
         include_str!("../../assets/weights/vgg16_coattention-torchvision.toml"),
@@ -51,10 +45,7 @@ const EMBEDDED: [(&str, &str); 11] = [
         "resnet-torchvision",
         include_str!("../../assets/weights/resnet-torchvision.toml"),
     ),
-    (
-        "nano-weakseg",
-        include_str!("../../assets/weights/nano-weakseg.toml"),
-    ),
+    ("nano-weakseg", include_str!("../../assets/weights/nano-weakseg.toml")),
 ];
 
 /// The key map of a family of networks for one source of weights.
@@ -142,12 +133,8 @@ pub enum Target {
     Unknown,
 }
 
-static MAPS: LazyLock<Result<Vec<KeyMap>, String>> = LazyLock::new(|| {
-    EMBEDDED
-        .iter()
-        .map(|(name, text)| KeyMap::parse(name, text))
-        .collect()
-});
+static MAPS: LazyLock<Result<Vec<KeyMap>, String>> =
+    LazyLock::new(|| EMBEDDED.iter().map(|(name, text)| KeyMap::parse(name, text)).collect());
 
 /// All embedded key maps.
 fn all() -> Result<&'static [KeyMap]> {
@@ -234,9 +221,7 @@ fn of(network: &str) -> Result<(&'static KeyMap, Vec<&'static KeyMap>)> {
 }
 
 fn any(patterns: &[Pattern], key: &str, words: &Words) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| pattern.matches(key, words).is_some())
+    patterns.iter().any(|pattern| pattern.matches(key, words).is_some())
 }
 
 impl KeyMap {
@@ -346,10 +331,7 @@ mod tests {
         KeyMap::parse("map", good).unwrap();
         for (from, to) in [
             ("[input]", "[inputs]"),
-            (
-                "b{level}.conv_{branch}.weight",
-                "b{depth}.conv_{branch}.weight",
-            ),
+            ("b{level}.conv_{branch}.weight", "b{depth}.conv_{branch}.weight"),
             ("\"rgb\"", "\"rbg\""),
             ("skip = ", "skipped = "),
         ] {

@@ -68,11 +68,7 @@ pub struct Plan {
 ///
 /// # Errors
 /// One line where no key map fits, where a shape does not (it names both), or where nothing can be loaded.
-pub fn plan(
-    checkpoint: &Checkpoint,
-    network: &str,
-    declared: &[(String, Vec<usize>)],
-) -> Result<Plan> {
+pub fn plan(checkpoint: &Checkpoint, network: &str, declared: &[(String, Vec<usize>)]) -> Result<Plan> {
     let Fitting { map, prefix } = keys::find(network, checkpoint)?;
     plan_by(map, &prefix, checkpoint, network, declared)
 }
@@ -119,10 +115,7 @@ fn plan_by(
             };
         let Some(expected) = shapes.get(name.as_str()).copied() else {
             // A head of another network is no surprise; a part of the backbone is.
-            skip(
-                format!("{network} has no parameter {name}"),
-                !map.requires(&name),
-            );
+            skip(format!("{network} has no parameter {name}"), !map.requires(&name));
             continue;
         };
         if !fits(shape, expected, squeeze) {
@@ -202,9 +195,7 @@ fn plan_by(
 
 /// Whether a tensor of shape `found` can be a parameter of shape `expected`.
 fn fits(found: &[usize], expected: &[usize], squeeze: bool) -> bool {
-    let wide = |shape: &[usize]| -> Vec<usize> {
-        shape.iter().copied().filter(|size| *size != 1).collect()
-    };
+    let wide = |shape: &[usize]| -> Vec<usize> { shape.iter().copied().filter(|size| *size != 1).collect() };
     found == expected || (squeeze && wide(found) == wide(expected))
 }
 
@@ -239,10 +230,7 @@ impl Plan {
     ///
     /// # Errors
     /// Per parameter, as [`Checkpoint::read`], and where a value is not a finite number.
-    pub fn values<'a>(
-        &'a self,
-        checkpoint: &'a Checkpoint,
-    ) -> impl Iterator<Item = Result<(&'a str, Vec<f32>)>> {
+    pub fn values<'a>(&'a self, checkpoint: &'a Checkpoint) -> impl Iterator<Item = Result<(&'a str, Vec<f32>)>> {
         self.loaded.iter().map(|entry| {
             let mut values = checkpoint.read(&entry.key)?;
             let mut wrong = values.iter().filter(|value| !value.is_finite());
@@ -280,9 +268,7 @@ mod tests {
     type Shapes = Vec<(String, Vec<usize>)>;
 
     fn shapes(pairs: &[(&str, &[usize])]) -> Shapes {
-        let owned = pairs
-            .iter()
-            .map(|(name, shape)| (name.to_string(), shape.to_vec()));
+        let owned = pairs.iter().map(|(name, shape)| (name.to_string(), shape.to_vec()));
         owned.collect()
     }
 
@@ -317,26 +303,16 @@ mod tests {
             panic!("{:?}", plan.missing);
         };
         assert_eq!(missing.name, "fc8.weight");
-        assert!(
-            missing.reason.contains("20 classes, this one 6"),
-            "{}",
-            missing.reason
-        );
+        assert!(missing.reason.contains("20 classes, this one 6"), "{}", missing.reason);
     }
 
     #[test]
     fn shapes_that_do_not_fit_are_refused_with_both() {
         let (_dir, checkpoint) = file(&shapes(PYTORCH));
-        for (i, shape) in [
-            (0, vec![4, 3, 3, 3]),
-            (2, vec![20, 8, 1, 1]),
-            (2, vec![20, 4]),
-        ] {
+        for (i, shape) in [(0, vec![4, 3, 3, 3]), (2, vec![20, 8, 1, 1]), (2, vec![20, 4])] {
             let mut declared = shapes(PYTORCH);
             declared[i].1 = shape.clone();
-            let error = plan(&checkpoint, "resnet38_cls", &declared)
-                .unwrap_err()
-                .to_string();
+            let error = plan(&checkpoint, "resnet38_cls", &declared).unwrap_err().to_string();
             for part in [
                 "file.safetensors",
                 PYTORCH[i].0,
@@ -374,9 +350,7 @@ mod tests {
             .to_string();
         assert!(error.contains("features.0.weight"), "{error}");
         let other = shapes(&[("x", &[1])]);
-        let error = plan(&checkpoint, "resnet38_cls", &other)
-            .unwrap_err()
-            .to_string();
+        let error = plan(&checkpoint, "resnet38_cls", &other).unwrap_err().to_string();
         assert!(error.contains("no parameter of resnet38_cls"), "{error}");
     }
 
@@ -391,10 +365,7 @@ mod tests {
         let declared = shapes(&[("fc", &[2, 3, 1, 1]), ("conv", &[2, 3, 1, 2])]);
         let plan = plan_by(&map, "", &checkpoint, "test", &declared).unwrap();
         assert_eq!(plan.shapes(), declared);
-        let values: Vec<_> = plan
-            .values(&checkpoint)
-            .map(|value| value.unwrap())
-            .collect();
+        let values: Vec<_> = plan.values(&checkpoint).map(|value| value.unwrap()).collect();
         assert_eq!(values[0], ("fc", vec![0., 1., 2., 3., 4., 5.]));
         let reversed = vec![4., 5., 2., 3., 0., 1., 10., 11., 8., 9., 6., 7.];
         assert_eq!(values[1], ("conv", reversed));

@@ -108,14 +108,9 @@ impl Checkpoint {
                 });
             }
         };
-        let is_known = [
-            Format::TorchZip,
-            Format::Mxnet,
-            Format::Caffe,
-            Format::Safetensors,
-        ]
-        .iter()
-        .any(|format| format.extensions().contains(&extension.as_str()));
+        let is_known = [Format::TorchZip, Format::Mxnet, Format::Caffe, Format::Safetensors]
+            .iter()
+            .any(|format| format.extensions().contains(&extension.as_str()));
         if is_known && !is_expected {
             notes.push(format!("it is a {format} file in spite of its name"));
         }

@@ -81,14 +81,10 @@ fn array(rest: &mut Bytes) -> Result<Option<Entry>> {
             if dimensions == -1 || (dimensions == 0 && version != V3) {
                 return Ok(None);
             }
-            shape(rest, dimensions as u32, |rest| {
-                Some(rest.try_get_i64_le().ok()? as u64)
-            })?
+            shape(rest, dimensions as u32, |rest| Some(rest.try_get_i64_le().ok()? as u64))?
         }
         0 => return Ok(None),
-        dimensions => shape(rest, dimensions, |rest| {
-            rest.try_get_u32_le().ok().map(u64::from)
-        })?,
+        dimensions => shape(rest, dimensions, |rest| rest.try_get_u32_le().ok().map(u64::from))?,
     };
     // The device it was on, by type and number.
     rest.try_get_u64_le().context(TRUNCATED)?;
@@ -113,15 +109,13 @@ fn array(rest: &mut Bytes) -> Result<Option<Entry>> {
     let bytes = elements(&shape)
         .and_then(|n| n.checked_mul(dtype.size()))
         .filter(|bytes| *bytes <= rest.len())
-        .with_context(|| format!("its shape {shape:?} needs more bytes than there are: the file is truncated, get it again"))?;
+        .with_context(|| {
+            format!("its shape {shape:?} needs more bytes than there are: the file is truncated, get it again")
+        })?;
     Entry::new(dtype, shape, rest.split_to(bytes)).map(Some)
 }
 
-fn shape(
-    rest: &mut Bytes,
-    dimensions: u32,
-    size: impl Fn(&mut Bytes) -> Option<u64>,
-) -> Result<Vec<usize>> {
+fn shape(rest: &mut Bytes, dimensions: u32, size: impl Fn(&mut Bytes) -> Option<u64>) -> Result<Vec<usize>> {
     ensure!(
         dimensions <= MAX_DIMENSIONS,
         "it has an impossible number of dimensions: the file is damaged, get it again"
@@ -139,10 +133,7 @@ fn number(rest: &mut Bytes) -> Result<u64> {
 }
 
 /// Takes `arg:` and `aux:` off, which tell parameters from statistics, as their names do anyway.
-fn strip_kinds(
-    entries: BTreeMap<String, Entry>,
-    notes: &mut Vec<String>,
-) -> BTreeMap<String, Entry> {
+fn strip_kinds(entries: BTreeMap<String, Entry>, notes: &mut Vec<String>) -> BTreeMap<String, Entry> {
     let strip = |name: &str| -> String {
         let kinds = ["arg:", "aux:"];
         let bare = kinds.iter().find_map(|kind| name.strip_prefix(kind));
@@ -153,10 +144,7 @@ fn strip_kinds(
         return entries;
     }
     notes.push("took arg: and aux: off the names".into());
-    entries
-        .into_iter()
-        .map(|(name, entry)| (strip(&name), entry))
-        .collect()
+    entries.into_iter().map(|(name, entry)| (strip(&name), entry)).collect()
 }
 
 #[cfg(test)]
@@ -217,10 +205,7 @@ mod tests {
         assert_eq!(read("v1"), (vec![2], vec![-1., 1.]));
         assert_eq!(read("v2"), (vec![2], vec![1., 2.]));
         assert_eq!(read("v3"), (vec![], vec![9.]));
-        assert!(
-            notes[0].contains("2 arrays") && notes[1].contains("arg:"),
-            "{notes:?}"
-        );
+        assert!(notes[0].contains("2 arrays") && notes[1].contains("arg:"), "{notes:?}");
     }
 
     #[test]

@@ -36,9 +36,7 @@ impl Pattern {
             let name = match rest.strip_prefix('*') {
                 Some(_) => "*",
                 None => {
-                    let end = rest
-                        .find('}')
-                        .with_context(|| format!("pattern {text:?} lacks a }}"))?;
+                    let end = rest.find('}').with_context(|| format!("pattern {text:?} lacks a }}"))?;
                     &rest[1..end]
                 }
             };
@@ -77,10 +75,7 @@ impl Pattern {
             .0
             .iter()
             .find(|part| matches!(part, Part::Placeholder(_)) && !other.0.contains(part));
-        ensure!(
-            missing.is_none(),
-            "nothing says what {missing:?} stands for"
-        );
+        ensure!(missing.is_none(), "nothing says what {missing:?} stands for");
         Ok(())
     }
 }
@@ -170,19 +165,9 @@ mod tests {
                 "res4b5_branch2a_weight",
                 Some("b4_5.conv_branch2a.weight"),
             ),
-            (
-                "bn7_{norm}",
-                "bn7.{norm}",
-                "bn7_moving_var",
-                Some("bn7.running_var"),
-            ),
+            ("bn7_{norm}", "bn7.{norm}", "bn7_moving_var", Some("bn7.running_var")),
             ("bn7_{norm}", "bn7.{norm}", "bn7_alpha", None),
-            (
-                "*",
-                "vgg.*",
-                "features.0.weight",
-                Some("vgg.features.0.weight"),
-            ),
+            ("*", "vgg.*", "features.0.weight", Some("vgg.features.0.weight")),
             ("f.*.weight", "*", "f.a.weight.weight", Some("a.weight")),
             ("{a}.{a}", "{a}", "x.x", Some("x")),
             ("{a}.{a}", "{a}", "x.y", None),
@@ -193,9 +178,7 @@ mod tests {
             assert_eq!(rename(from, to, key).as_deref(), expected, "{from} {key}");
         }
         assert!(Pattern::new("res{l").is_err());
-        let filled = Pattern::new("{b}")
-            .unwrap()
-            .is_filled_by(&Pattern::new("{a}").unwrap());
+        let filled = Pattern::new("{b}").unwrap().is_filled_by(&Pattern::new("{a}").unwrap());
         assert!(filled.is_err());
     }
 }

@@ -19,10 +19,7 @@ const AVERAGES: [&str; 5] = ["ema_model.", "model_ema.", "ema.", "averaged.", "s
 
 /// Takes the known prefixes off the names of `entries`, wherever this leaves all names different, and says so in
 /// `notes`. Averages of weights keep their prefix where there are the weights themselves.
-pub fn take_off<T>(
-    mut entries: BTreeMap<String, T>,
-    notes: &mut Vec<String>,
-) -> BTreeMap<String, T> {
+pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) -> BTreeMap<String, T> {
     // Each round makes names shorter.
     while let Some(prefix) = KNOWN
         .into_iter()
@@ -73,10 +70,7 @@ fn bare(mut name: &str) -> &str {
 
 /// Whether some names have `prefix`, and none of these is another's without it.
 fn can_go<T>(entries: &BTreeMap<String, T>, prefix: &str) -> bool {
-    let mut with = entries
-        .keys()
-        .filter_map(|name| inner(name, prefix))
-        .peekable();
+    let mut with = entries.keys().filter_map(|name| inner(name, prefix)).peekable();
     if with.peek().is_none() {
         return false;
     }
@@ -132,10 +126,7 @@ mod tests {
         let (left, notes) = after(&["module._orig_mod.model.a", "module._orig_mod.model.b"]);
         assert_eq!(left, ["a", "b"]);
         assert_eq!(notes.len(), 3);
-        assert!(
-            notes.iter().all(|note| note.ends_with("off the names")),
-            "{notes:?}"
-        );
+        assert!(notes.iter().all(|note| note.ends_with("off the names")), "{notes:?}");
         let (left, notes) = after(&["module.a", "module.b", "n_averaged"]);
         assert_eq!(left, ["a", "b", "n_averaged"]);
         assert_eq!(notes, ["took module. off 2 of 3 names"]);
@@ -151,16 +142,10 @@ mod tests {
 
     #[test]
     fn averages_count_where_they_are_alone() {
-        assert_eq!(
-            after(&["ema_model.module.a", "ema_model.module.b"]).0,
-            ["a", "b"]
-        );
+        assert_eq!(after(&["ema_model.module.a", "ema_model.module.b"]).0, ["a", "b"]);
         let (left, notes) = after(&["ema.backbone.a", "backbone.a", "ema.backbone.b"]);
         assert_eq!(left, ["a", "ema.backbone.a", "ema.backbone.b"]);
-        assert!(
-            notes.iter().any(|note| note.contains("with ema.")),
-            "{notes:?}"
-        );
+        assert!(notes.iter().any(|note| note.contains("with ema.")), "{notes:?}");
     }
 
     #[test]
@@ -169,10 +154,7 @@ mod tests {
             let keys: Vec<String> = keys.iter().map(|key| key.to_string()).collect();
             of_keys(names, &keys)
         };
-        assert_eq!(
-            found(&["encoder.a", "encoder.b.c", "a"], &["a", "b.c"]),
-            ["encoder."]
-        );
+        assert_eq!(found(&["encoder.a", "encoder.b.c", "a"], &["a", "b.c"]), ["encoder."]);
         assert!(found(&["encoder.a", "xa", "b"], &["a", "b"]).is_empty());
         assert_eq!(found(&["student.a", "teacher.a"], &["a"]), ["student."]);
         assert_eq!(found(&["teacher.a"], &["a"]), ["teacher."]);

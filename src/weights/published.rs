@@ -66,9 +66,7 @@ static TABLE: LazyLock<Result<Vec<PublishedFile>, String>> = LazyLock::new(|| {
 /// # Errors
 /// Where the embedded table is wrong, which tests rule out.
 pub fn all() -> Result<&'static [PublishedFile]> {
-    TABLE
-        .as_deref()
-        .map_err(|error| Error::Asset(error.clone()))
+    TABLE.as_deref().map_err(|error| Error::Asset(error.clone()))
 }
 
 /// The published weight file called `name`.
@@ -116,38 +114,23 @@ mod tests {
     #[test]
     fn every_entry_is_sane() {
         let all = all().unwrap();
-        let unique =
-            |of: fn(&PublishedFile) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
+        let unique = |of: fn(&PublishedFile) -> &str| all.iter().map(of).collect::<HashSet<_>>().len();
         assert_eq!(unique(|entry| &entry.name), all.len());
         assert_eq!(unique(|entry| &entry.file), all.len());
         let is_digit = |c: char| matches!(c, '0'..='9' | 'a'..='f');
         for entry in all {
-            let texts = [
-                &entry.name,
-                &entry.backbone,
-                &entry.licence,
-                &entry.publisher,
-            ];
-            assert!(
-                texts.iter().all(|text| !text.trim().is_empty()),
-                "{entry:?}"
-            );
+            let texts = [&entry.name, &entry.backbone, &entry.licence, &entry.publisher];
+            assert!(texts.iter().all(|text| !text.trim().is_empty()), "{entry:?}");
             // It becomes a path: nothing of it may lead out of the cache.
             let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
             assert!(entry.file.chars().all(is_plain), "{entry:?}");
             assert!(entry.file.ends_with(".pth"), "{entry:?}");
             assert!(entry.bytes > 1_000_000, "{entry:?}");
-            assert!(
-                keys::input(&entry.backbone).is_ok(),
-                "{entry:?}: no key map"
-            );
+            assert!(keys::input(&entry.backbone).is_ok(), "{entry:?}: no key map");
             assert!((8..=64).contains(&entry.sha256.len()), "{entry:?}");
             assert!(entry.sha256.chars().all(is_digit), "{entry:?}");
             // The publishers put the first eight digits into the name.
-            assert!(
-                entry.file.contains(&format!("-{}.", &entry.sha256[..8])),
-                "{entry:?}"
-            );
+            assert!(entry.file.contains(&format!("-{}.", &entry.sha256[..8])), "{entry:?}");
             assert!(!entry.sources.is_empty(), "{entry:?}");
             for source in &entry.sources {
                 match source {
@@ -158,10 +141,7 @@ mod tests {
                     Source::Package { pip, version } => {
                         // An option or an address would be read as such by pip.
                         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-                        assert!(
-                            pip.starts_with(|c: char| c.is_ascii_alphanumeric()),
-                            "{pip}"
-                        );
+                        assert!(pip.starts_with(|c: char| c.is_ascii_alphanumeric()), "{pip}");
                         assert!(pip.chars().chain(version.chars()).all(is_plain), "{pip}");
                         assert!(!version.is_empty(), "{pip}");
                         // What no https address vouches for needs the whole digest.

@@ -18,24 +18,18 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
         SafeTensorError::HeaderTooSmall
         | SafeTensorError::InvalidHeaderLength
         | SafeTensorError::MetadataIncompleteBuffer => {
-            anyhow!(
-                "it is truncated, or its header and its values disagree ({error}): get it again"
-            )
+            anyhow!("it is truncated, or its header and its values disagree ({error}): get it again")
         }
         _ => anyhow!("it is damaged ({error}): get it again"),
     })?;
     let mut entries = BTreeMap::new();
     for (name, view) in parsed.iter() {
         let Some(dtype) = dtype(view.dtype()) else {
-            notes.push(format!(
-                "left out {name}, whose type {} is not read",
-                view.dtype()
-            ));
+            notes.push(format!("left out {name}, whose type {} is not read", view.dtype()));
             continue;
         };
         let data = file.slice_ref(view.data());
-        let entry = Entry::new(dtype, view.shape().to_vec(), data)
-            .with_context(|| format!("tensor {name:?}"))?;
+        let entry = Entry::new(dtype, view.shape().to_vec(), data).with_context(|| format!("tensor {name:?}"))?;
         entries.insert(name.to_owned(), entry);
     }
     Ok(entries)

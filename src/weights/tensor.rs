@@ -124,11 +124,7 @@ impl Entry {
                 .context("its strides are too large")?;
         }
         let is_empty = shape.contains(&0);
-        let end = if is_empty {
-            Some(0)
-        } else {
-            offset.checked_add(reach)
-        };
+        let end = if is_empty { Some(0) } else { offset.checked_add(reach) };
         ensure!(
             end.is_some_and(|end| end <= data.len() / dtype.size()) && elements(&shape).is_some(),
             "shape {shape:?} from element {offset} on reaches beyond its storage of {} bytes: the file is damaged, get it again",
@@ -200,11 +196,7 @@ mod tests {
     use super::*;
 
     fn floats(count: u8) -> TensorBytes {
-        TensorBytes::Plain(
-            (0..count)
-                .flat_map(|v| f32::from(v).to_le_bytes())
-                .collect(),
-        )
+        TensorBytes::Plain((0..count).flat_map(|v| f32::from(v).to_le_bytes()).collect())
     }
 
     fn strided(shape: &[usize], strides: &[usize], offset: usize) -> Result<Vec<f32>> {

@@ -53,10 +53,7 @@ pub fn entries<'a>(
     };
     walk.visit(String::new(), unwrap(pickle, notes), 0)?;
     if walk.others > 0 {
-        notes.push(format!(
-            "left out {} values that are no tensors",
-            walk.others
-        ));
+        notes.push(format!("left out {} values that are no tensors", walk.others));
     }
     let skipped: Vec<String> = pickle
         .heap
@@ -95,8 +92,7 @@ fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> PickleValue<'a> {
             .any(|(_, item)| matches!(heap.get(*item), Some(Object::Tensor(_))));
         let inner = WRAPPERS.iter().find_map(|wrapper| {
             let wrapped = items.iter().rev().find(|(key, item)| {
-                *key == PickleValue::Text(wrapper)
-                    && heap.dict(*item).is_some_and(|d| !d.is_empty())
+                *key == PickleValue::Text(wrapper) && heap.dict(*item).is_some_and(|d| !d.is_empty())
             });
             wrapped.map(|(_, inner)| (wrapper, *inner))
         });
@@ -154,9 +150,7 @@ impl<'a> Walk<'_, 'a> {
             _ => format!("{name}.{key}"),
         };
         match object {
-            Object::Tensor(tensor) if name.is_empty() => {
-                self.tensors.push(("tensor".into(), tensor))
-            }
+            Object::Tensor(tensor) if name.is_empty() => self.tensors.push(("tensor".into(), tensor)),
             Object::Tensor(tensor) => self.tensors.push((name, tensor)),
             Object::Storage(_) | Object::Array(_) | Object::NumberType(_) => self.others += 1,
             Object::Dict(_) | Object::Sequence(_)

@@ -57,11 +57,7 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
 }
 
 /// The raw values of each storage from `rest`: a count of elements, then the elements.
-fn storages<'a>(
-    object: &Pickle<'a>,
-    keys: &[PickleValue<'a>],
-    mut rest: Bytes,
-) -> Result<HashMap<&'a str, Bytes>> {
+fn storages<'a>(object: &Pickle<'a>, keys: &[PickleValue<'a>], mut rest: Bytes) -> Result<HashMap<&'a str, Bytes>> {
     let mut known = HashMap::new();
     for index in 0..object.heap.len() {
         if let Some(Object::Storage(storage)) = object.heap.get(PickleValue::Object(index)) {
@@ -81,8 +77,7 @@ fn storages<'a>(
         let (key, dtype) = known
             .get_key_value(key)
             .with_context(|| format!("storage {key:?} is of an unknown type"))?;
-        let truncated =
-            || format!("it ends inside of storage {key:?}: the file is truncated, get it again");
+        let truncated = || format!("it ends inside of storage {key:?}: the file is truncated, get it again");
         let count = rest.try_get_u64_le().with_context(truncated)?;
         let bytes = usize::try_from(count)
             .ok()

@@ -35,9 +35,9 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
     let pickle = pickle::read(&program)?;
     torch::entries(&pickle, notes, |storage| {
         let name = format!("{root}data/{}", storage.key);
-        let data = members.get(&name).with_context(|| {
-            format!("its values {name:?} are missing: the file is damaged, get it again")
-        })?;
+        let data = members
+            .get(&name)
+            .with_context(|| format!("its values {name:?} are missing: the file is damaged, get it again"))?;
         Ok(data.clone())
     })
 }
@@ -53,8 +53,7 @@ fn members(file: &Bytes) -> Result<HashMap<String, TensorBytes>> {
     for header in archive.entries().take(count) {
         let header = header.map_err(damaged)?;
         let path = header.file_path();
-        let name =
-            str::from_utf8(path.as_ref()).context("a file in the archive has no valid name")?;
+        let name = str::from_utf8(path.as_ref()).context("a file in the archive has no valid name")?;
         if name.ends_with('/') {
             continue;
         }
@@ -81,9 +80,7 @@ fn members(file: &Bytes) -> Result<HashMap<String, TensorBytes>> {
                 packed,
                 size: usize::try_from(size)?,
             },
-            other => bail!(
-                "{name:?} in the archive is compressed by {other:?}: save it again with torch.save"
-            ),
+            other => bail!("{name:?} in the archive is compressed by {other:?}: save it again with torch.save"),
         };
         members.insert(name.to_owned(), data);
     }

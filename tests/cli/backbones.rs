@@ -47,11 +47,7 @@ fn a_segmentation_network_has_a_backbone_of_its_own_and_starts_from_its_weights(
     let ran = small_shapes(dir.path(), &args).succeeds();
     assert!(ran.err.contains("resnet50_torchvision.pth"), "{}", ran.err);
     let names = |stage: &str| {
-        let path = dir
-            .path()
-            .join("run")
-            .join(stage)
-            .join("checkpoint.safetensors");
+        let path = dir.path().join("run").join(stage).join("checkpoint.safetensors");
         let checkpoint = weakseg::weights::Checkpoint::open(&path).unwrap();
         let names: Vec<String> = checkpoint.names().map(String::from).collect();
         names
@@ -70,49 +66,28 @@ fn a_segmentation_network_has_a_backbone_of_its_own_and_starts_from_its_weights(
 #[test]
 fn backbones_and_weights_that_do_not_fit_are_refused_before_anything_is_trained() {
     let dir = tempfile::tempdir().unwrap();
-    let vgg = format!(
-        "backbone.weights={}",
-        golden("vgg16_torchvision.pth").display()
-    );
-    let narrow = format!(
-        "backbone.weights={}",
-        golden("resnet50_torchvision.pth").display()
-    );
+    let vgg = format!("backbone.weights={}", golden("vgg16_torchvision.pth").display());
+    let narrow = format!("backbone.weights={}", golden("resnet50_torchvision.pth").display());
     let cut = dir.path().join("cut.pth");
     let bytes = std::fs::read(golden("resnet50_torchvision.pth")).unwrap();
     write(&cut, &bytes[..bytes.len() / 2]);
     let cases: [(&[&str], &[&str]); 5] = [
         (
-            &[
-                "backbone.name=efficientnet_lite0",
-                "backbone.output_stride=12",
-            ],
+            &["backbone.name=efficientnet_lite0", "backbone.output_stride=12"],
             &["output_stride = 12", "8 and 16"],
         ),
         (
             &["backbone.name=efficientnet_lite0", &vgg],
-            &[
-                "vgg16_torchvision.pth",
-                "does not hold weights of efficientnet_lite0",
-            ],
+            &["vgg16_torchvision.pth", "does not hold weights of efficientnet_lite0"],
         ),
         (
             &["backbone.name=resnet50", &narrow],
-            &[
-                "resnet50_torchvision.pth",
-                "weights of the same network and width",
-            ],
+            &["resnet50_torchvision.pth", "weights of the same network and width"],
         ),
-        (
-            &["backbone.name=resnet50", "backbone.weights=cut.pth"],
-            &["cut.pth"],
-        ),
+        (&["backbone.name=resnet50", "backbone.weights=cut.pth"], &["cut.pth"]),
         (
             &["backbone.name=resnet50", "backbone.weights=resnet51"],
-            &[
-                "resnet51 is neither a file nor the name",
-                "weakseg weights list",
-            ],
+            &["resnet51 is neither a file nor the name", "weakseg weights list"],
         ),
     ];
     for (sets, parts) in cases {
@@ -155,12 +130,7 @@ fn a_weight_file_of_a_whole_network_predicts_as_it_is() {
     assert_eq!((mask.width(), mask.height()), (40, 32));
     let classes = ["--classes", "classes.txt"];
     for (file, network, more, parts) in [
-        (
-            "two.safetensors",
-            name,
-            &[][..],
-            &["decoder_scores", "--classes"][..],
-        ),
+        ("two.safetensors", name, &[][..], &["decoder_scores", "--classes"][..]),
         ("part.safetensors", name, &classes, &["lacks", "_blocks.7."]),
         (
             "two.safetensors",
@@ -174,12 +144,7 @@ fn a_weight_file_of_a_whole_network_predicts_as_it_is() {
             &classes,
             &["does not hold weights of resnet38_rrm"],
         ),
-        (
-            "two.safetensors",
-            "resnet39",
-            &classes,
-            &["unknown network"],
-        ),
+        ("two.safetensors", "resnet39", &classes, &["unknown network"]),
         (
             "two.safetensors",
             name,

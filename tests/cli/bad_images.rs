@@ -14,10 +14,7 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
         picture(64, 64).write_to(&mut bytes, format).unwrap();
         bytes.into_inner()
     };
-    let (jpeg, png) = (
-        encode(image::ImageFormat::Jpeg),
-        encode(image::ImageFormat::Png),
-    );
+    let (jpeg, png) = (encode(image::ImageFormat::Jpeg), encode(image::ImageFormat::Png));
     // A congruential sequence: bytes without a meaning, the same in every run.
     let noise: Vec<u8> = (0..4000u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
@@ -65,10 +62,7 @@ fn odd_pictures_go_through_every_stage() {
         for part in ["labels", "predictions"] {
             let mask = dir.path().join(format!("run/{part}/{name}.png"));
             let mask = image::open(mask).unwrap();
-            assert_eq!(
-                (mask.width(), mask.height()),
-                (image.width(), image.height())
-            );
+            assert_eq!((mask.width(), mask.height()), (image.width(), image.height()));
         }
     }
 }
@@ -103,10 +97,7 @@ fn broken_pictures_are_left_out_with_a_warning_and_counted() {
     let metrics = json(&dir.path().join("run/metrics.json"));
     assert_eq!(metrics["skipped"], names.len());
     let labels = files(&dir.path().join("run/labels"));
-    assert_eq!(
-        labels.keys().collect::<Vec<_>>(),
-        ["a.png", "b.png", "c.png", "d.png"]
-    );
+    assert_eq!(labels.keys().collect::<Vec<_>>(), ["a.png", "b.png", "c.png", "d.png"]);
 }
 
 #[test]
@@ -120,11 +111,7 @@ fn prediction_skips_broken_pictures_and_takes_odd_ones() {
         write(&mixed.join(format!("bad_{name}")), &bytes);
         write(&bad.join(name), bytes);
     }
-    small_shapes(
-        dir.path(),
-        &["run", "--method", "supervised", "--out", "run"],
-    )
-    .succeeds();
+    small_shapes(dir.path(), &["run", "--method", "supervised", "--out", "run"]).succeeds();
     let before = files(&dir.path().join("run"));
     let predict = |input: &str, to: &str| {
         let args = ["predict", input, "--out", "run", "--to", to];

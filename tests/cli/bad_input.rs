@@ -27,11 +27,7 @@ fn data_sets_that_make_no_sense_are_refused() {
             b"a.png,cat\nb.png,dog,bird\n",
             &["tags.csv line 2", "file,tag;tag"],
         ),
-        (
-            "tags.csv",
-            b"a.png,cat\n,dog\n",
-            &["tags.csv line 2", "file,tag;tag"],
-        ),
+        ("tags.csv", b"a.png,cat\n,dog\n", &["tags.csv line 2", "file,tag;tag"]),
         ("tags.csv", b"", &["no tagged images in set", "tags.csv"]),
         (
             "tags.csv",
@@ -101,11 +97,7 @@ fn voc_folders_that_make_no_sense_are_refused() {
     // Lines without an image, and images without an object, are left out.
     fs::write(&list, format!("{lines}gone\n")).unwrap();
     fs::write(&xml, "<annotation></annotation>").unwrap();
-    let ran = small(
-        dir.path(),
-        &["classify", "--data", "set", "--out", "classified"],
-    )
-    .succeeds();
+    let ran = small(dir.path(), &["classify", "--data", "set", "--out", "classified"]).succeeds();
     ran.warns(&["train.txt line 3 names", "gone.jpg"]);
     ran.warns(&[&file, "holds no object"]);
     let metrics = json(&dir.path().join("classified/metrics.json"));
@@ -142,10 +134,7 @@ fn masks_that_do_not_fit_are_not_used() {
 fn arguments_that_make_no_sense_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let cases: [(&[&str], &[&str]); 12] = [
-        (
-            &["run", "--recipe", "nanoo"],
-            &["no recipe \"nanoo\"", "nano, demo"],
-        ),
+        (&["run", "--recipe", "nanoo"], &["no recipe \"nanoo\"", "nano, demo"]),
         (&["run", "--recipe", "no.toml"], &["no.toml"]),
         (
             &["run", "--set", "classify.epochs"],
@@ -159,10 +148,7 @@ fn arguments_that_make_no_sense_are_refused() {
             &["run", "--set", "classify.epochs=many"],
             &["--set classify.epochs=many", "takes a number"],
         ),
-        (
-            &["run", "--set", "classify.batch=0"],
-            &["classify.batch is 0"],
-        ),
+        (&["run", "--set", "classify.batch=0"], &["classify.batch is 0"]),
         (
             &["run", "--set", "label.crf.preset=dense"],
             &["label.crf.preset", "default"],
@@ -194,11 +180,7 @@ fn arguments_that_make_no_sense_are_refused() {
         }
         let _ = fs::remove_dir_all(dir.path().join("run"));
     }
-    for args in [
-        &["run", "--device", "tpu"][..],
-        &["run", "--seed", "x"],
-        &["dance"],
-    ] {
+    for args in [&["run", "--device", "tpu"][..], &["run", "--seed", "x"], &["dance"]] {
         let ran = weakseg(dir.path(), args);
         assert_eq!(ran.code, Some(2), "{}", ran.err);
         assert!(ran.err.starts_with("error: ") && ran.err.contains(args[args.len() - 1]));

@@ -12,9 +12,7 @@ use super::harness::*;
 fn halves(width: u32, height: u32) -> (RgbImage, GrayImage) {
     let bright = |x: u32| 2 * x >= width;
     (
-        RgbImage::from_fn(width, height, |x, _| {
-            Rgb([if bright(x) { 220 } else { 20 }; 3])
-        }),
+        RgbImage::from_fn(width, height, |x, _| Rgb([if bright(x) { 220 } else { 20 }; 3])),
         GrayImage::from_fn(width, height, |x, _| Luma([u8::from(bright(x))])),
     )
 }
@@ -62,20 +60,13 @@ fn a_folder_of_scores_of_every_kind_is_refined() {
     write_npy(at("scores/c.npy"), &fortran).unwrap();
     let labels = GrayImage::from_fn(31, 22, |x, y| {
         let unsure = (x + y) % 3 == 0;
-        if unsure {
-            Luma([255])
-        } else {
-            *truth.get_pixel(x, y)
-        }
+        if unsure { Luma([255]) } else { *truth.get_pixel(x, y) }
     });
     labels.save(at("scores/d.png")).unwrap();
     for name in ["a", "b", "c", "d"] {
         image.save(at(&format!("photos/{name}.png"))).unwrap();
     }
-    let ran = crf(
-        dir.path(),
-        &["photos", "--scores", "scores", "--posteriors", "--json"],
-    );
+    let ran = crf(dir.path(), &["photos", "--scores", "scores", "--posteriors", "--json"]);
     let printed: serde_json::Value = serde_json::from_str(&ran.succeeds().out).unwrap();
     assert_eq!(printed.as_array().unwrap().len(), 4);
     for name in ["a", "b", "c", "d"] {
@@ -106,9 +97,7 @@ fn odd_images_and_label_counts_are_refined() {
         RgbImage::from_pixel(w, h, Rgb([90, 90, 90]))
             .save(at(&format!("{name}.png")))
             .unwrap();
-        let raw = Array3::from_shape_fn((c, h as usize, w as usize), |(c, _, _)| {
-            1.0 / (1.0 + c as f32)
-        });
+        let raw = Array3::from_shape_fn((c, h as usize, w as usize), |(c, _, _)| 1.0 / (1.0 + c as f32));
         let sum = raw.sum_axis(ndarray::Axis(0));
         write_npy(at(&format!("{name}.npy")), &(raw / sum)).unwrap();
         let (image, scores) = (format!("{name}.png"), format!("{name}.npy"));
@@ -161,17 +150,12 @@ fn scores_that_make_no_sense_are_refused() {
 
     write(&good);
     for (args, parts) in [
-        (
-            ["--set-crf", "bilateral_sxy=0"],
-            ["bilateral_sxy is 0", "positive"],
-        ),
+        (["--set-crf", "bilateral_sxy=0"], ["bilateral_sxy is 0", "positive"]),
         (["--set-crf", "sigma=3"], ["sigma", "bilateral_srgb"]),
         (["--set-crf", "iterations=1.5"], ["iterations", "whole"]),
         (["--confidence", "1.5"], ["confidence", "1.5"]),
     ] {
-        GrayImage::from_pixel(12, 9, Luma([1]))
-            .save(at("s.png"))
-            .unwrap();
+        GrayImage::from_pixel(12, 9, Luma([1])).save(at("s.png")).unwrap();
         let args = [&["a.png", "--scores", "s.png"], &args[..]].concat();
         crf(dir.path(), &args).fails(&parts);
     }
@@ -186,10 +170,6 @@ fn a_huge_photograph_is_refined() {
     let (image, truth) = halves(4000, 3000);
     image.save(dir.path().join("a.png")).unwrap();
     write_npy(dir.path().join("a.npy"), &noisy(&truth)).unwrap();
-    crf(
-        dir.path(),
-        &["a.png", "--scores", "a.npy", "--set-crf", "iterations=3"],
-    )
-    .succeeds();
+    crf(dir.path(), &["a.png", "--scores", "a.npy", "--set-crf", "iterations=3"]).succeeds();
     assert_eq!(mask(dir.path(), "a.png"), truth);
 }

@@ -42,13 +42,7 @@ fn killed_runs_of_both_end_with_the_same_bits() {
         ];
         let long = long.iter().flat_map(|set| ["--set", set]);
         let mut args: Vec<&str> = ["run", "--method", method, "--rounds", "2"].into();
-        args.extend(
-            CROPS
-                .into_iter()
-                .chain(SMALL)
-                .chain(SMALL_SHAPES)
-                .chain(long),
-        );
+        args.extend(CROPS.into_iter().chain(SMALL).chain(SMALL_SHAPES).chain(long));
         let (whole, killed) = (format!("{method}-whole"), format!("{method}-killed"));
         let to = |out| [&args[..], &["--out", out]].concat();
         weakseg(dir.path(), &to(&whole)).succeeds();
@@ -65,39 +59,21 @@ fn killed_runs_of_both_end_with_the_same_bits() {
         let stages = &json(&run.join("metrics.json"))["stages"];
         assert!(stages["cam"]["mean_iou"].is_number(), "{method}");
         assert_eq!(stages["segment"]["images"], 2, "{method}");
-        let labels = if method == "cian" {
-            "cross/labels"
-        } else {
-            "labels"
-        };
+        let labels = if method == "cian" { "cross/labels" } else { "labels" };
         assert!(!values(&run.join(labels)).is_empty(), "{method}");
         if method == "cian" {
             let seeds = values(&run.join("cross/round1/labels"));
             assert!(seeds.contains(&255), "{seeds:?}");
-            let rounds = ["cross", "cross/round1"]
-                .map(|r| &finished[&format!("{r}/checkpoint.safetensors")]);
+            let rounds = ["cross", "cross/round1"].map(|r| &finished[&format!("{r}/checkpoint.safetensors")]);
             assert_ne!(rounds[0], rounds[1]);
         }
     }
     // Where a pixel looks, with the network that was trained.
     let show = |picture: &str, at: &str, out: &str| {
-        let args = [
-            "show",
-            "affinity",
-            picture,
-            "other.png",
-            "--at",
-            at,
-            "--out",
-            out,
-        ];
+        let args = ["show", "affinity", picture, "other.png", "--at", at, "--out", out];
         weakseg(
             dir.path(),
-            &[
-                &args[..],
-                &["--run", "cian-whole", "--device", "cpu", "--json"],
-            ]
-            .concat(),
+            &[&args[..], &["--run", "cian-whole", "--device", "cpu", "--json"]].concat(),
         )
     };
     picture(60, 44).save(dir.path().join("one.png")).unwrap();
@@ -113,14 +89,7 @@ fn killed_runs_of_both_end_with_the_same_bits() {
     ];
     weakseg(dir.path(), &[&args[..], &["--run", "mcis-whole"]].concat())
         .fails(&["mcis-whole has not finished its stage cross"]);
-    let predict = [
-        "predict",
-        "one.png",
-        "--out",
-        "cian-whole",
-        "--device",
-        "cpu",
-    ];
+    let predict = ["predict", "one.png", "--out", "cian-whole", "--device", "cpu"];
     weakseg(dir.path(), &predict).succeeds();
 }
 
@@ -130,9 +99,7 @@ fn pets_and_a_bird(folder: &Path) {
     let tags = fs::read_to_string(folder.join("tags.csv")).unwrap();
     write(&folder.join("tags.csv"), tags + "e.png,bird\nf.png,\n");
     for name in ["e", "f"] {
-        picture(40, 44)
-            .save(folder.join(format!("{name}.png")))
-            .unwrap();
+        picture(40, 44).save(folder.join(format!("{name}.png"))).unwrap();
     }
 }
 
@@ -171,11 +138,7 @@ fn single_images_and_saliency_maps() {
         .warns(&["a.png", "0 and 1 alone", "255"]);
     let seeds = dir.path().join("cian/cross/labels/a.png");
     let seeds = weakseg::data::decode::read_mask(seeds, 3, (40, 44)).unwrap();
-    assert!(
-        seeds
-            .enumerate_pixels()
-            .all(|(x, _, v)| x >= 10 || v.0[0] != 0)
-    );
+    assert!(seeds.enumerate_pixels().all(|(x, _, v)| x >= 10 || v.0[0] != 0));
     assert!(
         seeds
             .enumerate_pixels()
@@ -204,17 +167,10 @@ fn extra_images_join_by_name_and_have_an_affinity_of_their_own() {
         "file,tags\na.png,dog\nb.png,cat;dog\nc.png,horse\nd.png,cat\n",
     );
     for name in ["a", "b", "c", "d"] {
-        picture(44, 44)
-            .save(extra.join(format!("{name}.png")))
-            .unwrap();
+        picture(44, 44).save(extra.join(format!("{name}.png"))).unwrap();
     }
-    write(
-        &dir.path().join("horses/tags.csv"),
-        "file,tags\nc.png,horse\n",
-    );
-    picture(44, 44)
-        .save(dir.path().join("horses/c.png"))
-        .unwrap();
+    write(&dir.path().join("horses/tags.csv"), "file,tags\nc.png,horse\n");
+    picture(44, 44).save(dir.path().join("horses/c.png")).unwrap();
     let run = |out: &str, more: &[&str]| {
         let args = ["run", "--data", "pets", "--method", "mcis", "--out", out];
         small(dir.path(), &[&args[..], &CROPS, more].concat())
@@ -226,11 +182,7 @@ fn extra_images_join_by_name_and_have_an_affinity_of_their_own() {
     ]);
     let single = ["--extra", "more", "--extra-kind", "single"];
     let ran = run("single", &single).succeeds();
-    ran.warns(&[
-        "2 of 4 extra images left out",
-        "1 have no tag",
-        "1 have several",
-    ]);
+    ran.warns(&["2 of 4 extra images left out", "1 have no tag", "1 have several"]);
     ran.warns(&["does not know", "horse"]);
     for folder in ["cam/extra_a.npz", "cam/extra_d.npz", "labels/extra_a.png"] {
         assert!(dir.path().join("single").join(folder).exists(), "{folder}");
@@ -239,8 +191,7 @@ fn extra_images_join_by_name_and_have_an_affinity_of_their_own() {
     // The run remembers them, and other ones are another run.
     let args = ["run", "--out", "single", "--device", "cpu"];
     weakseg(dir.path(), &args).succeeds();
-    run("single", &["--extra", "more", "--extra-kind", "web"])
-        .fails(&["another configuration", "extra_kind"]);
+    run("single", &["--extra", "more", "--extra-kind", "web"]).fails(&["another configuration", "extra_kind"]);
 }
 
 #[test]
@@ -282,13 +233,7 @@ fn the_challenges_form_and_the_tables() {
 #[test]
 fn methods_are_compared_on_one_page() {
     let dir = tempfile::tempdir().unwrap();
-    let args = [
-        "compare",
-        "--methods",
-        "affinitynet,cian,supervised",
-        "--out",
-        "all",
-    ];
+    let args = ["compare", "--methods", "affinitynet,cian,supervised", "--out", "all"];
     let ran = small_shapes(dir.path(), &[&args[..], &CROPS].concat()).succeeds();
     assert!(
         ran.out.contains("affinitynet") && ran.out.contains("compare.html"),
@@ -299,20 +244,12 @@ fn methods_are_compared_on_one_page() {
     let outcomes = json(&dir.path().join("all/compare.json"));
     assert_eq!(outcomes.as_array().unwrap().len(), 3);
     assert_eq!(outcomes[2]["method"], "supervised");
-    let maps = |method: &str| {
-        fs::read(
-            dir.path()
-                .join("all")
-                .join(method)
-                .join("cam/train_00000.npz"),
-        )
-    };
+    let maps = |method: &str| fs::read(dir.path().join("all").join(method).join("cam/train_00000.npz"));
     assert_eq!(maps("cian").unwrap(), maps("affinitynet").unwrap());
     let page = fs::read_to_string(dir.path().join("all/compare.html")).unwrap();
     // Two rows of image, truth and three predictions.
     assert_eq!(
-        page.matches("data:image/png;base64,").count()
-            + page.matches("data:image/jpeg;base64,").count(),
+        page.matches("data:image/png;base64,").count() + page.matches("data:image/jpeg;base64,").count(),
         10
     );
     let again = small_shapes(dir.path(), &[&args[..], &CROPS].concat()).succeeds();

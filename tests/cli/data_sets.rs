@@ -114,10 +114,7 @@ fn classes_and_masks_that_cannot_be_meant_stop_a_run_before_training() {
     };
     refused(&labelme, &["\"_background_\"", "no class"]);
     let order = |set: &Path| pets_with_masks(set, |tag| if tag == "cat" { 2 } else { 1 });
-    refused(
-        &order,
-        &["contradict the tags of 3 of 3", "1 = dog, 2 = cat"],
-    );
+    refused(&order, &["contradict the tags of 3 of 3", "1 = dog, 2 = cat"]);
     let ignored = |set: &Path| pets_with_masks(set, |_| 255);
     refused(&ignored, &["0 and 255 alone", "--mask-values"]);
 }
@@ -127,30 +124,14 @@ fn mask_values_are_mapped_and_the_run_remembers() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");
     pets_with_masks(&set, |tag| if tag == "cat" { 1 } else { 255 });
-    let run = [
-        "run",
-        "--data",
-        "set",
-        "--out",
-        "run",
-        "--mask-values",
-        "255=dog",
-    ];
+    let run = ["run", "--data", "set", "--out", "run", "--mask-values", "255=dog"];
     small(dir.path(), &run).succeeds();
     let metrics = json(&dir.path().join("run/metrics.json"));
     assert_eq!(metrics["stages"]["cam"]["images"], 3);
     weakseg(dir.path(), &["eval", "--out", "run"]).succeeds();
     let again = json(&dir.path().join("run/metrics.json"));
     assert_eq!(again["stages"], metrics["stages"]);
-    let other = [
-        "run",
-        "--data",
-        "set",
-        "--out",
-        "other",
-        "--mask-values",
-        "255=bird",
-    ];
+    let other = ["run", "--data", "set", "--out", "other", "--mask-values", "255=bird"];
     small(dir.path(), &other).fails(&["\"bird\" is no class", "cat, dog"]);
 }
 
@@ -164,11 +145,10 @@ fn tables_of_every_separator_and_encoding_read_alike() {
         serde_json::from_str::<serde_json::Value>(&ran.out).unwrap()
     };
     let expected = inspect();
-    let utf_16: Vec<u8> =
-        "\u{feff}file\ttags\na.png\tcat\nb.png\tdog\nc.png\tcat;dog\nd.png\tdog\n"
-            .encode_utf16()
-            .flat_map(u16::to_le_bytes)
-            .collect();
+    let utf_16: Vec<u8> = "\u{feff}file\ttags\na.png\tcat\nb.png\tdog\nc.png\tcat;dog\nd.png\tdog\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
     for table in [
         &b"file;tags\r\na.png;cat\r\nb.png;dog\r\nc.png;cat;dog\r\nd.png;dog\r\n"[..],
         &utf_16,
@@ -226,17 +206,8 @@ fn what_a_run_wrote_inside_of_its_data_is_no_data() {
     let run = ["run", "--data", "."];
     small(&set, &run).succeeds();
     let again = small(&set, &run).succeeds();
-    assert!(
-        again.err.contains("classify: finished before, kept"),
-        "{}",
-        again.err
-    );
-    let run = fs::read_dir(set.join("runs"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap()
-        .path();
+    assert!(again.err.contains("classify: finished before, kept"), "{}", again.err);
+    let run = fs::read_dir(set.join("runs")).unwrap().next().unwrap().unwrap().path();
     let run = run.display().to_string();
     let predict = [
         "predict",
@@ -293,11 +264,7 @@ fn replaced_files_make_the_stages_stale_that_read_them() {
     mask(40, 44, 1).save(set.join("masks/d.png")).unwrap();
     let ran = weakseg(dir.path(), &stage("cam")).succeeds();
     ran.warns(&["masks have changed", "d.png", "scores"]);
-    assert!(
-        ran.err.contains("cam: finished before, kept"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("cam: finished before, kept"), "{}", ran.err);
     // An image touched is the same image.
     let bytes = fs::read(set.join("a.png")).unwrap();
     fs::write(set.join("a.png"), bytes).unwrap();

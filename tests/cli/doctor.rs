@@ -30,11 +30,7 @@ fn kernels_are_written_as_a_driver_gets_them() {
     let dir = tempfile::tempdir().unwrap();
     weakseg(dir.path(), &["doctor", "--shaders", "out"]).succeeds();
     let written = files(&dir.path().join("out"));
-    for name in [
-        "random_walk.wgsl",
-        "lattice_slice_1d.wgsl",
-        "lattice_slice_15d.wgsl",
-    ] {
+    for name in ["random_walk.wgsl", "lattice_slice_1d.wgsl", "lattice_slice_15d.wgsl"] {
         let text = String::from_utf8(written[name].clone()).unwrap();
         assert!(text.contains("@compute") && !text.contains("{{"), "{name}");
     }

@@ -85,10 +85,7 @@ fn run(folder: &Path, mut command: Command, limit: Duration) -> Ran {
         .env_remove("RUST_BACKTRACE")
         // Few threads: the memory that a test may use is not for their stacks.
         .env("RAYON_NUM_THREADS", "2");
-    let output = assert_cmd::Command::from_std(command)
-        .timeout(limit)
-        .output()
-        .unwrap();
+    let output = assert_cmd::Command::from_std(command).timeout(limit).output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let ran = Ran {
         code: output.status.code(),
@@ -199,11 +196,7 @@ pub fn picture(width: u32, height: u32) -> RgbImage {
 /// A mask with a block of `value` in the background.
 pub fn mask(width: u32, height: u32, value: u8) -> GrayImage {
     GrayImage::from_fn(width, height, |x, y| {
-        Luma([if 2 * x < width && 2 * y < height {
-            value
-        } else {
-            0
-        }])
+        Luma([if 2 * x < width && 2 * y < height { value } else { 0 }])
     })
 }
 

@@ -24,14 +24,12 @@ fn joint_methods_go_end_to_end_and_keep_to_the_tags() {
         let stages = &json(&run.join("metrics.json"))["stages"];
         assert_eq!(stages["segment"]["images"], 2);
         assert_eq!(stages["label"].is_object(), method == "rrm-two-step");
-        let named =
-            |values: image::GrayImage| -> BTreeSet<u8> { values.into_raw().into_iter().collect() };
+        let named = |values: image::GrayImage| -> BTreeSet<u8> { values.into_raw().into_iter().collect() };
         for (split, folder) in [(&data.val, "predictions"), (&data.train, "labels")] {
             for i in split.indices().filter(|_| run.join(folder).exists()) {
                 let path = run.join(folder).join(format!("{}.png", split.name(i)));
                 let mask = weakseg::data::decode::read_mask(path, 6, (48, 48)).unwrap();
-                let mut allowed: BTreeSet<u8> =
-                    split.tags(i).iter().map(|t| *t as u8 + 1).collect();
+                let mut allowed: BTreeSet<u8> = split.tags(i).iter().map(|t| *t as u8 + 1).collect();
                 allowed.insert(0);
                 assert!(named(mask).is_subset(&allowed), "{method} {folder} {i}");
             }
@@ -60,14 +58,7 @@ fn a_loss_that_is_no_number_ends_the_training_and_keeps_the_last_good_state() {
 #[test]
 fn an_ablation_prints_its_rows_and_goes_on_where_it_stopped() {
     let dir = tempfile::tempdir().unwrap();
-    let mut args = vec![
-        "ablate",
-        "rrm",
-        "--rows",
-        "cam-ce,reliable-joint",
-        "--out",
-        "rows",
-    ];
+    let mut args = vec!["ablate", "rrm", "--rows", "cam-ce,reliable-joint", "--out", "rows"];
     args.extend(["--device", "cpu", "--recipe", "smoke", "--json"]);
     args.extend(["--set", "classify.augment.crop=48"]);
     args.extend(["--set", "joint.training.augment.crop=48"]);
@@ -75,15 +66,10 @@ fn an_ablation_prints_its_rows_and_goes_on_where_it_stopped() {
     let first = weakseg(dir.path(), &args).succeeds();
     let rows: serde_json::Value = serde_json::from_str(&first.out).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 2);
-    assert_eq!(
-        (&rows[0]["row"], &rows[0]["paper"]),
-        (&"cam-ce".into(), &46.1.into())
-    );
+    assert_eq!((&rows[0]["row"], &rows[0]["paper"]), (&"cam-ce".into(), &46.1.into()));
     assert!(rows[1]["mean_iou"].is_number());
     // One classifier serves all rows, and nothing is trained twice.
-    let classifier = |row: &str| {
-        std::fs::read(dir.path().join(row).join("classify/checkpoint.safetensors")).unwrap()
-    };
+    let classifier = |row: &str| std::fs::read(dir.path().join(row).join("classify/checkpoint.safetensors")).unwrap();
     assert_eq!(classifier("rows/cam-ce"), classifier("rows/classifier"));
     let before = files(&dir.path().join("rows/cam-ce/joint"));
     let again = weakseg(dir.path(), &args).succeeds();

@@ -22,9 +22,7 @@ fn photo(folder: &Path) {
 }
 
 fn crf(folder: &Path, scores: &str, more: &[&str]) -> Ran {
-    let args = [
-        "crf", "a.png", "--scores", scores, "--out", "out", "--device", "cpu",
-    ];
+    let args = ["crf", "a.png", "--scores", scores, "--out", "out", "--device", "cpu"];
     weakseg(folder, &[&args, more].concat())
 }
 
@@ -45,29 +43,19 @@ fn maps_of_the_foreground_are_understood_or_explained() {
     let (w, h) = (SIZE.0 as usize, SIZE.1 as usize);
     let likely = |x: usize| if 2 * x < w { 0.2_f32 } else { 0.8 };
 
-    write_npy(
-        at("one.npy"),
-        &Array3::from_shape_fn((1, h, w), |(_, _, x)| likely(x)),
-    )
-    .unwrap();
+    write_npy(at("one.npy"), &Array3::from_shape_fn((1, h, w), |(_, _, x)| likely(x))).unwrap();
     crf(dir.path(), "one.npy", &[]).fails(&["one.npy", "one channel", "--scores-are foreground"]);
     for how in ["probabilities", "logits"] {
         crf(dir.path(), "one.npy", &["--scores-are", how]).fails(&["--scores-are foreground"]);
     }
     crf(dir.path(), "one.npy", &FOREGROUND).succeeds();
     assert!(right(dir.path()));
-    write_npy(
-        at("flat.npy"),
-        &Array2::from_shape_fn((h, w), |(_, x)| likely(x)),
-    )
-    .unwrap();
+    write_npy(at("flat.npy"), &Array2::from_shape_fn((h, w), |(_, x)| likely(x))).unwrap();
     crf(dir.path(), "flat.npy", &[]).fails(&["flat.npy", "floats", "--scores-are foreground"]);
     crf(dir.path(), "flat.npy", &FOREGROUND).succeeds();
     assert!(right(dir.path()));
 
-    let map = GrayImage::from_fn(SIZE.0, SIZE.1, |x, _| {
-        Luma([if 2 * x < SIZE.0 { 0 } else { 255 }])
-    });
+    let map = GrayImage::from_fn(SIZE.0, SIZE.1, |x, _| Luma([if 2 * x < SIZE.0 { 0 } else { 255 }]));
     map.save(at("binary.png")).unwrap();
     crf(dir.path(), "binary.png", &[]).fails(&["0 and 255 alone", "--scores-are foreground"]);
     crf(dir.path(), "binary.png", &FOREGROUND).succeeds();
@@ -81,9 +69,7 @@ fn maps_of_the_foreground_are_understood_or_explained() {
     crf(dir.path(), "labels.npy", &[]).succeeds();
     assert!(right(dir.path()));
     write_npy(at("zeros.npy"), &Array2::<u8>::zeros((h, w))).unwrap();
-    crf(dir.path(), "zeros.npy", &[])
-        .succeeds()
-        .warns(&["0 everywhere"]);
+    crf(dir.path(), "zeros.npy", &[]).succeeds().warns(&["0 everywhere"]);
 }
 
 #[test]
@@ -121,10 +107,7 @@ fn prefixes_of_weights_are_said_and_bad_values_named() {
 
     write("other.safetensors", "encoder.", None);
     let said = convert("other.safetensors").succeeds().out;
-    assert!(
-        said.contains("the network's keys begin with encoder."),
-        "{said}"
-    );
+    assert!(said.contains("the network's keys begin with encoder."), "{said}");
 
     fs::remove_file(dir.path().join("out.safetensors")).unwrap();
     write("diverged.safetensors", "", Some(0));
@@ -143,9 +126,7 @@ fn the_end_of_memory_is_one_line_that_names_the_image() {
         .unwrap();
     let scores = Array3::<f32>::from_elem((2, h as usize, w as usize), 0.5);
     write_npy(dir.path().join("a.npy"), &scores).unwrap();
-    let args = [
-        "crf", "a.png", "--scores", "a.npy", "--out", "out", "--device", "cpu",
-    ];
+    let args = ["crf", "a.png", "--scores", "a.npy", "--out", "out", "--device", "cpu"];
     let ran = limited(dir.path(), "ulimit -v 1000000", &args);
     let ran = ran.fails(&["crf: a.png", "out of memory", "MB more"]);
     // Nothing of it is Rust's own message before an abort.

@@ -17,14 +17,7 @@ fn shapes_written_as_a_voc_folder_give_the_same_bits() {
     let written: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((&written["train"], &written["val"]), (&5.into(), &2.into()));
     assert_eq!(files(&at("set/JPEGImages")).len(), 7);
-    let size = [
-        "--seed",
-        "4",
-        "--set",
-        "shapes.train=5",
-        "--set",
-        "shapes.val=2",
-    ];
+    let size = ["--seed", "4", "--set", "shapes.train=5", "--set", "shapes.val=2"];
     for (data, out) in [("shapes", "built-in"), ("set", "voc")] {
         let args = [&["run", "--data", data, "--out", out], &size[..]].concat();
         small(dir.path(), &args).succeeds();
@@ -104,24 +97,14 @@ fn metrics_and_json_say_what_the_issue_promises() {
         ("segment_crf", 2, "val"),
     ] {
         let score = &metrics["stages"][stage];
-        assert_eq!(
-            (&score["images"], &score["split"]),
-            (&images.into(), &split.into())
-        );
+        assert_eq!((&score["images"], &score["split"]), (&images.into(), &split.into()));
         let iou = score["iou"].as_object().unwrap();
         assert_eq!(iou.len(), 7);
-        assert!(
-            classes
-                .iter()
-                .all(|c| iou.contains_key(c.as_str().unwrap()))
-        );
+        assert!(classes.iter().all(|c| iou.contains_key(c.as_str().unwrap())));
         let values: Vec<f64> = iou.values().filter_map(Value::as_f64).collect();
         assert!(values.iter().all(|v| (0.0..=100.0).contains(v)), "{score}");
         let mean = values.iter().sum::<f64>() / values.len() as f64;
-        assert!(
-            (score["mean_iou"].as_f64().unwrap() - mean).abs() < 1e-9,
-            "{score}"
-        );
+        assert!((score["mean_iou"].as_f64().unwrap() - mean).abs() < 1e-9, "{score}");
         // Background is most of every image.
         assert!(iou["background"].as_f64().unwrap() > 1.0);
         assert_eq!(score["threshold"].is_number(), stage == "cam");
@@ -132,17 +115,8 @@ fn metrics_and_json_say_what_the_issue_promises() {
     let ran = weakseg(dir.path(), &["eval", "--out", "run", "--json"]).succeeds();
     let again: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(again["stages"], metrics["stages"]);
-    let table = weakseg(dir.path(), &["eval", "--out", "run"])
-        .succeeds()
-        .out;
-    for word in [
-        "cam",
-        "propagate",
-        "label",
-        "segment",
-        "mIoU",
-        "report.html",
-    ] {
+    let table = weakseg(dir.path(), &["eval", "--out", "run"]).succeeds().out;
+    for word in ["cam", "propagate", "label", "segment", "mIoU", "report.html"] {
         assert!(table.contains(word), "{table}");
     }
 }
@@ -151,17 +125,9 @@ fn metrics_and_json_say_what_the_issue_promises() {
 fn prediction_writes_a_mask_for_every_image_and_overwrites_none() {
     let dir = tempfile::tempdir().unwrap();
     let at = |name: &str| dir.path().join(name);
-    small_shapes(
-        dir.path(),
-        &["run", "--method", "supervised", "--out", "run"],
-    )
-    .succeeds();
+    small_shapes(dir.path(), &["run", "--method", "supervised", "--out", "run"]).succeeds();
     fs::create_dir_all(at("photos/inner")).unwrap();
-    for (name, width) in [
-        ("photos/a.jpg", 50),
-        ("photos/inner/b.png", 64),
-        ("one.png", 33),
-    ] {
+    for (name, width) in [("photos/a.jpg", 50), ("photos/inner/b.png", 64), ("one.png", 33)] {
         picture(width, 40).save(at(name)).unwrap();
     }
     let predict = |args: &[&str]| {
@@ -184,15 +150,9 @@ fn prediction_writes_a_mask_for_every_image_and_overwrites_none() {
     let list: Value = serde_json::from_str(&ran.out).unwrap();
     for item in list.as_array().unwrap() {
         let path = |key: &str| at(item[key].as_str().unwrap());
-        let (image, mask) = (
-            image::open(path("image")).unwrap(),
-            image::open(path("mask")).unwrap(),
-        );
+        let (image, mask) = (image::open(path("image")).unwrap(), image::open(path("mask")).unwrap());
         let pixels = u64::from(image.width()) * u64::from(image.height());
-        assert_eq!(
-            (mask.width(), mask.height()),
-            (image.width(), image.height())
-        );
+        assert_eq!((mask.width(), mask.height()), (image.width(), image.height()));
         let counts = item["pixels"].as_object().unwrap().values();
         assert_eq!(counts.filter_map(Value::as_u64).sum::<u64>(), pixels);
     }
@@ -209,14 +169,7 @@ fn prediction_writes_a_mask_for_every_image_and_overwrites_none() {
     predict(&["photos", "--to", "two", "--overlay"]).fails(&["one_overlay.png"]);
     predict(&["photos/one.png", "--to", "photos"]).fails(&["would overwrite an image"]);
     predict(&["photos/one.png", "--to", "./photos/inner/.."]).fails(&["would overwrite"]);
-    predict(&[
-        "photos/one.png",
-        "photos/one_overlay.png",
-        "--to",
-        "three",
-        "--overlay",
-    ])
-    .fails(&["one_overlay.png"]);
+    predict(&["photos/one.png", "photos/one_overlay.png", "--to", "three", "--overlay"]).fails(&["one_overlay.png"]);
     assert!(!at("two").exists());
     assert_same(&files(&at("photos")), &before);
 }
@@ -235,11 +188,7 @@ fn devices_are_listed_for_people_and_machines() {
         }
     }
     let ran = weakseg(dir.path(), &["devices"]).succeeds();
-    assert!(
-        ran.out.contains("--device auto would take: "),
-        "{}",
-        ran.out
-    );
+    assert!(ran.out.contains("--device auto would take: "), "{}", ran.out);
     // Nothing was wrong, so nothing is said to be.
     assert!(!ran.err.contains("error"), "{}", ran.err);
 }

@@ -33,9 +33,7 @@ const LONG: [&str; 18] = [
 fn finished(run: &Path, stage: &str) -> bool {
     let record = json(&run.join("run.json"));
     let stages = record["stages"].as_array().unwrap();
-    stages
-        .iter()
-        .any(|s| s["name"] == stage && s["finished"] == true)
+    stages.iter().any(|s| s["name"] == stage && s["finished"] == true)
 }
 
 /// Starts the program with `args`, which write the run directory `run`, and kills it as soon as `is_due`, which has to be
@@ -50,14 +48,8 @@ pub fn kill_in(folder: &Path, args: &[&str], run: &Path, stage: &str, is_due: im
         .unwrap();
     let start = Instant::now();
     while !is_due() {
-        assert!(
-            start.elapsed() < Duration::from_secs(120),
-            "{stage} did not get there"
-        );
-        assert!(
-            child.try_wait().unwrap().is_none(),
-            "{stage}: it ended by itself"
-        );
+        assert!(start.elapsed() < Duration::from_secs(120), "{stage} did not get there");
+        assert!(child.try_wait().unwrap().is_none(), "{stage}: it ended by itself");
         sleep(Duration::from_millis(1));
     }
     child.kill().unwrap();
@@ -71,13 +63,7 @@ fn a_run_that_was_killed_in_every_stage_ends_with_the_same_bits() {
     let whole = [&["run", "--out", "whole"], &LONG[..]].concat();
     small_shapes(dir.path(), &whole).succeeds();
     let run = dir.path().join("killed");
-    let args = [
-        &["run", "--out", "killed"],
-        &SMALL[..],
-        &SMALL_SHAPES,
-        &LONG,
-    ]
-    .concat();
+    let args = [&["run", "--out", "killed"], &SMALL[..], &SMALL_SHAPES, &LONG].concat();
     let kill_in = |stage: &str, is_due: &dyn Fn() -> bool| {
         kill_in(dir.path(), &args, &run, stage, is_due);
     };
@@ -109,14 +95,7 @@ fn stages_one_by_one_give_the_bits_of_a_whole_run() {
     let dir = tempfile::tempdir().unwrap();
     let (whole, steps) = (dir.path().join("whole"), dir.path().join("steps"));
     small_shapes(dir.path(), &["run", "--out", "whole", "--seed", "7"]).succeeds();
-    let stages = [
-        "classify",
-        "cam",
-        "affinity",
-        "propagate",
-        "label",
-        "segment",
-    ];
+    let stages = ["classify", "cam", "affinity", "propagate", "label", "segment"];
     for (i, stage) in stages.into_iter().enumerate() {
         if let Some(next) = stages.get(i + 1) {
             small_shapes(dir.path(), &[next, "--out", "steps", "--seed", "7"]).fails(&[
@@ -126,28 +105,15 @@ fn stages_one_by_one_give_the_bits_of_a_whole_run() {
         }
         small_shapes(dir.path(), &[stage, "--out", "steps", "--seed", "7"]).succeeds();
     }
-    weakseg(
-        dir.path(),
-        &["predict", "--out", "steps", "--device", "cpu"],
-    )
-    .succeeds();
+    weakseg(dir.path(), &["predict", "--out", "steps", "--device", "cpu"]).succeeds();
     assert_same(&results(&steps), &results(&whole));
 
     // A finished stage is kept; --again repeats it, which makes those behind it stale, and gives the same bits.
     let ran = small_shapes(dir.path(), &["cam", "--out", "steps", "--seed", "7"]).succeeds();
-    assert!(
-        ran.err.contains("cam: finished before, kept"),
-        "{}",
-        ran.err
-    );
+    assert!(ran.err.contains("cam: finished before, kept"), "{}", ran.err);
     let before = results(&steps);
-    small_shapes(
-        dir.path(),
-        &["cam", "--again", "--out", "steps", "--seed", "7"],
-    )
-    .succeeds();
-    small_shapes(dir.path(), &["label", "--out", "steps", "--seed", "7"])
-        .fails(&["label needs the stage affinity"]);
+    small_shapes(dir.path(), &["cam", "--again", "--out", "steps", "--seed", "7"]).succeeds();
+    small_shapes(dir.path(), &["label", "--out", "steps", "--seed", "7"]).fails(&["label needs the stage affinity"]);
     small_shapes(dir.path(), &["run", "--out", "steps", "--seed", "7"]).succeeds();
     assert_same(&results(&steps), &before);
 
@@ -159,13 +125,10 @@ fn stages_one_by_one_give_the_bits_of_a_whole_run() {
 #[test]
 fn a_run_that_has_not_begun_cannot_predict() {
     let dir = tempfile::tempdir().unwrap();
-    small_shapes(dir.path(), &["segment", "--out", "run"])
-        .fails(&["segment needs the stage classify"]);
+    small_shapes(dir.path(), &["segment", "--out", "run"]).fails(&["segment needs the stage classify"]);
     let predict = ["predict", "--out", "run", "--device", "cpu"];
     weakseg(dir.path(), &predict).fails(&["predict needs the stage classify"]);
     write(&dir.path().join("a.png"), "");
-    weakseg(dir.path(), &[&predict[..], &["a.png"]].concat()).fails(&[
-        "run has not finished its stage segment",
-        "weakseg run --out run",
-    ]);
+    weakseg(dir.path(), &[&predict[..], &["a.png"]].concat())
+        .fails(&["run has not finished its stage segment", "weakseg run --out run"]);
 }

@@ -26,16 +26,9 @@ fn another_configuration_is_refused_and_fresh_starts_over() {
         "seed: 0 → 5",
         "--fresh",
     ]);
-    small_shapes(
-        dir.path(),
-        &[&RUN[..], &["--set", "cam.scales=[2.0]"]].concat(),
-    )
-    .fails(&["recipe.cam.scales: [1.0] → [2.0]"]);
-    weakseg(
-        dir.path(),
-        &["demo", "--smoke", "--device", "cpu", "--out", "run"],
-    )
-    .fails(&["another configuration"]);
+    small_shapes(dir.path(), &[&RUN[..], &["--set", "cam.scales=[2.0]"]].concat())
+        .fails(&["recipe.cam.scales: [1.0] → [2.0]"]);
+    weakseg(dir.path(), &["demo", "--smoke", "--device", "cpu", "--out", "run"]).fails(&["another configuration"]);
     assert_same(&kept(dir.path()), &before);
     // What the run directory remembers may be left out.
     weakseg(dir.path(), &["cam", "--out", "run", "--device", "cpu"]).succeeds();
@@ -53,8 +46,7 @@ fn a_folder_of_other_things_and_a_file_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     write(&dir.path().join("run/thesis.tex"), "years of work");
     for more in [&[][..], &["--fresh"]] {
-        small_shapes(dir.path(), &[&RUN[..], more].concat())
-            .fails(&["run is not a run directory", "another --out"]);
+        small_shapes(dir.path(), &[&RUN[..], more].concat()).fails(&["run is not a run directory", "another --out"]);
     }
     assert_eq!(files(&dir.path().join("run")).len(), 1);
     write(&dir.path().join("file"), "");
@@ -107,11 +99,7 @@ fn checkpoints_that_are_truncated_or_of_another_network_are_refused() {
         }
         fs::write(&path, b"hello, this is not a checkpoint").unwrap();
         weakseg(dir.path(), &user).fails(&[&file, "is not a safetensors file"]);
-        let wrong = if stage == "affinity" {
-            "segment"
-        } else {
-            "affinity"
-        };
+        let wrong = if stage == "affinity" { "segment" } else { "affinity" };
         fs::write(&path, network(wrong)).unwrap();
         weakseg(dir.path(), &user).fails(&[&file, "is of another architecture"]);
         fs::remove_file(&path).unwrap();
@@ -144,9 +132,7 @@ fn other_damaged_files_of_a_run_are_named() {
         let good = fs::read(&path).unwrap();
         // Half a text may still be good, were it not for an end that is none.
         fs::write(&path, [&good[..good.len() / 2], b" = ["].concat()).unwrap();
-        let place = name
-            .split('/')
-            .fold(PathBuf::from("run"), |p, part| p.join(part));
+        let place = name.split('/').fold(PathBuf::from("run"), |p, part| p.join(part));
         let place = place.display().to_string();
         weakseg(dir.path(), &["eval", "--out", "run"]).fails(&[&place, part]);
         fs::write(&path, good).unwrap();
@@ -169,9 +155,7 @@ fn a_full_disk_loses_nothing_and_the_run_goes_on_later() {
     let whole = results(&dir.path().join("whole"));
     let run = dir.path().join("run");
     // What a coverage build writes at the end is not the run's.
-    let limits = |blocks: u32| {
-        format!("trap '' XFSZ; export LLVM_PROFILE_FILE=/dev/null; ulimit -f {blocks}")
-    };
+    let limits = |blocks: u32| format!("trap '' XFSZ; export LLVM_PROFILE_FILE=/dev/null; ulimit -f {blocks}");
     let args = [&RUN[..], &SMALL, &SMALL_SHAPES].concat();
     let full = |blocks: u32, file: &str| {
         let parts = ["cannot write", file, "disk is full"];
@@ -191,17 +175,13 @@ fn a_full_disk_loses_nothing_and_the_run_goes_on_later() {
     let after = full(100, "affinity/checkpoint.safetensors");
     for (name, bytes) in &before {
         let writes_on = ["run.json", "log.txt"].contains(&name.as_str());
-        assert!(
-            writes_on || after.get(name) == Some(bytes),
-            "{name} changed"
-        );
+        assert!(writes_on || after.get(name) == Some(bytes), "{name} changed");
     }
-    limited(
-        dir.path(),
-        &limits(20),
-        &["shapes", "--out", "set", "--train", "2"],
-    )
-    .fails(&["cannot write", "set", "disk is full"]);
+    limited(dir.path(), &limits(20), &["shapes", "--out", "set", "--train", "2"]).fails(&[
+        "cannot write",
+        "set",
+        "disk is full",
+    ]);
     small_shapes(dir.path(), &RUN).succeeds();
     assert_same(&results(&run), &whole);
 }
@@ -226,8 +206,5 @@ fn standard_output_may_be_full_or_closed() {
         .output()
         .unwrap();
     let err = String::from_utf8_lossy(&ran.stderr).into_owned();
-    assert!(
-        !err.contains("panicked") && !err.contains("is a bug"),
-        "{err}"
-    );
+    assert!(!err.contains("panicked") && !err.contains("is a bug"), "{err}");
 }

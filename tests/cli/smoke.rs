@@ -30,14 +30,7 @@ fn smallest<'a>(method: &'a str, device: &'a str, out: &'a str) -> Vec<&'a str> 
     .concat();
     // All of the small recipe but its device.
     let small = SMALL.strip_prefix(&["--device", "cpu"]).unwrap();
-    [
-        &run[..],
-        &["--device", device],
-        &crops,
-        small,
-        &SMALL_SHAPES,
-    ]
-    .concat()
+    [&run[..], &["--device", device], &crops, small, &SMALL_SHAPES].concat()
 }
 
 /// Reads a result file of any kind, and fails where it is damaged or of no known kind.
@@ -88,29 +81,18 @@ fn every_method_goes_end_to_end_and_leaves_every_file() {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("runs/smoke");
     fs::create_dir_all(&folder).unwrap();
     for Method {
-        name: method,
-        stages,
-        ..
+        name: method, stages, ..
     } in METHODS
     {
         let run = folder.join(method);
         let _ = fs::remove_dir_all(&run);
         let clock = Instant::now();
         weakseg_slowly(&folder, &smallest(method, &device, method)).succeeds();
-        eprintln!(
-            "{method} on {device}: {:.0} s",
-            clock.elapsed().as_secs_f64()
-        );
+        eprintln!("{method} on {device}: {:.0} s", clock.elapsed().as_secs_f64());
         for name in files(&run).into_keys() {
             read(&run.join(name));
         }
-        for file in [
-            "metrics.json",
-            "report.html",
-            "run.json",
-            "config.toml",
-            "log.txt",
-        ] {
+        for file in ["metrics.json", "report.html", "run.json", "config.toml", "log.txt"] {
             assert!(run.join(file).is_file(), "{method}: no {file}");
         }
         for stage in *stages {
@@ -122,11 +104,7 @@ fn every_method_goes_end_to_end_and_leaves_every_file() {
                 *found.entry(ending.unwrap_or_default()).or_insert(0) += 1;
             }
             for (ending, count) in wanted {
-                assert_eq!(
-                    found.get(*ending),
-                    Some(count),
-                    "{method} {name}: {found:?}"
-                );
+                assert_eq!(found.get(*ending), Some(count), "{method} {name}: {found:?}");
             }
         }
     }
@@ -193,12 +171,7 @@ fn runs_killed_at_twenty_random_moments_end_with_the_same_bits() {
     let dir = tempfile::tempdir().unwrap();
     let mut random = ChaCha8Rng::seed_from_u64(20);
     // Every stage that there is is hit at least once.
-    let kills = [
-        ("affinitynet", 7),
-        ("rrm-two-step", 4),
-        ("cian", 3),
-        ("mcis", 6),
-    ];
+    let kills = [("affinitynet", 7), ("rrm-two-step", 4), ("cian", 3), ("mcis", 6)];
     for (method, kills) in kills {
         let whole = format!("{method}-whole");
         weakseg(dir.path(), &smallest(method, "cpu", &whole)).succeeds();

@@ -78,14 +78,7 @@ fn only_runs_on_vocs_classes_are_compared_and_submitted() {
     small_shapes(dir.path(), &run).succeeds();
     for args in [
         &["eval", "--out", "run", "--paper"][..],
-        &[
-            "predict",
-            "--out",
-            "run",
-            "--voc-submission",
-            "--device",
-            "cpu",
-        ],
+        &["predict", "--out", "run", "--voc-submission", "--device", "cpu"],
     ] {
         weakseg(dir.path(), args).fails(&["the twenty classes of PASCAL VOC"]);
     }

@@ -137,10 +137,7 @@ fn a_cut_or_stalled_connection_goes_on_where_it_stopped() {
     fetcher(dir.path()).ensure(&from(&server)).unwrap();
     is_there(dir.path());
     let gone_on = Some(150_001);
-    assert_eq!(
-        server.ranges(),
-        [None, Some(100_001), gone_on, gone_on, gone_on]
-    );
+    assert_eq!(server.ranges(), [None, Some(100_001), gone_on, gone_on, gone_on]);
 }
 
 #[test]
@@ -236,12 +233,7 @@ fn where_a_source_has_nothing_the_next_one_is_tried() {
         "/gone" => send(stream, "HTTP/1.1 404 Not Found", b"no such file"),
         "/loop" => send(stream, "HTTP/1.1 302 Found\nLocation: /loop", b""),
         // Begins well, so that the next source goes on with it.
-        "/half" => send_file(
-            asked,
-            stream,
-            &content()[..],
-            200_000 - asked.from.unwrap_or(0),
-        ),
+        "/half" => send_file(asked, stream, &content()[..], 200_000 - asked.from.unwrap_or(0)),
         _ => send_file(asked, stream, &content(), usize::MAX),
     });
     let paths = ["/gone", "/loop", "/half", "/good"];
@@ -261,11 +253,7 @@ fn a_server_without_encryption_gives_no_file_by_https() {
     let dir = tempfile::tempdir().unwrap();
     let server = serve(|_, asked, stream| send_file(asked, stream, &content(), usize::MAX));
     let url = server.url("/tiny.pth").replace("http:", "https:");
-    fails(
-        &fetcher(dir.path()),
-        &entry(vec![address(url)]),
-        &["https:"],
-    );
+    fails(&fetcher(dir.path()), &entry(vec![address(url)]), &["https:"]);
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
-use weakseg::kernels::{
-    Distance, Walk, Window, cross_attention, depthwise_conv, pointwise_conv, random_walk,
-};
+use weakseg::kernels::{Distance, Walk, Window, cross_attention, depthwise_conv, pointwise_conv, random_walk};
 use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, PairWeight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
 use weakseg::losses::dense_energy::dense_energy;
@@ -81,14 +79,7 @@ pub const CHECKS: [(&str, Check); 23] = [
     ("train_cian", training::cian),
 ];
 /// Prefixes of the files of networks.
-const NETWORKS: [&str; 6] = [
-    "resnet38",
-    "vgg16",
-    "cian",
-    "deeplab",
-    "efficientnet",
-    "train",
-];
+const NETWORKS: [&str; 6] = ["resnet38", "vgg16", "cian", "deeplab", "efficientnet", "train"];
 
 pub fn find(g: &Golden) -> Option<Check> {
     let has_width = g.meta.contains_key("width_divisor");
@@ -103,20 +94,14 @@ pub fn find(g: &Golden) -> Option<Check> {
 /// Fails where `actual` is further from `expected` than `tolerance` times the largest expected value.
 pub fn close(what: &str, actual: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(actual.len(), expected.len(), "{what}: number of values");
-    let largest = expected
-        .iter()
-        .fold(0.0f64, |m, v| m.max(v.abs()))
-        .max(1e-12);
+    let largest = expected.iter().fold(0.0f64, |m, v| m.max(v.abs())).max(1e-12);
     let (worst, error) = actual
         .iter()
         .zip(expected)
         .map(|(a, e)| (f64::from(*a) - e).abs() / largest)
         .enumerate()
         // NaN must count as the largest error.
-        .fold(
-            (0, 0.0f64),
-            |m, (i, e)| if e > m.1 || e.is_nan() { (i, e) } else { m },
-        );
+        .fold((0, 0.0f64), |m, (i, e)| if e > m.1 || e.is_nan() { (i, e) } else { m });
     println!("{what}: error {error:.1e} of at most {tolerance:.0e}");
     assert!(
         error <= tolerance,
@@ -164,12 +149,7 @@ fn walk(g: &Golden, on: &On) {
         distance: distance(g.text("distance")),
     };
     let out = random_walk(batch("features"), batch("cam"), parameters);
-    close(
-        &g.name,
-        &download(out),
-        &g.tensor("expected").values,
-        FORWARD,
-    );
+    close(&g.name, &download(out), &g.tensor("expected").values, FORWARD);
 }
 
 fn affinity(g: &Golden, on: &On) {
@@ -223,14 +203,9 @@ fn soft_margin(g: &Golden, on: &On) {
 
 /// Labels in which 255 is what a file ignores.
 fn labels(g: &Golden) -> Vec<i32> {
-    let ignored = g
-        .meta
-        .get("ignore")
-        .map_or(255, |_| g.usize("ignore") as i32);
+    let ignored = g.meta.get("ignore").map_or(255, |_| g.usize("ignore") as i32);
     let labels = g.tensor("labels").i32().into_iter();
-    labels
-        .map(|label| if label == ignored { 255 } else { label })
-        .collect()
+    labels.map(|label| if label == ignored { 255 } else { label }).collect()
 }
 
 fn adaptive(g: &Golden, on: &On) {
@@ -318,8 +293,8 @@ fn energy(g: &Golden, on: &On) {
                 let mut sums = vec![0.0f64; c];
                 for j in 0..n {
                     let square = |a: f64, b: f64, sigma: f64| ((a - b) / sigma).powi(2);
-                    let mut distance = square((i / w) as f64, (j / w) as f64, xy)
-                        + square((i % w) as f64, (j % w) as f64, xy);
+                    let mut distance =
+                        square((i / w) as f64, (j / w) as f64, xy) + square((i % w) as f64, (j % w) as f64, xy);
                     for k in 0..3 {
                         distance += square(colour(i, k), colour(j, k), rgb);
                     }
@@ -420,28 +395,16 @@ fn convolution(g: &Golden, on: &On) {
 }
 
 fn mean_iou(g: &Golden, _: &On) {
-    let bytes =
-        |name: &str| -> Vec<u8> { g.tensor(name).values.iter().map(|v| *v as u8).collect() };
+    let bytes = |name: &str| -> Vec<u8> { g.tensor(name).values.iter().map(|v| *v as u8).collect() };
     let mut confusion = Confusion::new(g.usize("classes"));
-    confusion
-        .add(&bytes("prediction"), &bytes("truth"))
-        .unwrap();
+    confusion.add(&bytes("prediction"), &bytes("truth")).unwrap();
     if let Some(expected) = g.tensors.get("confusion") {
         let classes = confusion.classes();
         let counts: Vec<f32> = (0..classes * classes)
             .map(|i| confusion.count(i / classes, i % classes) as f32)
             .collect();
-        close(
-            &format!("{} confusion", g.name),
-            &counts,
-            &expected.values,
-            0.0,
-        );
+        close(&format!("{} confusion", g.name), &counts, &expected.values, 0.0);
     }
-    let iou: Vec<f32> = confusion
-        .iou()
-        .into_iter()
-        .map(|v| v.unwrap_or(0.0) as f32)
-        .collect();
+    let iou: Vec<f32> = confusion.iou().into_iter().map(|v| v.unwrap_or(0.0) as f32).collect();
     close(&g.name, &iou, &g.tensor("iou").values, 1e-6);
 }

@@ -12,10 +12,7 @@ use super::check::{On, download, upload};
 use super::file::{Array, Golden};
 
 /// What pydensecrf's own mean absolute error against brute force is, by the parameters.
-const PYDENSECRF: [(&str, f64); 2] = [
-    ("dense_crf_default", 1.0e-4),
-    ("dense_crf_inference", 3.7e-3),
-];
+const PYDENSECRF: [(&str, f64); 2] = [("dense_crf_default", 1.0e-4), ("dense_crf_inference", 3.7e-3)];
 /// Share of pixels whose labels agree.
 const LABELS: f64 = 0.99;
 /// Largest difference of a posterior between two devices.
@@ -30,9 +27,7 @@ pub fn lattice_filter(g: &Golden, on: &On) {
     };
     let planar = Array {
         shape: vec![d, n],
-        values: (0..d * n)
-            .map(|i| features.values[i % n * d + i / n])
-            .collect(),
+        values: (0..d * n).map(|i| features.values[i % n * d + i / n]).collect(),
     };
     let lattice = Lattice::new(upload(&planar, &on.device)).unwrap();
     let filtered = download(lattice.filter(upload(g.tensor("values"), &on.device)));
@@ -60,11 +55,7 @@ pub fn lattice_filter(g: &Golden, on: &On) {
 /// Channels over the last one, which is the filter of ones.
 fn normalised(values: &[f64], n: usize) -> Vec<f64> {
     let ones = &values[values.len() - n..];
-    values
-        .iter()
-        .enumerate()
-        .map(|(i, v)| v / ones[i % n])
-        .collect()
+    values.iter().enumerate().map(|(i, v)| v / ones[i % n]).collect()
 }
 
 fn mean(a: &[f64], b: &[f64]) -> f64 {
@@ -87,10 +78,7 @@ pub fn against_exact(g: &Golden, on: &On) {
     let pairs = posterior.iter().zip(&exact);
     let error = pairs.map(|(a, e)| f64::from((a - e).abs())).sum::<f64>() / exact.len() as f64;
     let same = agreement(&winners(posterior.view()), &winners(exact.view()));
-    println!(
-        "{}: mean error {error:.2e}, labels agree on {same:.4}",
-        g.name
-    );
+    println!("{}: mean error {error:.2e}, labels agree on {same:.4}", g.name);
     // Files of other names hold to the looser bound.
     let bound = PYDENSECRF.iter().find(|(name, _)| *name == g.name);
     assert!(error <= bound.map_or(PYDENSECRF[1].1, |(_, bound)| *bound));
@@ -110,24 +98,12 @@ pub fn against_pydensecrf(g: &Golden, on: &On) {
             "iterations",
         ],
     );
-    let photo = g
-        .name
-        .split('_')
-        .skip(1)
-        .take(2)
-        .collect::<Vec<_>>()
-        .join("_");
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/photos/{photo}.jpg"));
+    let photo = g.name.split('_').skip(1).take(2).collect::<Vec<_>>().join("_");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/photos/{photo}.jpg"));
     let picture = image::open(path).unwrap().to_rgb8();
     let probability = enlarged(&array(g.tensor("low_probability")), picture.dimensions());
     let posterior = refine(&crf, &picture, probability.view(), on);
-    let labels: Vec<usize> = g
-        .tensor("labels")
-        .values
-        .iter()
-        .map(|v| *v as usize)
-        .collect();
+    let labels: Vec<usize> = g.tensor("labels").values.iter().map(|v| *v as usize).collect();
     let classes = g.tensor("classes").i32();
     // Labels are stored by index of the channel, or by class where those are larger.
     let ours: Vec<usize> = winners(posterior.view());
@@ -163,12 +139,7 @@ fn crf(g: &Golden, [sxy_g, w_g, sxy_b, srgb, w_b, iterations]: [&str; 6]) -> Den
 }
 
 /// The posterior, after comparing it with the CPU's where the device is another.
-fn refine(
-    crf: &DenseCrf,
-    picture: &RgbImage,
-    probability: ArrayView3<f32>,
-    on: &On,
-) -> Array3<f32> {
+fn refine(crf: &DenseCrf, picture: &RgbImage, probability: ArrayView3<f32>, on: &On) -> Array3<f32> {
     let unary = unary_from_probabilities(probability.to_owned());
     let posterior = crf.refine(picture, unary.view(), &on.device).unwrap();
     let cpu = On::cpu().device;
@@ -216,9 +187,7 @@ fn winners(scores: ArrayView3<f32>) -> Vec<usize> {
     let (c, h, w) = scores.dim();
     (0..h * w)
         .map(|i| {
-            let best = |a: &usize, b: &usize| {
-                scores[[*a, i / w, i % w]].total_cmp(&scores[[*b, i / w, i % w]])
-            };
+            let best = |a: &usize, b: &usize| scores[[*a, i / w, i % w]].total_cmp(&scores[[*b, i / w, i % w]]);
             (0..c).max_by(best).unwrap_or(0)
         })
         .collect()

@@ -40,11 +40,7 @@ impl Golden {
         let header = SafeTensors::read_metadata(&bytes).ok();
         Golden {
             path: path.to_owned(),
-            name: path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned(),
+            name: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
             meta: header
                 .and_then(|(_, header)| header.metadata().clone())
                 .unwrap_or_default(),
@@ -97,13 +93,8 @@ impl Golden {
 
     /// The number that follows `word` in the text of a parameter: `base lr 0.01, ...`.
     pub fn number_after(&self, key: &str, word: &str) -> f64 {
-        self.try_number_after(key, word).unwrap_or_else(|| {
-            panic!(
-                "{}: no number after {word:?} in {:?}",
-                self.name,
-                self.text(key)
-            )
-        })
+        self.try_number_after(key, word)
+            .unwrap_or_else(|| panic!("{}: no number after {word:?} in {:?}", self.name, self.text(key)))
     }
 
     /// As [`Golden::number_after`]; `None` where the text does not have it.
@@ -143,13 +134,9 @@ impl Golden {
             let (high, _) = rest.split_once(')')?;
             Some((name, shape, low, high))
         });
-        let (name, shape, low, high) =
-            parts.unwrap_or_else(|| panic!("{}: {key} = {text:?}", self.name));
+        let (name, shape, low, high) = parts.unwrap_or_else(|| panic!("{}: {key} = {text:?}", self.name));
         let name = name_of(name).replace("SALT", self.meta.get("salt").map_or("", String::as_str));
-        let shape: Vec<usize> = shape
-            .split(',')
-            .map(|n| n.trim().parse().unwrap())
-            .collect();
+        let shape: Vec<usize> = shape.split(',').map(|n| n.trim().parse().unwrap()).collect();
         let (low, high) = (low.parse().unwrap(), high.parse().unwrap());
         let values = formula::tensor(&name, shape.iter().product(), low, high);
         Array { shape, values }
@@ -157,9 +144,7 @@ impl Golden {
 }
 
 fn numbers<const N: usize>(data: &[u8], read: impl Fn([u8; N]) -> f64) -> Vec<f64> {
-    data.chunks_exact(N)
-        .map(|c| read(c.try_into().unwrap()))
-        .collect()
+    data.chunks_exact(N).map(|c| read(c.try_into().unwrap())).collect()
 }
 
 /// Whether `WEAKSEG_GOLDEN` names the folder.

@@ -23,9 +23,7 @@ pub fn unit(name: &str, i: u64) -> f64 {
 
 /// `lo + (hi - lo) * unit` for every entry.
 pub fn tensor(name: &str, count: usize, lo: f64, hi: f64) -> Vec<f64> {
-    (0..count as u64)
-        .map(|i| lo + (hi - lo) * unit(name, i))
-        .collect()
+    (0..count as u64).map(|i| lo + (hi - lo) * unit(name, i)).collect()
 }
 
 /// The values of a state-dict entry.

@@ -16,10 +16,7 @@ use super::formula;
 /// The network called `name` at a golden file's width, with the weights of the formula.
 pub fn build(g: &Golden, name: &str, classes: usize, on: &On) -> (Network, Parameters) {
     let mut network = Network::named(name, g.usize("width_divisor"), classes).unwrap();
-    let stride = g
-        .meta
-        .get("output_stride")
-        .map(|_| g.usize("output_stride"));
+    let stride = g.meta.get("output_stride").map(|_| g.usize("output_stride"));
     network.backbone = network.backbone.with_output_stride(stride).unwrap();
     let parameters = Parameters::init(&network.declare(), &on.device, formula::parameter).unwrap();
     (network, parameters)
@@ -29,9 +26,7 @@ pub fn build(g: &Golden, name: &str, classes: usize, on: &On) -> (Network, Param
 fn classes(g: &Golden) -> usize {
     let channels = |name: &str| g.tensors.get(name).map(|t| t.shape[1]);
     let foreground = ["cam", "logits_m"].into_iter().find_map(channels);
-    let all = ["segmentation", "self_logits", "logits"]
-        .into_iter()
-        .find_map(channels);
+    let all = ["segmentation", "self_logits", "logits"].into_iter().find_map(channels);
     foreground.or(all.map(|c| c - 1)).unwrap_or(20)
 }
 
@@ -73,12 +68,7 @@ pub fn check(g: &Golden, on: &On) {
         let actual = outputs
             .get(tensor)
             .unwrap_or_else(|| panic!("{}: nothing here computes {tensor}", g.name));
-        close(
-            &format!("{} {tensor}", g.name),
-            actual,
-            &expected.values,
-            on.network,
-        );
+        close(&format!("{} {tensor}", g.name), actual, &expected.values, on.network);
     }
 }
 
@@ -94,11 +84,7 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             let [b, c, h, w] = levels.high.dims();
             let high = levels.high.reshape([b, c / 16, 16, h * w]).narrow(2, 0, 1);
             keep(&mut to, "high", high);
-            keep(
-                &mut to,
-                "imagenet",
-                network.imagenet().unwrap().logits(f, x),
-            );
+            keep(&mut to, "imagenet", network.imagenet().unwrap().logits(f, x));
         }
         Head::Cam { .. } => {
             let levels = network.levels(f, x.clone());
@@ -106,11 +92,7 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             keep(&mut to, "conv5", levels.middle);
             keep(&mut to, "conv6", levels.high.clone());
             keep(&mut to, "features", levels.high);
-            keep(
-                &mut to,
-                "logits",
-                network.classifier().unwrap().logits(f, x.clone()),
-            );
+            keep(&mut to, "logits", network.classifier().unwrap().logits(f, x.clone()));
             let maps = network.classifier().unwrap().maps(f, x);
             // As the released code: the square root is for VGG16 only (`cam.square_root` in a recipe).
             let is_vgg = g.text("network").starts_with("vgg16");
@@ -133,17 +115,11 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
             keep(&mut to, "logits", logits);
             keep(&mut to, "segmentation", scores);
             // The released code averages over these scales wherever it asks for maps.
-            let maps = network
-                .classifier()
-                .unwrap()
-                .multi_scale_maps(f, x, &[0.5, 1.5, 2.0]);
+            let maps = network.classifier().unwrap().multi_scale_maps(f, x, &[0.5, 1.5, 2.0]);
             keep(&mut to, "cam", maps);
         }
         Head::CrossAffinity { .. } => {
-            let out = network
-                .cross_affinity()
-                .unwrap()
-                .scores(f, x.clone(), 2, Merge::Max);
+            let out = network.cross_affinity().unwrap().scores(f, x.clone(), 2, Merge::Max);
             keep(&mut to, "cross_logits", out.cross);
             let own = download(out.own);
             // Testing takes another path to the same numbers.

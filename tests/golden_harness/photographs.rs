@@ -33,10 +33,7 @@ fn through(entry: &PaperNetwork, on: &On) {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/photos");
         let image = decode::read_rgb(folder.join(format!("{name}.jpg"))).unwrap();
         let shape = [1, 3, image.height() as usize, image.width() as usize];
-        Tensor::<4>::from_data(
-            TensorData::new(normalize(&image, &scaling), shape),
-            &on.device,
-        )
+        Tensor::<4>::from_data(TensorData::new(normalize(&image, &scaling), shape), &on.device)
     });
     let mut sums = Vec::new();
     for (i, image) in images.iter().enumerate() {
@@ -60,15 +57,8 @@ fn through(entry: &PaperNetwork, on: &On) {
             let (least, most) = values
                 .iter()
                 .fold((f32::MAX, f32::MIN), |(a, b), v| (a.min(*v), b.max(*v)));
-            println!(
-                "{} {}: {what} from {least} to {most}",
-                entry.name, PHOTOGRAPHS[i]
-            );
-            assert!(
-                values.iter().all(|v| v.is_finite()),
-                "{} {what}",
-                entry.name
-            );
+            println!("{} {}: {what} from {least} to {most}", entry.name, PHOTOGRAPHS[i]);
+            assert!(values.iter().all(|v| v.is_finite()), "{} {what}", entry.name);
             assert!(least < most, "{} {what}: {least} everywhere", entry.name);
             sums.push((what, values.iter().map(|v| f64::from(*v)).sum::<f64>()));
         }
@@ -88,33 +78,17 @@ fn outputs(
     match network.head {
         // It makes no map.
         Head::ImageNet => Vec::new(),
-        Head::Cam { .. } => vec![(
-            "maps",
-            network.classifier().unwrap().maps(f, image),
-            CLASSES,
-        )],
+        Head::Cam { .. } => vec![("maps", network.classifier().unwrap().maps(f, image), CLASSES)],
         Head::Affinity { channels } => {
             let features = network.affinity_net().unwrap().features(f, image);
             vec![("features", features, channels.iter().sum())]
         }
         Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
-            vec![(
-                "scores",
-                network.segmenter().unwrap().scores(f, image),
-                CLASSES + 1,
-            )]
+            vec![("scores", network.segmenter().unwrap().scores(f, image), CLASSES + 1)]
         }
         Head::Joint { .. } => vec![
-            (
-                "maps",
-                network.classifier().unwrap().maps(f, image.clone()),
-                CLASSES,
-            ),
-            (
-                "scores",
-                network.joint().unwrap().outputs(f, image).scores,
-                CLASSES + 1,
-            ),
+            ("maps", network.classifier().unwrap().maps(f, image.clone()), CLASSES),
+            ("scores", network.joint().unwrap().outputs(f, image).scores, CLASSES + 1),
         ],
         Head::CoAttention { .. } => {
             let [m, _] = network.co_attention().unwrap().pair(f, image, partner);
@@ -138,11 +112,7 @@ pub fn are_classified(on: &On) {
         output_stride: 32,
     });
     let declared = network.declare();
-    let shapes: Vec<_> = declared
-        .0
-        .iter()
-        .map(|p| (p.name.clone(), p.shape.clone()))
-        .collect();
+    let shapes: Vec<_> = declared.0.iter().map(|p| (p.name.clone(), p.shape.clone())).collect();
     let plan = plan(&checkpoint, "efficientnet_lite0", &shapes).unwrap();
     assert!(plan.missing.is_empty(), "{:?}", plan.missing);
     let values: HashMap<String, Vec<f32>> = plan
@@ -152,16 +122,13 @@ pub fn are_classified(on: &On) {
         .unwrap();
     let parameters = Parameters::init(&declared, &on.device, |p| values[&p.name].clone()).unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let text =
-        std::fs::read_to_string(folder.join("models/efficientnet_lite0_imagenet.json")).unwrap();
+    let text = std::fs::read_to_string(folder.join("models/efficientnet_lite0_imagenet.json")).unwrap();
     let expected: Value = serde_json::from_str(&text).unwrap();
     let recipe = Recipe::load("nano", &[]).unwrap();
     let scaling = recipe.network_input("efficientnet_lite0").unwrap().scaling;
     for (name, expected) in expected.as_object().unwrap() {
         let photograph = folder.join("photos").join(name);
-        let corner = photograph
-            .with_file_name("corners")
-            .join(name.replace("jpg", "png"));
+        let corner = photograph.with_file_name("corners").join(name.replace("jpg", "png"));
         // The corner is as libjpeg decodes it. Our decoder makes chroma of half size large in another way: up to 0.10.
         for (file, most) in [(corner, 1e-3), (photograph, 0.15)] {
             let image = decode::read_rgb(&file).unwrap();

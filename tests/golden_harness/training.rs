@@ -55,10 +55,7 @@ fn train(
         let f = Forward::new(&tracked, Mode::Frozen(None));
         let parts = losses(&network, &f, &autodiff);
         let mut grads = parts[0].backward();
-        let values: Vec<f32> = parts
-            .into_iter()
-            .flat_map(|t| download(t.inner()))
-            .collect();
+        let values: Vec<f32> = parts.into_iter().flat_map(|t| download(t.inner())).collect();
         assert_eq!(values.len(), columns, "{}: losses of a step", g.name);
         for (column, value) in values.iter().enumerate() {
             close(
@@ -113,19 +110,10 @@ fn labels(g: &Golden, map: impl Fn(i32) -> i32) -> Vec<i32> {
 pub fn classifier(g: &Golden, on: &On) {
     let images = g.described("input");
     let targets = tags(g, g.described("targets"));
-    train(
-        g,
-        on,
-        "resnet38_cls",
-        targets.shape[1],
-        |network, f, device| {
-            let logits = network
-                .classifier()
-                .unwrap()
-                .logits(f, upload(&images, device));
-            vec![multilabel_soft_margin(logits, upload(&targets, device))]
-        },
-    );
+    train(g, on, "resnet38_cls", targets.shape[1], |network, f, device| {
+        let logits = network.classifier().unwrap().logits(f, upload(&images, device));
+        vec![multilabel_soft_margin(logits, upload(&targets, device))]
+    });
 }
 
 pub fn affinity(g: &Golden, on: &On) {
@@ -143,15 +131,10 @@ pub fn affinity(g: &Golden, on: &On) {
     } else {
         Distance::Mean
     };
-    let eps = g
-        .try_number_after("loss", "eps")
-        .map_or(EPS, |eps| eps as f32);
+    let eps = g.try_number_after("loss", "eps").map_or(EPS, |eps| eps as f32);
     let images = g.described("input");
     train(g, on, "resnet38_affinity", 20, |network, f, device| {
-        let features = network
-            .affinity_net()
-            .unwrap()
-            .features(f, upload(&images, device));
+        let features = network.affinity_net().unwrap().features(f, upload(&images, device));
         let loss = affinity_loss(features, &labels, radius, distance, eps);
         vec![loss.total, loss.foreground, loss.background, loss.negative]
     });
@@ -169,64 +152,43 @@ pub fn rrm(g: &Golden, on: &On) {
         _ => l,
     });
     let [height, width] = [images.shape[2], images.shape[3]];
-    train(
-        g,
-        on,
-        "resnet38_rrm",
-        classes as usize,
-        |network, f, device| {
-            let out = network.joint().unwrap().outputs(f, upload(&images, device));
-            let classification = multilabel_soft_margin(out.logits, upload(&targets, device));
-            let scores = resize(out.scores, [height, width]);
-            let segmentation = balanced_cross_entropy(scores, &labels);
-            vec![
-                classification.clone() + segmentation.total,
-                classification,
-                segmentation.background,
-                segmentation.foreground,
-            ]
-        },
-    );
+    train(g, on, "resnet38_rrm", classes as usize, |network, f, device| {
+        let out = network.joint().unwrap().outputs(f, upload(&images, device));
+        let classification = multilabel_soft_margin(out.logits, upload(&targets, device));
+        let scores = resize(out.scores, [height, width]);
+        let segmentation = balanced_cross_entropy(scores, &labels);
+        vec![
+            classification.clone() + segmentation.total,
+            classification,
+            segmentation.background,
+            segmentation.foreground,
+        ]
+    });
 }
 
 pub fn co_attention(g: &Golden, on: &On) {
     let images = g.described_pair("input");
     let [m, n] = g.described_pair("targets").map(|t| tags(g, t));
     let zip = |a: &Array, b: &Array, f: fn(f64, f64) -> f64| Array {
-        values: a
-            .values
-            .iter()
-            .zip(&b.values)
-            .map(|(a, b)| f(*a, *b))
-            .collect(),
+        values: a.values.iter().zip(&b.values).map(|(a, b)| f(*a, *b)).collect(),
         shape: a.shape.clone(),
     };
     let shared = zip(&m, &n, |m, n| m * n);
     let exclusive = [&m, &n].map(|tags| zip(tags, &shared, |own, shared| own - shared));
-    train(
-        g,
-        on,
-        "vgg16_coattention",
-        m.shape[1],
-        |network, f, device| {
-            let [x, y] = [0, 1].map(|i| upload(&images[i], device));
-            let sides = network.co_attention().unwrap().pair(f, x, y);
-            // The sum over both images of either one's mean.
-            let loss = |of: fn(&Side) -> Tensor<2>, targets: [&Array; 2]| {
-                let [m, n] = [0, 1]
-                    .map(|i| multilabel_soft_margin(of(&sides[i]), upload(targets[i], device)));
-                m + n
-            };
-            let basic = loss(|side| side.logits.clone(), [&m, &n]);
-            let common = loss(|side| side.common.clone(), [&shared, &shared]);
-            let own = loss(
-                |side| side.exclusive.clone(),
-                [&exclusive[0], &exclusive[1]],
-            );
-            let total = basic.clone() + common.clone() + own.clone();
-            vec![total, basic, common, own]
-        },
-    );
+    train(g, on, "vgg16_coattention", m.shape[1], |network, f, device| {
+        let [x, y] = [0, 1].map(|i| upload(&images[i], device));
+        let sides = network.co_attention().unwrap().pair(f, x, y);
+        // The sum over both images of either one's mean.
+        let loss = |of: fn(&Side) -> Tensor<2>, targets: [&Array; 2]| {
+            let [m, n] = [0, 1].map(|i| multilabel_soft_margin(of(&sides[i]), upload(targets[i], device)));
+            m + n
+        };
+        let basic = loss(|side| side.logits.clone(), [&m, &n]);
+        let common = loss(|side| side.common.clone(), [&shared, &shared]);
+        let own = loss(|side| side.exclusive.clone(), [&exclusive[0], &exclusive[1]]);
+        let total = basic.clone() + common.clone() + own.clone();
+        vec![total, basic, common, own]
+    });
 }
 
 pub fn cian(g: &Golden, on: &On) {
@@ -247,23 +209,16 @@ pub fn cian(g: &Golden, on: &On) {
         .map(|image| image.iter().copied().filter(|l| *l != IGNORE).collect())
         .collect();
     train(g, on, "cian_resnet50", 20, |network, f, device| {
-        let out =
-            network
-                .cross_affinity()
-                .unwrap()
-                .scores(f, upload(&images, device), 2, Merge::Max);
+        let out = network
+            .cross_affinity()
+            .unwrap()
+            .scores(f, upload(&images, device), 2, Merge::Max);
         let best = out.cross.clone().inner().argmax(1).into_data();
         let best: Vec<i32> = best.convert::<i32>().try_to_vec().unwrap();
         let completed: Vec<i32> = best
             .iter()
             .enumerate()
-            .map(|(i, l)| {
-                if present[i / pixels].contains(l) {
-                    *l
-                } else {
-                    IGNORE
-                }
-            })
+            .map(|(i, l)| if present[i / pixels].contains(l) { *l } else { IGNORE })
             .collect();
         let parts = [
             cross_entropy(out.cross.clone(), &labels),

@@ -23,9 +23,7 @@ pub fn open(name: &str, bytes: &[u8]) -> Result<Checkpoint, String> {
 
 #[track_caller]
 pub fn refused(name: &str, bytes: &[u8], parts: &[&str]) {
-    let error = open(name, bytes)
-        .err()
-        .unwrap_or_else(|| panic!("{name} was read"));
+    let error = open(name, bytes).err().unwrap_or_else(|| panic!("{name} was read"));
     for part in parts {
         assert!(error.contains(part), "{error}: no {part:?}");
     }
@@ -37,11 +35,7 @@ fn truncated_files_are_refused() {
         let whole = fs::read(golden(case.file)).unwrap();
         for i in 0..40 {
             // Near the start, where headers are, and all over the file.
-            let length = if i < 10 {
-                7 * i
-            } else {
-                whole.len() * (i - 9) / 31 - 1
-            };
+            let length = if i < 10 { 7 * i } else { whole.len() * (i - 9) / 31 - 1 };
             match open(case.file, &whole[..length]) {
                 Err(_) => {}
                 // Protobuf has no end mark: a file cut between two layers is a smaller network, which is told below.
@@ -124,11 +118,7 @@ fn zip_bombs_are_refused_before_they_unpack() {
     let mut lie = Stored::deflated("a/data/w", &zeros);
     lie.claimed = Some(64);
     let bomb = craft::archive(&[Stored::plain("a/data.pkl", &program), lie]);
-    let error = open("a.pth", &bomb)
-        .unwrap()
-        .read("w")
-        .unwrap_err()
-        .to_string();
+    let error = open("a.pth", &bomb).unwrap().read("w").unwrap_err().to_string();
     assert!(error.contains("does not unpack to the 64 bytes"), "{error}");
 }
 
@@ -165,22 +155,11 @@ fn headers_that_claim_a_terabyte_are_refused() {
         "{{\"w\":{{\"dtype\":\"F32\",\"shape\":[{tera}],\"data_offsets\":[0,{}]}}}}",
         4 * tera
     );
-    let safetensors = [
-        &(header.len() as u64).to_le_bytes()[..],
-        header.as_bytes(),
-        &[0; 64],
-    ]
-    .concat();
+    let safetensors = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 64]].concat();
     refused("a.safetensors", &safetensors, &["truncated"]);
 
     let list = |count: u64, array: &[u8]| -> Vec<u8> {
-        [
-            &0x112u64.to_le_bytes()[..],
-            &[0; 8],
-            &count.to_le_bytes(),
-            array,
-        ]
-        .concat()
+        [&0x112u64.to_le_bytes()[..], &[0; 8], &count.to_le_bytes(), array].concat()
     };
     refused("a.params", &list(tera, &[0; 64]), &["arrays"]);
     let v2 = [
@@ -207,11 +186,7 @@ fn headers_that_claim_a_terabyte_are_refused() {
         Stored::plain("a/data.pkl", &program),
         Stored::plain("a/data/w", &[0; 64]),
     ];
-    refused(
-        "a.pth",
-        &craft::archive(&members),
-        &["\"w\"", "reaches beyond"],
-    );
+    refused("a.pth", &craft::archive(&members), &["\"w\"", "reaches beyond"]);
     refused(
         "a.pth",
         &craft::legacy(&program, &[("w", tera, &[0; 64])]),
@@ -244,14 +219,8 @@ fn tensors_that_overlap_or_leave_their_storage_are_refused() {
         "[4,12]}",
         "[8,0]}",
     ] {
-        let header =
-            format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":{offsets}}}");
-        let bytes = [
-            &(header.len() as u64).to_le_bytes()[..],
-            header.as_bytes(),
-            &[0; 12],
-        ]
-        .concat();
+        let header = format!("{{\"a\":{{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":{offsets}}}");
+        let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0; 12]].concat();
         refused("a.safetensors", &bytes, &["damaged"]);
     }
     let cases: [(&[i64], &[i64], i64, &str); 6] = [
@@ -298,10 +267,7 @@ fn files_are_told_by_content_not_by_name() {
         for (bytes, part) in [
             (&b""[..], "empty"),
             (b"<!DOCTYPE html><html>", "web page"),
-            (
-                b"version https://git-lfs.github.com/spec/v1\n",
-                "git lfs pull",
-            ),
+            (b"version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
             (b"\x89HDF\r\n\x1a\n", "HDF5"),
             (b"\x1f\x8b\x08\0\0\0\0\0", "gzip"),
             (b"hello, this is a text file\n", ""),
@@ -313,11 +279,7 @@ fn files_are_told_by_content_not_by_name() {
     }
     let npz = craft::archive(&[Stored::plain("arr_0.npy", b"\x93NUMPY")]);
     refused("a.npz", &npz, &["no data.pkl"]);
-    refused(
-        "a.pkl",
-        b"\x80\x04\x8c\x01a.",
-        &["not one that torch.save wrote"],
-    );
+    refused("a.pkl", b"\x80\x04\x8c\x01a.", &["not one that torch.save wrote"]);
     refused(
         "a.pth",
         &craft::archive(&[Stored::plain("a/data.pkl", b"\x80\x02}.")]),
@@ -340,10 +302,7 @@ fn other_types_strides_and_wrappers_are_read() {
     transposed.strides = vec![1, 3];
     let mut row = Pickled::new("h", "HalfStorage", &[3]);
     (row.name, row.offset) = ("row", 3);
-    let doubles: Vec<u8> = [0.5f64, -1.0]
-        .into_iter()
-        .flat_map(f64::to_le_bytes)
-        .collect();
+    let doubles: Vec<u8> = [0.5f64, -1.0].into_iter().flat_map(f64::to_le_bytes).collect();
     let double = Pickled::new("d", "DoubleStorage", &[2]);
     let state = craft::dict(&[transposed, row, double]);
     // {"epoch": 3, "model": {"encoder": {...}, "args": numpy scalar}}
@@ -379,10 +338,7 @@ fn other_types_strides_and_wrappers_are_read() {
         let names: Vec<&str> = checkpoint.names().collect();
         assert_eq!(names, ["encoder.d", "encoder.h", "encoder.row"]);
         assert_eq!(checkpoint.shape("encoder.h"), Some(&[3, 2][..]));
-        assert_eq!(
-            checkpoint.read("encoder.h").unwrap(),
-            [1., 4., 2., 5., 3., 6.]
-        );
+        assert_eq!(checkpoint.read("encoder.h").unwrap(), [1., 4., 2., 5., 3., 6.]);
         assert_eq!(checkpoint.read("encoder.row").unwrap(), [4., 5., 6.]);
         assert_eq!(checkpoint.read("encoder.d").unwrap(), [0.5, -1.0]);
         let notes = checkpoint.notes().join("; ");

@@ -61,12 +61,7 @@ impl Pickled {
 
 /// Opcodes that push a string.
 pub fn text(text: &str) -> Vec<u8> {
-    [
-        b"X",
-        &(text.len() as u32).to_le_bytes()[..],
-        text.as_bytes(),
-    ]
-    .concat()
+    [b"X", &(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
 fn int(value: i64) -> Vec<u8> {
@@ -133,11 +128,7 @@ pub fn archive(files: &[Stored]) -> Vec<u8> {
         } else {
             CompressionMethod::Store
         };
-        let (mut entry, config) = archive
-            .new_file(file.name)
-            .compression_method(method)
-            .start()
-            .unwrap();
+        let (mut entry, config) = archive.new_file(file.name).compression_method(method).start().unwrap();
         let descriptor = if file.is_deflated {
             let mut writer = config.wrap(DeflateEncoder::new(&mut entry, Compression::best()));
             writer.write_all(file.data).unwrap();
@@ -171,9 +162,7 @@ fn claim(archive: &mut [u8], index: usize, size: u64) {
 /// A file as PyTorch wrote it before version 1.6, with its storages' keys, claimed numbers of elements, and bytes.
 pub fn legacy(program: &[u8], storages: &[(&str, u64, &[u8])]) -> Vec<u8> {
     let mut bytes = [LEGACY, program, b"\x80\x02]("].concat();
-    storages
-        .iter()
-        .for_each(|(key, ..)| bytes.extend(text(key)));
+    storages.iter().for_each(|(key, ..)| bytes.extend(text(key)));
     bytes.extend(b"e.");
     for (_, elements, data) in storages {
         bytes.extend(elements.to_le_bytes());

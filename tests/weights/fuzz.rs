@@ -44,11 +44,7 @@ fn read_all(path: &PathBuf, bytes: &[u8], network: &str) {
         }
         let _ = plan(&checkpoint, network, &declared(network));
     });
-    assert!(
-        peak <= allowed,
-        "{peak} bytes for a file of {}",
-        bytes.len()
-    );
+    assert!(peak <= allowed, "{peak} bytes for a file of {}", bytes.len());
 }
 
 fn mutate(bytes: &mut Vec<u8>, rng: &mut ChaCha8Rng) {

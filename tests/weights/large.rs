@@ -11,16 +11,7 @@ use super::memory;
 /// Values of each of the tensors: 1 MB.
 const VALUES: usize = 1 << 18;
 const NAMES: [&str; 8] = ["conv1a.weight", "a", "b", "c", "d", "e", "f", "g"];
-const MXNET: [&str; 8] = [
-    "conv0_weight",
-    "bn_data_gamma",
-    "b",
-    "c",
-    "d",
-    "e",
-    "f",
-    "g",
-];
+const MXNET: [&str; 8] = ["conv0_weight", "bn_data_gamma", "b", "c", "d", "e", "f", "g"];
 const CAFFE: [&str; 8] = [
     "conv1_1", "conv1_2", "conv1_3", "conv1_4", "conv1_5", "conv1_6", "fc6", "fc7",
 ];
@@ -69,8 +60,7 @@ fn field(tag: u64, value: &[u8]) -> Vec<u8> {
 fn caffe(values: &[u8]) -> Vec<u8> {
     let shape = [0x08, 0x80, 0x80, 0x10];
     let blob = [field(7, &shape), field(5, values)].concat();
-    let layers =
-        CAFFE.map(|name| field(100, &[field(1, name.as_bytes()), field(7, &blob)].concat()));
+    let layers = CAFFE.map(|name| field(100, &[field(1, name.as_bytes()), field(7, &blob)].concat()));
     layers.concat()
 }
 
@@ -83,27 +73,17 @@ fn converting_allocates_little_more_than_one_tensor() {
     for (file, bytes, network, names) in [
         ("a.pth", zip, "resnet38_cls", NAMES.map(str::to_owned)),
         ("b.pth", legacy, "resnet38_cls", NAMES.map(str::to_owned)),
-        (
-            "c.params",
-            mxnet(&values),
-            "cian_resnet50",
-            MXNET.map(str::to_owned),
-        ),
+        ("c.params", mxnet(&values), "cian_resnet50", MXNET.map(str::to_owned)),
         ("d.caffemodel", caffe(&values), "vgg16", caffe_names),
     ] {
-        let (path, out) = (
-            dir.path().join(file),
-            dir.path().join(format!("{file}.safetensors")),
-        );
+        let (path, out) = (dir.path().join(file), dir.path().join(format!("{file}.safetensors")));
         fs::write(&path, &bytes).unwrap();
         let declared = names.map(|name| (name, vec![VALUES]));
         let convert = |path: &std::path::Path| {
             let checkpoint = Checkpoint::open(path).unwrap();
             let plan = plan(&checkpoint, network, &declared).unwrap();
             assert_eq!(plan.loaded.len(), NAMES.len());
-            let values = plan
-                .values(&checkpoint)
-                .map(|value| value.map(|(_, values)| values));
+            let values = plan.values(&checkpoint).map(|value| value.map(|(_, values)| values));
             write_safetensors(&out, &plan.shapes(), values).unwrap();
         };
         let peak = memory::peak_of(|| convert(&path));

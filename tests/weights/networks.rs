@@ -22,12 +22,7 @@ pub fn declared(network: &str) -> Shapes {
     match network {
         "resnet38_cls" => to.full("fc8.weight", &[CLASSES, 128, 1, 1]),
         "resnet38_affinity" => {
-            for (name, output, input) in [
-                ("f8_3", 2, 16),
-                ("f8_4", 4, 32),
-                ("f8_5", 8, 128),
-                ("f9", 14, 14),
-            ] {
+            for (name, output, input) in [("f8_3", 2, 16), ("f8_4", 4, 32), ("f8_5", 8, 128), ("f9", 14, 14)] {
                 to.full(&format!("{name}.weight"), &[output, input, 1, 1]);
             }
         }
@@ -73,19 +68,13 @@ impl List {
     fn norm(&mut self, name: &str, channels: usize) {
         let torch = [".weight", ".bias", ".running_mean", ".running_var"];
         let mxnet = ["_gamma", "_beta", "_moving_mean", "_moving_var"];
-        let parts = if name.contains("stage")
-            || name.contains("bn_data")
-            || ["bn0", "bn1_"].contains(&name)
-        {
+        let parts = if name.contains("stage") || name.contains("bn_data") || ["bn0", "bn1_"].contains(&name) {
             mxnet
         } else {
             torch
         };
         for part in parts {
-            self.full(
-                &format!("{}{part}", name.trim_end_matches('_')),
-                &[channels],
-            );
+            self.full(&format!("{}{part}", name.trim_end_matches('_')), &[channels]);
         }
     }
 
@@ -151,10 +140,9 @@ impl List {
             let inner = (64 << level) / DIVISOR;
             for block in 0..blocks {
                 let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
-                for (i, (from, to, size)) in
-                    [(input, inner, 1), (inner, inner, 3), (inner, 4 * inner, 1)]
-                        .into_iter()
-                        .enumerate()
+                for (i, (from, to, size)) in [(input, inner, 1), (inner, inner, 3), (inner, 4 * inner, 1)]
+                    .into_iter()
+                    .enumerate()
                 {
                     self.conv(&name(&format!("conv{}.", i + 1)), from, to, size);
                     self.norm(&name(&format!("bn{}", i + 1)), to);
@@ -180,10 +168,9 @@ impl List {
                 if unit == 1 {
                     self.conv(&name("sc_"), input, 4 * inner, 1);
                 }
-                for (i, (from, to, size)) in
-                    [(input, inner, 1), (inner, inner, 3), (inner, 4 * inner, 1)]
-                        .into_iter()
-                        .enumerate()
+                for (i, (from, to, size)) in [(input, inner, 1), (inner, inner, 3), (inner, 4 * inner, 1)]
+                    .into_iter()
+                    .enumerate()
                 {
                     self.norm(&name(&format!("bn{}", i + 1)), from);
                     self.conv(&name(&format!("conv{}_", i + 1)), from, to, size);

@@ -13,18 +13,14 @@ fn safetensors(tensors: &[(&str, &[usize])]) -> (tempfile::TempDir, Checkpoint) 
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.safetensors");
     let declared = shapes(tensors);
-    let values = declared
-        .iter()
-        .map(|(_, shape)| Ok(vec![1.0; shape.iter().product()]));
+    let values = declared.iter().map(|(_, shape)| Ok(vec![1.0; shape.iter().product()]));
     write_safetensors(&path, &declared, values.collect::<Vec<_>>()).unwrap();
     let checkpoint = Checkpoint::open(&path).unwrap();
     (dir, checkpoint)
 }
 
 fn shapes(tensors: &[(&str, &[usize])]) -> Shapes {
-    let owned = tensors
-        .iter()
-        .map(|(name, shape)| (name.to_string(), shape.to_vec()));
+    let owned = tensors.iter().map(|(name, shape)| (name.to_string(), shape.to_vec()));
     owned.collect()
 }
 
@@ -53,19 +49,13 @@ fn a_safetensors_header_may_have_any_length() {
 }
 
 /// ResNet38's first layer and a batch norm, which are enough for its key map.
-const LAYERS: [(&str, &[usize]); 2] = [
-    ("conv1a.weight", &[2, 3, 3, 3]),
-    ("b2.bn_branch2a.weight", &[2]),
-];
+const LAYERS: [(&str, &[usize]); 2] = [("conv1a.weight", &[2, 3, 3, 3]), ("b2.bn_branch2a.weight", &[2])];
 
 #[test]
 fn prefixes_are_found_and_said() {
     for (prefixes, notes) in [
         (["module.", "module."], &["took module. off the names"][..]),
-        (
-            ["_orig_mod.", "_orig_mod."],
-            &["took _orig_mod. off the names"],
-        ),
+        (["_orig_mod.", "_orig_mod."], &["took _orig_mod. off the names"]),
         (
             ["module._orig_mod.", "module._orig_mod."],
             &["took module.", "took _orig_mod."],
@@ -92,10 +82,7 @@ fn prefixes_are_found_and_said() {
         let (_dir, checkpoint) = safetensors(&tensors);
         let said = checkpoint.notes();
         for note in notes {
-            assert!(
-                said.iter().any(|said| said.contains(note)),
-                "{said:?} lacks {note}"
-            );
+            assert!(said.iter().any(|said| said.contains(note)), "{said:?} lacks {note}");
         }
         let plan = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap();
         assert_eq!(plan.shapes(), shapes(&LAYERS), "{prefixes:?}");
@@ -178,11 +165,7 @@ fn harmless_objects_are_skipped_and_listed() {
     let mean = call(
         "builtins",
         "getattr",
-        &[
-            format!("c{buffer}\nHistoryBuffer\n").as_bytes(),
-            &text("mean"),
-        ]
-        .concat(),
+        &[format!("c{buffer}\nHistoryBuffer\n").as_bytes(), &text("mean")].concat(),
     );
     let array = [
         &b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tC\x01btR(K\x01(K\x01tcnumpy\ndtype\n("[..],
@@ -201,10 +184,7 @@ fn harmless_objects_are_skipped_and_listed() {
             "pathlib._local.PosixPath",
             call("pathlib._local", "PosixPath", &text("/")),
         ),
-        (
-            "datetime.datetime",
-            call("datetime", "datetime", b"C\x0a0123456789"),
-        ),
+        ("datetime.datetime", call("datetime", "datetime", b"C\x0a0123456789")),
         (
             "argparse.Namespace",
             [
@@ -247,11 +227,7 @@ fn harmless_objects_are_skipped_and_listed() {
             call(
                 "numpy.core.multiarray",
                 "scalar",
-                &[
-                    call("numpy", "dtype", &text("f8")),
-                    b"C\x0801234567".to_vec(),
-                ]
-                .concat(),
+                &[call("numpy", "dtype", &text("f8")), b"C\x0801234567".to_vec()].concat(),
             ),
         ),
     ];
@@ -279,12 +255,7 @@ fn harmless_objects_are_skipped_and_listed() {
     ]
     .concat();
     let checkpoint = open("a.pth", &beside_a_tensor(&twice)).unwrap();
-    assert!(
-        checkpoint
-            .notes()
-            .join("; ")
-            .contains("pathlib.PosixPath (2 times)")
-    );
+    assert!(checkpoint.notes().join("; ").contains("pathlib.PosixPath (2 times)"));
 }
 
 #[test]
@@ -293,11 +264,7 @@ fn what_is_not_harmless_stays_refused_wherever_it_hides() {
     let system = call("os", "system", &text("touch owned"));
     let getattr = |module: &str, name: &str| {
         let of = format!("c{module}\n{name}\n");
-        call(
-            "builtins",
-            "getattr",
-            &[of.as_bytes(), &text("system")].concat(),
-        )
+        call("builtins", "getattr", &[of.as_bytes(), &text("system")].concat())
     };
     let cases: [(Vec<u8>, &str); 9] = [
         (call("pathlib", "PosixPath", &system), "os.system"),
@@ -305,18 +272,9 @@ fn what_is_not_harmless_stays_refused_wherever_it_hides() {
             [b"cargparse\nNamespace\n)\x81", &system[..], b"b"].concat(),
             "os.system",
         ),
-        (
-            call("pathlib", "os.system", &text("ls")),
-            "pathlib.os.system",
-        ),
-        (
-            call("pathlib", "Path.unlink", &text("a")),
-            "pathlib.Path.unlink",
-        ),
-        (
-            call("argparse", "FileType", &text("w")),
-            "argparse.FileType",
-        ),
+        (call("pathlib", "os.system", &text("ls")), "pathlib.os.system"),
+        (call("pathlib", "Path.unlink", &text("a")), "pathlib.Path.unlink"),
+        (call("argparse", "FileType", &text("w")), "argparse.FileType"),
         (getattr("posix", "x"), "x.system"),
         // The method of a harmless class may be named, but nothing that was named so may be called.
         (
@@ -324,13 +282,7 @@ fn what_is_not_harmless_stays_refused_wherever_it_hides() {
             "something that is not a function",
         ),
         (
-            [
-                &b"cbuiltins\ngetattr\n("[..],
-                &text("os"),
-                &text("system"),
-                b"tR",
-            ]
-            .concat(),
+            [&b"cbuiltins\ngetattr\n("[..], &text("os"), &text("system"), b"tR"].concat(),
             "builtins.getattr",
         ),
         (

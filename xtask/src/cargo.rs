@@ -27,10 +27,7 @@ pub fn cargo<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
 }
 
 /// Builds weakseg, with cargo's own progress, and runs it with `args` in the current folder.
-pub fn weakseg<S: AsRef<OsStr>>(
-    args: impl IntoIterator<Item = S>,
-    env: &[(&str, &str)],
-) -> Result<(), Failure> {
+pub fn weakseg<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>, env: &[(&str, &str)]) -> Result<(), Failure> {
     build_weakseg()?;
     run(with_env(Command::new(program_path()?).args(args), env))
 }
@@ -42,11 +39,7 @@ pub fn build_weakseg() -> Result<(), Failure> {
 
 /// Sets those variables that the user has not set.
 pub fn with_env<'a>(command: &'a mut Command, env: &[(&str, &str)]) -> &'a mut Command {
-    command.envs(
-        env.iter()
-            .filter(|(name, _)| std::env::var_os(name).is_none())
-            .copied(),
-    )
+    command.envs(env.iter().filter(|(name, _)| std::env::var_os(name).is_none()).copied())
 }
 
 /// Waits for `command`; an exit code other than 0 becomes a [`Failure`] of the same code.
@@ -79,8 +72,7 @@ pub fn command_line(command: &Command) -> String {
 
 /// weakseg lies next to xtask: cargo built both with one profile into one target folder, wherever that is.
 pub fn program_path() -> Result<PathBuf, Failure> {
-    let xtask = std::env::current_exe().map_err(|error| {
-        Failure::new(format!("cannot tell which folder xtask runs from: {error}"))
-    })?;
+    let xtask = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("cannot tell which folder xtask runs from: {error}")))?;
     Ok(xtask.with_file_name(format!("weakseg{}", std::env::consts::EXE_SUFFIX)))
 }

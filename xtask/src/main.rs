@@ -53,9 +53,7 @@ fn find(name: &str) -> Result<&'static Task, Failure> {
 }
 
 fn overview() -> String {
-    let mut text = String::from(
-        "The chores of this repository.\n\nUsage: cargo xtask TASK [ARGS...]\n\nTasks:\n",
-    );
+    let mut text = String::from("The chores of this repository.\n\nUsage: cargo xtask TASK [ARGS...]\n\nTasks:\n");
     for task in TASKS {
         text += &format!("  {:10}{}\n", task.name, task.summary);
     }
@@ -72,10 +70,7 @@ mod tests {
         let failure = dispatch(&["tset".to_string()]).unwrap_err();
         assert_eq!(failure.code, 2);
         let message = failure.to_string();
-        assert!(
-            TASKS.iter().all(|task| message.contains(task.name)),
-            "{message}"
-        );
+        assert!(TASKS.iter().all(|task| message.contains(task.name)), "{message}");
     }
 
     #[test]
@@ -83,10 +78,7 @@ mod tests {
         let overview = overview();
         for task in TASKS {
             assert!(overview.contains(task.summary));
-            assert!(
-                task.help
-                    .contains(&format!("Usage: cargo xtask {}", task.name))
-            );
+            assert!(task.help.contains(&format!("Usage: cargo xtask {}", task.name)));
             assert!(dispatch(&[task.name.to_string(), "--help".to_string()]).is_ok());
         }
     }

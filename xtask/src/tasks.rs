@@ -410,17 +410,13 @@ mod tests {
     fn fuzz_runs_the_fuzz_tests_alone() {
         let base = "test --release --package=weakseg --locked --test weights --";
         assert_eq!(fuzz_args(&[]), words(&format!("{base} fuzz::")));
-        assert_eq!(
-            fuzz_args(&words("mutated")),
-            words(&format!("{base} mutated"))
-        );
+        assert_eq!(fuzz_args(&words("mutated")), words(&format!("{base} mutated")));
     }
 
     #[test]
     fn parity_is_with_autotune_without_it_or_both() {
         let with = "test --release --package=weakseg --locked --test golden --";
-        let without =
-            "test --release --package=weakseg --locked --no-default-features --test golden --";
+        let without = "test --release --package=weakseg --locked --no-default-features --test golden --";
         assert_eq!(parity_runs(&[]), [words(with)]);
         assert_eq!(
             parity_runs(&words("--no-autotune walk")),

@@ -55,13 +55,8 @@ fn provide() -> Result<(), Failure> {
         // One package source that cannot be reached should not prevent an installation from the others.
         eprintln!("xtask: {why}; trying to install from the package lists that are there");
     }
-    let install = [
-        &["install", "--yes", "--no-install-recommends"],
-        &PACKAGES[..],
-    ]
-    .concat();
-    run(&mut apt_get(become_root, &install))
-        .map_err(|why| Failure::new(format!("{why}; {}", by_hand())))?;
+    let install = [&["install", "--yes", "--no-install-recommends"], &PACKAGES[..]].concat();
+    run(&mut apt_get(become_root, &install)).map_err(|why| Failure::new(format!("{why}; {}", by_hand())))?;
     match Vulkan::of_this_machine().missing()? {
         None => Ok(()),
         Some(missing) => Err(Failure::new(format!(
@@ -73,8 +68,7 @@ fn provide() -> Result<(), Failure> {
 
 /// What to put before apt-get to run it as root without a question, or `None` where that or apt-get is impossible.
 fn become_root() -> Option<&'static [&'static str]> {
-    let succeeds =
-        |command: &mut Command| quiet(command).status().is_ok_and(|status| status.success());
+    let succeeds = |command: &mut Command| quiet(command).status().is_ok_and(|status| status.success());
     if !succeeds(Command::new("apt-get").arg("--version")) {
         return None;
     }
@@ -90,25 +84,14 @@ fn become_root() -> Option<&'static [&'static str]> {
 }
 
 fn quiet(command: &mut Command) -> &mut Command {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// apt-get that asks nothing, and keeps the standard output for the results of the task.
 fn apt_get(become_root: &[&str], args: &[&str]) -> Command {
-    let words = [
-        become_root,
-        &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"],
-        args,
-    ]
-    .concat();
+    let words = [become_root, &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"], args].concat();
     let mut command = Command::new(words[0]);
-    command
-        .args(&words[1..])
-        .stdin(Stdio::null())
-        .stdout(std::io::stderr());
+    command.args(&words[1..]).stdin(Stdio::null()).stdout(std::io::stderr());
     command
 }
 

@@ -17,14 +17,7 @@ use crate::progress::Whole;
 ///
 /// # Errors
 /// Where the classifier cannot be trained for a moment to see how fast it is.
-pub fn begin(
-    args: &Args,
-    out: &Path,
-    base: &Opened,
-    shared: Stage,
-    rows: &[Row],
-    all: &[Row],
-) -> Result<Whole> {
+pub fn begin(args: &Args, out: &Path, base: &Opened, shared: Stage, rows: &[Row], all: &[Row]) -> Result<Whole> {
     let mut remaining = RemainingWork::new(base.context.load()?);
     let done = |name: &str| finished(&out.join(name));
     let recipe = &base.context.recipe;

@@ -28,9 +28,10 @@ const NOISE: f32 = 0.2;
 pub fn run(args: Args, json: bool) -> Result<()> {
     let (ablation, rows) = rows(&args.method, &args.rows)?;
     let shared = known(&ablation.shared)?;
-    let out = args.out.clone().unwrap_or_else(|| {
-        Path::new("runs").join(format!("ablate-{}-{}", args.method, args.runs.seed))
-    });
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| Path::new("runs").join(format!("ablate-{}-{}", args.method, args.runs.seed)));
     let base = open(
         &args,
         &out.join("classifier"),
@@ -54,9 +55,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             let found = scores.iter().find(|(n, _)| n == name);
             found.map(|(_, score)| score.mean_iou)
         };
-        let maps = opened
-            .context
-            .last(|product| matches!(product, Product::ClassMaps));
+        let maps = opened.context.last(|product| matches!(product, Product::ClassMaps));
         outcomes.push(RowResult {
             table: row.table.clone(),
             row: row.name.clone(),
@@ -75,14 +74,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
 }
 
 /// A row's run with its stages finished up to `until`: the first ones are those of the base, or of another row.
-fn prepare(
-    args: &Args,
-    out: &Path,
-    base: &Opened,
-    shared: Stage,
-    row: &Row,
-    until: Option<Stage>,
-) -> Result<Opened> {
+fn prepare(args: &Args, out: &Path, base: &Opened, shared: Stage, row: &Row, until: Option<Stage>) -> Result<Opened> {
     let opened = open(
         args,
         &out.join(&row.name),
@@ -98,23 +90,13 @@ fn prepare(
     if let Some(from) = &row.from {
         let other = RunDir::read(&out.join(&from.row))?;
         let until = known(&from.until)?;
-        methods::share(
-            (&other, opened.method),
-            (&opened.context, opened.method),
-            Some(until),
-        )?;
+        methods::share((&other, opened.method), (&opened.context, opened.method), Some(until))?;
     }
     methods::run(&opened.context, until)?;
     Ok(opened)
 }
 
-fn open(
-    args: &Args,
-    out: &Path,
-    method: &Method,
-    set: &[String],
-    extra: Option<&str>,
-) -> Result<Opened> {
+fn open(args: &Args, out: &Path, method: &Method, set: &[String], extra: Option<&str>) -> Result<Opened> {
     let mut common = args.runs.run(out.to_path_buf(), set);
     if let Some(name) = extra {
         let (kind, data) = match name {

@@ -8,26 +8,10 @@ use crate::stages;
 
 /// Embedded ablations by method, with the tables that are trained unless others are asked for.
 const EMBEDDED: [(&str, &str, &[&str]); 4] = [
-    (
-        "rrm",
-        include_str!("../../../assets/ablations/rrm.toml"),
-        &["2"],
-    ),
-    (
-        "aalr",
-        include_str!("../../../assets/ablations/aalr.toml"),
-        &["1"],
-    ),
-    (
-        "cian",
-        include_str!("../../../assets/ablations/cian.toml"),
-        &["2"],
-    ),
-    (
-        "mcis",
-        include_str!("../../../assets/ablations/mcis.toml"),
-        &["2", "4"],
-    ),
+    ("rrm", include_str!("../../../assets/ablations/rrm.toml"), &["2"]),
+    ("aalr", include_str!("../../../assets/ablations/aalr.toml"), &["1"]),
+    ("cian", include_str!("../../../assets/ablations/cian.toml"), &["2"]),
+    ("mcis", include_str!("../../../assets/ablations/mcis.toml"), &["2", "4"]),
 ];
 
 /// The tables of a paper.
@@ -96,10 +80,7 @@ pub fn rows(method: &str, wanted: &[String]) -> Result<(Ablation, Vec<Row>)> {
     for name in &wanted {
         if !ablation.row.iter().any(|row| row.is_called(name)) {
             let known: Vec<&str> = ablation.row.iter().map(|row| row.name.as_str()).collect();
-            bail!(
-                "--rows {name}: there is no such row: use {}",
-                known.join(", ")
-            );
+            bail!("--rows {name}: there is no such row: use {}", known.join(", "));
         }
     }
     let rows = ablation.row.iter();
@@ -120,10 +101,7 @@ mod tests {
             let ablation: Ablation = toml::from_str(text).unwrap();
             known(&ablation.shared).unwrap();
             for table in main {
-                assert!(
-                    ablation.row.iter().any(|row| row.is_called(table)),
-                    "{name}"
-                );
+                assert!(ablation.row.iter().any(|row| row.is_called(table)), "{name}");
             }
             let mut names: Vec<_> = ablation.row.iter().map(|row| row.name.clone()).collect();
             for row in &ablation.row {
@@ -138,10 +116,7 @@ mod tests {
                     let other = other.unwrap();
                     assert!(other.from.is_none() && other.method == row.method);
                 }
-                assert!(
-                    ["single", "web"].map(Some).contains(&row.extra.as_deref())
-                        || row.extra.is_none()
-                );
+                assert!(["single", "web"].map(Some).contains(&row.extra.as_deref()) || row.extra.is_none());
             }
             names.sort();
             names.dedup();

@@ -32,10 +32,7 @@ pub fn with(mut crf: recipe::Crf, overrides: &[String]) -> Result<recipe::Crf> {
             "iterations" => bail!("--set-crf {text}: iterations are a whole number"),
             key => {
                 let known = recipe::Crf::OPTIONAL.map(|k| k.trim_start_matches("crf."));
-                bail!(
-                    "--set-crf {key}: there is no such key: use {}",
-                    known.join(", ")
-                )
+                bail!("--set-crf {key}: there is no such key: use {}", known.join(", "))
             }
         }
     }
@@ -66,13 +63,7 @@ impl ValueEnum for Preset {
 
 impl ValueEnum for As {
     fn value_variants<'a>() -> &'a [Self] {
-        &[
-            As::Auto,
-            As::Probabilities,
-            As::Logits,
-            As::Foreground,
-            As::Labels,
-        ]
+        &[As::Auto, As::Probabilities, As::Logits, As::Foreground, As::Labels]
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
@@ -93,10 +84,7 @@ impl ValueEnum for As {
                 "foreground",
                 "Probabilities of the foreground, one channel or one for each class; the background is the complement of the highest",
             ),
-            As::Labels => (
-                "labels",
-                "A label map, in which 255 is a pixel that nobody labelled",
-            ),
+            As::Labels => ("labels", "A label map, in which 255 is a pixel that nobody labelled"),
         };
         Some(PossibleValue::new(name).help(help))
     }

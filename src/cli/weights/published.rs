@@ -16,9 +16,7 @@ pub fn list(json: bool) -> Result<()> {
     }
     if json {
         let entries: Vec<Value> = rows.iter().map(|row| row_json(row, &cache)).collect();
-        return print_json(
-            &json!({"cache": cache.folder().display().to_string(), "weights": entries}),
-        );
+        return print_json(&json!({"cache": cache.folder().display().to_string(), "weights": entries}));
     }
     print(format_args!(
         "{:<20} {:<20} {:>9}  {:<14} in the cache",

@@ -15,8 +15,7 @@ use crate::maps::{Maps, write_maps};
 /// A `.npy` file as the format's specification has it.
 fn npy(descriptor: &str, fortran: bool, shape: &str, data: &[u8]) -> Vec<u8> {
     let fortran = if fortran { "True" } else { "False" };
-    let text =
-        format!("{{'descr': '{descriptor}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
+    let text = format!("{{'descr': '{descriptor}', 'fortran_order': {fortran}, 'shape': {shape}, }}");
     let text = format!("{text:<117}\n");
     let mut bytes = b"\x93NUMPY\x01\0".to_vec();
     bytes.extend((text.len() as u16).to_le_bytes());
@@ -44,13 +43,8 @@ fn read_bytes(name: &str, bytes: &[u8], how: As, size: (u32, u32)) -> Result<Sco
 
 /// The one-line error about the file, which must be named and say all of `parts`.
 fn fails(bytes: &[u8], how: As, size: (u32, u32), parts: &[&str]) {
-    let error = read_bytes("bad.npy", bytes, how, size)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("bad.npy") && !error.contains('\n'),
-        "{error}"
-    );
+    let error = read_bytes("bad.npy", bytes, how, size).unwrap_err().to_string();
+    assert!(error.contains("bad.npy") && !error.contains('\n'), "{error}");
     for part in parts {
         assert!(error.contains(part), "{error:?} lacks {part:?}");
     }
@@ -68,8 +62,7 @@ fn both_byte_orders_and_both_memory_orders() {
     let c_order = PAIR;
     let fortran = [0.25, 0.75, 1.0, 0.0, 0.5, 0.5_f32];
     for (order, values) in [(false, c_order), (true, fortran)] {
-        let data =
-            |bytes: fn(f32) -> Vec<u8>| values.iter().flat_map(|v| bytes(*v)).collect::<Vec<u8>>();
+        let data = |bytes: fn(f32) -> Vec<u8>| values.iter().flat_map(|v| bytes(*v)).collect::<Vec<u8>>();
         for (descriptor, data) in [
             ("<f4", data(|v| v.to_le_bytes().to_vec())),
             (">f4", data(|v| v.to_be_bytes().to_vec())),
@@ -105,26 +98,10 @@ fn every_kind_of_integer() {
     ] {
         let zero = vec![0; one.len()];
         let data = [&zero[..], one, one, &zero].concat();
-        let one_hot = read_bytes(
-            "a.npy",
-            &npy(descriptor, false, "(2, 2, 1)", &data),
-            As::Auto,
-            (1, 2),
-        )
-        .unwrap();
+        let one_hot = read_bytes("a.npy", &npy(descriptor, false, "(2, 2, 1)", &data), As::Auto, (1, 2)).unwrap();
         let expected = array![[[0.0], [1.0]], [[1.0], [0.0]]];
-        assert_eq!(
-            one_hot.content,
-            Content::Probabilities(expected),
-            "{descriptor}"
-        );
-        let map = read_bytes(
-            "a.npy",
-            &npy(descriptor, false, "(2, 2)", &data),
-            As::Auto,
-            (2, 2),
-        )
-        .unwrap();
+        assert_eq!(one_hot.content, Content::Probabilities(expected), "{descriptor}");
+        let map = read_bytes("a.npy", &npy(descriptor, false, "(2, 2)", &data), As::Auto, (2, 2)).unwrap();
         let expected = GrayImage::from_raw(2, 2, vec![0, 1, 1, 0]).unwrap();
         assert_eq!(map.content, Content::Labels(expected), "{descriptor}");
     }
@@ -138,18 +115,8 @@ fn other_number_types_are_named() {
         (1, 1),
         &["'<f2'", "astype('<f4')"],
     );
-    fails(
-        &npy("<c8", false, "(1, 1, 1)", &[0; 8]),
-        As::Auto,
-        (1, 1),
-        &["'<c8'"],
-    );
-    fails(
-        &npy("|O", false, "(1, 1, 1)", &[0; 8]),
-        As::Auto,
-        (1, 1),
-        &["'|O'"],
-    );
+    fails(&npy("<c8", false, "(1, 1, 1)", &[0; 8]), As::Auto, (1, 1), &["'<c8'"]);
+    fails(&npy("|O", false, "(1, 1, 1)", &[0; 8]), As::Auto, (1, 1), &["'|O'"]);
 }
 
 #[test]
@@ -160,22 +127,13 @@ fn shapes_that_fit_and_shapes_that_do_not() {
         ("(2, 1, 3)", (1, 3), &["3 x 1", "1 x 3"][..]),
         ("(2, 3, 1, 1)", (3, 1), &["[2, 3, 1, 1]", "[C, H, W]"]),
         ("(6,)", (3, 1), &["[6]", "[C, H, W]"]),
-        (
-            "(3, 1, 2)",
-            (1, 3),
-            &["channels come last", "transpose(2, 0, 1)"],
-        ),
+        ("(3, 1, 2)", (1, 3), &["channels come last", "transpose(2, 0, 1)"]),
         ("(3, 2)", (2, 3), &["[3, 2]", "floats"]),
         ("(3, 2)", (6, 1), &["2 x 3", "6 x 1"]),
     ] {
         fails(&floats(shape, &PAIR), As::Auto, size, parts);
     }
-    fails(
-        &floats("(0, 1, 3)", &[]),
-        As::Auto,
-        (3, 1),
-        &["no channels"],
-    );
+    fails(&floats("(0, 1, 3)", &[]), As::Auto, (3, 1), &["no channels"]);
     fails(
         &npy("|u1", false, "(1, 2)", &[0, 1]),
         As::Auto,
@@ -190,12 +148,7 @@ fn damaged_files() {
     for length in [0, 5, 60, 128, whole.len() - 1] {
         fails(&whole[..length], As::Auto, (3, 1), &[]);
     }
-    fails(
-        &[&whole[..], &whole[..]].concat(),
-        As::Auto,
-        (3, 1),
-        &["extra bytes"],
-    );
+    fails(&[&whole[..], &whole[..]].concat(), As::Auto, (3, 1), &["extra bytes"]);
     fails(b"P5 not an array at all", As::Auto, (3, 1), &[]);
     let huge = floats("(4000000000, 4000000000, 3)", &PAIR);
     fails(&huge, As::Auto, (3, 1), &["shorter than its shape"]);
@@ -206,9 +159,7 @@ fn damaged_files() {
         &["shorter"],
     );
     for name in ["a.npz", "a.png", "a.jpg"] {
-        let error = read_bytes(name, b"text", As::Auto, (1, 1))
-            .unwrap_err()
-            .to_string();
+        let error = read_bytes(name, b"text", As::Auto, (1, 1)).unwrap_err().to_string();
         assert!(error.contains(name) && !error.contains('\n'), "{error}");
     }
     let error = read(Path::new("nowhere/a.npy"), As::Auto, (1, 1)).unwrap_err();
@@ -221,14 +172,10 @@ fn numbers_say_what_they_are() {
         let shape = format!("({}, 1, 1)", values.len());
         read_bytes("a.npy", &floats(&shape, values), how, (1, 1)).map(|scores| scores.content)
     };
-    let probabilities = |values: &[f32]| {
-        Content::Probabilities(
-            Array3::from_shape_vec((values.len(), 1, 1), values.to_vec()).unwrap(),
-        )
-    };
-    let logits = |values: &[f32]| {
-        Content::Logits(Array3::from_shape_vec((values.len(), 1, 1), values.to_vec()).unwrap())
-    };
+    let probabilities =
+        |values: &[f32]| Content::Probabilities(Array3::from_shape_vec((values.len(), 1, 1), values.to_vec()).unwrap());
+    let logits =
+        |values: &[f32]| Content::Logits(Array3::from_shape_vec((values.len(), 1, 1), values.to_vec()).unwrap());
     // Rounding, as of an interpolation, makes no logits.
     for values in [&[0.4, 0.6][..], &[1.0], &[0.4, 0.6009], &[-0.0005, 1.0005]] {
         assert_eq!(content(values, As::Auto).unwrap(), probabilities(values));
@@ -236,10 +183,7 @@ fn numbers_say_what_they_are() {
     for values in [&[-1.0, 0.5][..], &[2.5, 0.1], &[-0.7, -0.7]] {
         assert_eq!(content(values, As::Auto).unwrap(), logits(values));
     }
-    assert_eq!(
-        content(&[0.2, 0.2], As::Logits).unwrap(),
-        logits(&[0.2, 0.2])
-    );
+    assert_eq!(content(&[0.2, 0.2], As::Logits).unwrap(), logits(&[0.2, 0.2]));
     assert_eq!(
         content(&[0.2, 0.6], As::Probabilities).unwrap(),
         probabilities(&[0.25, 0.75])
@@ -257,13 +201,8 @@ fn numbers_say_what_they_are() {
         error.contains("1.5 at (channel, y, x) = (0, 0, 0) is no probability"),
         "{error}"
     );
-    let error = content(&[0.5, -0.2], As::Probabilities)
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("-0.2 at (channel, y, x) = (1, 0, 0)"),
-        "{error}"
-    );
+    let error = content(&[0.5, -0.2], As::Probabilities).unwrap_err().to_string();
+    assert!(error.contains("-0.2 at (channel, y, x) = (1, 0, 0)"), "{error}");
 }
 
 #[test]
@@ -283,11 +222,7 @@ fn sums_other_than_one() {
 
 #[test]
 fn nan_and_infinities_are_placed() {
-    for (bad, name) in [
-        (f32::NAN, "NaN"),
-        (f32::INFINITY, "inf"),
-        (f32::NEG_INFINITY, "-inf"),
-    ] {
+    for (bad, name) in [(f32::NAN, "NaN"), (f32::INFINITY, "inf"), (f32::NEG_INFINITY, "-inf")] {
         let bytes = floats("(2, 2, 2)", &[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, bad, 0.5]);
         for how in [As::Auto, As::Probabilities, As::Logits] {
             fails(
@@ -323,32 +258,19 @@ fn label_maps_become_channels_of_the_labels_that_occur() {
         assert_eq!(scores.labels, [0, 15, 254]);
         assert_eq!(scores.png_values(path).unwrap(), [0, 15, 254]);
         assert_eq!(scores.unary(0.7).unwrap().dim(), (3, 2, 3));
-        for (how, size, part) in [
-            (As::Auto, (2, 3), "2 x 3"),
-            (As::Logits, (3, 2), "this is a label map"),
-        ] {
+        for (how, size, part) in [(As::Auto, (2, 3), "2 x 3"), (As::Logits, (3, 2), "this is a label map")] {
             let error = read(path, how, size).unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains('\n'), "{error}");
         }
     }
-    fails(
-        &npy("|u1", false, "(1, 2)", &[255, 255]),
-        As::Auto,
-        (2, 1),
-        &["255"],
-    );
+    fails(&npy("|u1", false, "(1, 2)", &[255, 255]), As::Auto, (2, 1), &["255"]);
     fails(
         &npy("|i1", false, "(1, 2)", &[0, 255]),
         As::Auto,
         (2, 1),
         &["-1 at (y, x) = (0, 1)"],
     );
-    fails(
-        &npy("<i2", false, "(1, 1)", &[0, 1]),
-        As::Auto,
-        (1, 1),
-        &["256 at"],
-    );
+    fails(&npy("<i2", false, "(1, 1)", &[0, 1]), As::Auto, (1, 1), &["256 at"]);
 }
 
 #[test]
@@ -371,10 +293,7 @@ fn one_label_and_300() {
     let scores = read_bytes("a.npy", &even(255), As::Auto, (1, 1)).unwrap();
     assert_eq!(scores.png_values(Path::new("a.npy")).unwrap().len(), 255);
     let scores = read_bytes("a.npy", &even(300), As::Auto, (1, 1)).unwrap();
-    let error = scores
-        .png_values(Path::new("a.npy"))
-        .unwrap_err()
-        .to_string();
+    let error = scores.png_values(Path::new("a.npy")).unwrap_err().to_string();
     assert!(
         error.contains("a.npy have 300 channels") && error.contains("255 apart"),
         "{error}"
@@ -410,9 +329,7 @@ fn the_array_of_an_archive() {
         ),
         (npz(&[]), ["0 arrays", "arr_0"]),
     ] {
-        let error = read_bytes("a.npz", &bytes, As::Auto, (3, 1))
-            .unwrap_err()
-            .to_string();
+        let error = read_bytes("a.npz", &bytes, As::Auto, (3, 1)).unwrap_err().to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
     }
 }
@@ -451,12 +368,7 @@ fn one_channel_is_of_the_foreground_where_that_is_said() {
     for how in [As::Auto, As::Logits] {
         fails(&logits, how, (2, 1), &["one channel"]);
     }
-    fails(
-        &logits,
-        As::Foreground,
-        (2, 1),
-        &["-2 at", "no probability", "exp(-a)"],
-    );
+    fails(&logits, As::Foreground, (2, 1), &["-2 at", "no probability", "exp(-a)"]);
     let expected = Content::Probabilities(array![[[0.25, 0.5]], [[0.75, 0.5]]]);
     for shape in ["(1, 1, 2)", "(1, 2)", "(1, 1, 1, 2)"] {
         let bytes = floats(shape, &[0.75, 0.5]);
@@ -489,10 +401,7 @@ fn channels_of_the_foreground_get_a_background() {
         maps: Array3::from_shape_vec((2, 1, 3), PAIR.to_vec()).unwrap(),
     };
     write_maps(&path, &maps).unwrap();
-    assert_eq!(
-        read(&path, As::Foreground, (3, 1)).unwrap().labels,
-        [0, 3, 7]
-    );
+    assert_eq!(read(&path, As::Foreground, (3, 1)).unwrap().labels, [0, 3, 7]);
     maps.classes = vec![0, 7];
     write_maps(&path, &maps).unwrap();
     let error = read(&path, As::Foreground, (3, 1)).unwrap_err().to_string();
@@ -529,12 +438,7 @@ fn a_label_map_may_have_a_leading_axis() {
     assert_eq!(scores.labels, [0, 4]);
     fails(&bytes, As::Probabilities, (3, 1), &["this is a label map"]);
     for values in ["(2, 1, 3)", "(1, 2, 1, 3)"] {
-        fails(
-            &floats(values, &PAIR),
-            As::Labels,
-            (3, 1),
-            &["no label map"],
-        );
+        fails(&floats(values, &PAIR), As::Labels, (3, 1), &["no label map"]);
     }
 }
 
@@ -568,11 +472,6 @@ fn a_dictionary_of_maps_counts_classes_from_0() {
     let scores = read_bytes("a.npy", &bytes, As::Probabilities, (2, 1)).unwrap();
     assert_eq!(scores.labels, [0, 14]);
     fails(&bytes, As::Auto, (3, 1), &["they are 2 x 1"]);
-    let harm = npy(
-        "|O",
-        false,
-        "()",
-        b"\x80\x03cos\nsystem\nX\x02\0\0\0ls\x85R.",
-    );
+    let harm = npy("|O", false, "()", b"\x80\x03cos\nsystem\nX\x02\0\0\0ls\x85R.");
     fails(&harm, As::Auto, (2, 1), &["os.system", "no code"]);
 }

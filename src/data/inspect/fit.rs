@@ -66,10 +66,7 @@ fn ignored_alone(data: &Data) -> Result<()> {
             "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: where it stands for {class:?}, which should be 1, say so with --mask-values 255={class}"
         ),
         classes => {
-            let values: Vec<String> = (1..)
-                .zip(classes)
-                .map(|(v, c)| format!("{v} = {c}"))
-                .collect();
+            let values: Vec<String> = (1..).zip(classes).map(|(v, c)| format!("{v} = {c}")).collect();
             let first = classes.first().map_or("CLASS", String::as_str);
             bail!(
                 "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: a mask needs the values of its classes ({}); where 255 stands for one class everywhere, say so as in --mask-values 255={first}",
@@ -89,12 +86,7 @@ fn contradicted(data: &Data) -> Result<()> {
     let wrong = images.iter().filter(|image| !image.fits()).count();
     let order = likely_order(&images, data.classes.len());
     let fitting = |order: &[usize]| {
-        let meant = |image: &&Tagged| {
-            image
-                .classes
-                .iter()
-                .all(|v| image.tags.contains(&order[*v]))
-        };
+        let meant = |image: &&Tagged| image.classes.iter().all(|v| image.tags.contains(&order[*v]));
         images.iter().filter(meant).count()
     };
     let better = fitting(&order);

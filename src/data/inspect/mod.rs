@@ -102,11 +102,7 @@ impl Data {
                 images: 0,
             })
             .collect();
-        let counts: Vec<usize> = self
-            .train
-            .indices()
-            .map(|i| self.train.tags(i).len())
-            .collect();
+        let counts: Vec<usize> = self.train.indices().map(|i| self.train.tags(i).len()).collect();
         for tag in self.train.indices().flat_map(|i| self.train.tags(i)) {
             if let Some(class) = classes.get_mut(*tag) {
                 class.images += 1;
@@ -162,10 +158,7 @@ impl Data {
             .flat_map(|split| split.indices().filter_map(|i| split.files(i)))
             .map(|(image, _)| image.to_owned())
             .collect();
-        let headers: Vec<Header> = files
-            .par_iter()
-            .map(decode::header)
-            .collect::<Result<_>>()?;
+        let headers: Vec<Header> = files.par_iter().map(decode::header).collect::<Result<_>>()?;
         for header in headers {
             sizes.push(header.upright());
             *found.formats.entry(header.format.to_owned()).or_default() += 1;
@@ -221,17 +214,8 @@ impl Inspection {
             "data: {}: {} training images, {validation}",
             self.taken_for, self.training
         );
-        let names = some(
-            self.classes
-                .iter()
-                .map(|c| format!("{} {}", c.name, c.images)),
-            30,
-        );
-        let order = if self.numbered {
-            ", sorted as numbers"
-        } else {
-            ""
-        };
+        let names = some(self.classes.iter().map(|c| format!("{} {}", c.name, c.images)), 30);
+        let order = if self.numbered { ", sorted as numbers" } else { "" };
         let (least, mean, most) = self.tags_an_image;
         let classes = format!(
             "classes: {}{order}: {names}; {least} to {most} tags an image, {mean:.1} on average; {} images without tags",
@@ -273,10 +257,7 @@ impl Masks {
         if self.found == 0 && self.values.is_empty() && self.bad == 0 {
             return "masks: none found; nothing to compare with".to_owned();
         }
-        let rules = self
-            .matched
-            .iter()
-            .map(|(rule, n)| format!("{n} by {rule}"));
+        let rules = self.matched.iter().map(|(rule, n)| format!("{n} by {rule}"));
         let mut line = format!("masks: {} found", self.found);
         if !self.matched.is_empty() {
             line += &format!(": {}", some(rules, 30));
@@ -284,21 +265,14 @@ impl Masks {
         if let Some(example) = &self.unmatched_example {
             let reason = self.unmatched_reason.as_ref();
             let reason = reason.map_or_else(String::new, |r| format!(": {r}"));
-            line += &format!(
-                "; {} match no image ({}{reason})",
-                self.unmatched,
-                example.display()
-            );
+            line += &format!("; {} match no image ({}{reason})", self.unmatched, example.display());
         }
         if let Some(reason) = &self.bad_reason {
             line += &format!("; {} cannot be used ({reason})", self.bad);
         }
         if !self.values.is_empty() {
             let values = some(self.values.keys().map(u8::to_string), 30);
-            line += &format!(
-                "; values {values}; {} of {} fit the tags",
-                self.fitting, self.compared
-            );
+            line += &format!("; values {values}; {} of {} fit the tags", self.fitting, self.compared);
         }
         line
     }

@@ -37,10 +37,7 @@ fn opened(dir: &Path, mask_values: &[&str]) -> Data {
 fn error(images: Images) -> String {
     let dir = tempfile::tempdir().unwrap();
     set(dir.path(), images);
-    let text = opened(dir.path(), &[])
-        .check_masks()
-        .unwrap_err()
-        .to_string();
+    let text = opened(dir.path(), &[]).check_masks().unwrap_err().to_string();
     assert!(!text.contains('\n'), "{text}");
     text
 }
@@ -57,9 +54,7 @@ fn a_data_set_is_told_in_five_lines() {
             ("d", "", None),
         ],
     );
-    GrayImage::new(6, 4)
-        .save(dir.path().join("masks/z.png"))
-        .unwrap();
+    GrayImage::new(6, 4).save(dir.path().join("masks/z.png")).unwrap();
     fs::write(dir.path().join("e.heic"), "").unwrap();
     let found = opened(dir.path(), &[]).inspect().unwrap();
     assert_eq!((found.training, found.validation), (3, 2));
@@ -70,11 +65,7 @@ fn a_data_set_is_told_in_five_lines() {
     let lines = found.lines();
     for (line, parts) in lines.iter().zip([
         &["tags.csv", "3 training images", "2 of them"][..],
-        &[
-            "classes: 2: cat 2, dog 2",
-            "1 to 2 tags",
-            "1 images without tags",
-        ],
+        &["classes: 2: cat 2, dog 2", "1 to 2 tags", "1 images without tags"],
         &["6 x 4", "3 png", "none turned"],
         &[
             "3 found",
@@ -118,19 +109,11 @@ fn masks_that_contradict_the_tags_show_the_order_that_fits() {
     ]);
     assert!(order.contains("contradict the tags of 4 of 4"), "{order}");
     assert!(order.contains("1 = dog, 2 = cat would fit 4"), "{order}");
-    let turned = error(&[
-        ("a", "ant", Some(2)),
-        ("b", "bee", Some(3)),
-        ("c", "cow", Some(1)),
-    ]);
+    let turned = error(&[("a", "ant", Some(2)), ("b", "bee", Some(3)), ("c", "cow", Some(1))]);
     assert!(turned.contains("1 = cow, 2 = ant, 3 = bee"), "{turned}");
 
     let dir = tempfile::tempdir().unwrap();
-    let mostly = [
-        ("a", "cat", Some(1)),
-        ("b", "dog", Some(2)),
-        ("c", "dog", Some(1)),
-    ];
+    let mostly = [("a", "cat", Some(1)), ("b", "dog", Some(2)), ("c", "dog", Some(1))];
     set(dir.path(), &mostly);
     opened(dir.path(), &[]).check_masks().unwrap();
 }
@@ -143,10 +126,7 @@ fn masks_of_0_and_255_need_a_word() {
     assert!(two.contains("1 = cat, 2 = dog"), "{two}");
 
     let dir = tempfile::tempdir().unwrap();
-    set(
-        dir.path(),
-        &[("a", "dog", Some(255)), ("b", "dog", Some(255))],
-    );
+    set(dir.path(), &[("a", "dog", Some(255)), ("b", "dog", Some(255))]);
     let data = opened(dir.path(), &["255=dog"]);
     data.check_masks().unwrap();
     let mask = data.train.mask(0).unwrap().unwrap();

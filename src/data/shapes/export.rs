@@ -24,10 +24,7 @@ use crate::files::write_bytes;
 /// A folder that is not empty; names the file that cannot be written or read, or two different images of one name in the two splits.
 pub fn write_voc(data: &Data, dir: &Path, on_item: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
     if fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-        bail!(
-            "the folder {} is not empty; choose another --out",
-            dir.display()
-        );
+        bail!("the folder {} is not empty; choose another --out", dir.display());
     }
     let mut by_name: BTreeMap<&str, (&Split, usize)> = BTreeMap::new();
     for split in [&data.train, &data.val] {
@@ -51,29 +48,18 @@ pub fn write_voc(data: &Data, dir: &Path, on_item: &(dyn Fn(usize, usize) + Sync
         "ImageSets/Segmentation",
     ] {
         let folder = dir.join(part);
-        fs::create_dir_all(&folder)
-            .map_err(|e| anyhow!("cannot make the folder {}: {e}", folder.display()))?;
+        fs::create_dir_all(&folder).map_err(|e| anyhow!("cannot make the folder {}: {e}", folder.display()))?;
     }
     let (done, total) = (AtomicUsize::new(0), by_name.len());
-    by_name
-        .into_par_iter()
-        .try_for_each(|(_, (split, index))| {
-            write_item(split, index, &data.classes, dir)?;
-            on_item(done.fetch_add(1, Ordering::Relaxed) + 1, total);
-            anyhow::Ok(())
-        })?;
-    write_bytes(
-        &dir.join("classes.txt"),
-        (data.classes.join("\n") + "\n").as_bytes(),
-    )?;
+    by_name.into_par_iter().try_for_each(|(_, (split, index))| {
+        write_item(split, index, &data.classes, dir)?;
+        on_item(done.fetch_add(1, Ordering::Relaxed) + 1, total);
+        anyhow::Ok(())
+    })?;
+    write_bytes(&dir.join("classes.txt"), (data.classes.join("\n") + "\n").as_bytes())?;
     for (list, split) in [("train", &data.train), ("val", &data.val)] {
-        let lines: String = split
-            .indices()
-            .map(|i| format!("{}\n", split.name(i)))
-            .collect();
-        let path = dir
-            .join("ImageSets/Segmentation")
-            .join(format!("{list}.txt"));
+        let lines: String = split.indices().map(|i| format!("{}\n", split.name(i))).collect();
+        let path = dir.join("ImageSets/Segmentation").join(format!("{list}.txt"));
         write_bytes(&path, lines.as_bytes())?;
     }
     Ok(())
@@ -89,32 +75,17 @@ fn write_item(split: &Split, index: usize, classes: &[String], dir: &Path) -> Re
         .map_err(|e| anyhow!("cannot write {}: {e}", path.display()))?;
     write_bytes(&path, bytes.get_ref())?;
     if let Some(mask) = split.mask(index)? {
-        write_mask(
-            dir.join("SegmentationClass").join(format!("{name}.png")),
-            &mask,
-        )?;
+        write_mask(dir.join("SegmentationClass").join(format!("{name}.png")), &mask)?;
     }
     let tags = split.tags(index).iter().filter_map(|&t| classes.get(t));
     let xml = annotation(name, &image, tags);
-    write_bytes(
-        &dir.join("Annotations").join(format!("{name}.xml")),
-        xml.as_bytes(),
-    )
+    write_bytes(&dir.join("Annotations").join(format!("{name}.xml")), xml.as_bytes())
 }
 
 fn annotation<'a>(name: &str, image: &RgbImage, tags: impl Iterator<Item = &'a String>) -> String {
-    let escape = |text: &str| {
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
-    };
+    let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     let objects: String = tags
-        .map(|tag| {
-            format!(
-                "  <object>\n    <name>{}</name>\n  </object>\n",
-                escape(tag)
-            )
-        })
+        .map(|tag| format!("  <object>\n    <name>{}</name>\n  </object>\n", escape(tag)))
         .collect();
     format!(
         "<annotation>\n  <filename>{}.png</filename>\n  <size>\n    <width>{}</width>\n    <height>{}</height>\n    <depth>3</depth>\n  </size>\n{objects}</annotation>\n",

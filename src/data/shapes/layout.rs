@@ -28,9 +28,7 @@ impl Layout {
     pub fn random(options: &ShapesOptions, rng: &mut impl Rng) -> Self {
         let chance: f64 = rng.random();
         let count = 1 + usize::from(chance < 0.45) + usize::from(chance < 0.08);
-        let classes: Vec<_> = (0..count)
-            .map(|_| rng.random_range(0..CLASSES.len()))
-            .collect();
+        let classes: Vec<_> = (0..count).map(|_| rng.random_range(0..CLASSES.len())).collect();
         let scenes = Scene::ALL;
         let scene = if rng.random_bool(0.6) {
             scenes[classes[0] % scenes.len()]

@@ -59,12 +59,7 @@ impl Default for ShapesOptions {
 ///
 /// The same arguments give the same bits, whatever else is generated. Every tagged class is visible with some of its
 /// marker; in the mask 0 is the background and c + 1 is the class c of [`CLASSES`].
-pub fn generate(
-    options: &ShapesOptions,
-    seed: u64,
-    split: &str,
-    index: usize,
-) -> (RgbImage, GrayImage, Vec<usize>) {
+pub fn generate(options: &ShapesOptions, seed: u64, split: &str, index: usize) -> (RgbImage, GrayImage, Vec<usize>) {
     // FNV-1a keeps splits apart in the seed; the number selects one of the generator's independent streams.
     let split = split.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -79,10 +74,7 @@ pub fn generate(
 /// Generates both splits in parallel and keeps them in memory.
 pub(super) fn open(options: &ShapesOptions, seed: u64) -> Result<Data> {
     if !(48..=1024).contains(&options.size) {
-        bail!(
-            "the size of shapes is {}; give 48 to 1024 pixels",
-            options.size
-        );
+        bail!("the size of shapes is {}; give 48 to 1024 pixels", options.size);
     }
     if !(options.hue_noise >= 0.0 && options.hue_noise.is_finite()) {
         bail!(
@@ -106,10 +98,7 @@ pub(super) fn open(options: &ShapesOptions, seed: u64) -> Result<Data> {
                 },
             }
         };
-        Split::new(
-            (0..count).into_par_iter().map(item).collect(),
-            CLASSES.len(),
-        )
+        Split::new((0..count).into_par_iter().map(item).collect(), CLASSES.len())
     };
     Ok(Data {
         kind: Kind::Shapes,
@@ -155,9 +144,7 @@ mod tests {
             let (image, mask, tags) = generate(&options, 1, "train", index);
             assert_eq!(image.dimensions(), (96, 96));
             let mut counts = [0; 7];
-            mask.as_raw()
-                .iter()
-                .for_each(|&v| counts[usize::from(v)] += 1);
+            mask.as_raw().iter().for_each(|&v| counts[usize::from(v)] += 1);
             let visible: Vec<_> = (0..6).filter(|c| counts[c + 1] > 0).collect();
             assert_eq!(tags, visible);
             for tag in tags {
@@ -176,15 +163,7 @@ mod tests {
             val: 0,
             ..Default::default()
         };
-        assert_eq!(
-            open(&small, 1)
-                .unwrap()
-                .train
-                .image(0)
-                .unwrap()
-                .dimensions(),
-            (48, 48)
-        );
+        assert_eq!(open(&small, 1).unwrap().train.image(0).unwrap().dimensions(), (48, 48));
         let large = ShapesOptions {
             size: 200,
             ..small.clone()

@@ -54,10 +54,7 @@ impl Object {
                 .sum();
             (1.0 + waves).max(0.4)
         });
-        let center = [
-            rng.random_range(0.17..0.83) * side,
-            rng.random_range(0.17..0.83) * side,
-        ];
+        let center = [rng.random_range(0.17..0.83) * side, rng.random_range(0.17..0.83) * side];
         let mut object = Self {
             class,
             center,
@@ -123,10 +120,7 @@ impl Object {
 impl Marker {
     /// Whether the point has the pattern's second colour; `None` outside of the marker.
     pub fn pattern(&self, class: usize, x: f32, y: f32) -> Option<bool> {
-        let (dx, dy) = (
-            (x - self.center[0]) / self.radius,
-            (y - self.center[1]) / self.radius,
-        );
+        let (dx, dy) = ((x - self.center[0]) / self.radius, (y - self.center[1]) / self.radius);
         let [cos, sin] = self.turn;
         let (u, v) = (dx * cos + dy * sin, dy * cos - dx * sin);
         let distance = length(u, v);

@@ -46,11 +46,7 @@ impl Look {
     fn random(class: usize, hue_noise: f64, rng: &mut impl Rng) -> Self {
         let normal: f64 = StandardNormal.sample(rng);
         let mut tone = |saturation: std::ops::Range<f32>, value: std::ops::Range<f32>| {
-            hsv(
-                rng.random(),
-                rng.random_range(saturation),
-                rng.random_range(value),
-            )
+            hsv(rng.random(), rng.random_range(saturation), rng.random_range(value))
         };
         let mut marker = [tone(0.15..0.8, 0.8..1.0), tone(0.2..0.8, 0.08..0.34)];
         if rng.random_bool(0.5) {
@@ -87,14 +83,7 @@ fn cast_shadow(canvas: &mut Canvas, object: &Object, size: u32, light: [f32; 2])
     }
 }
 
-fn paint_object(
-    canvas: &mut Canvas,
-    layout: &Layout,
-    number: usize,
-    object: &Object,
-    look: &Look,
-    light: [f32; 2],
-) {
+fn paint_object(canvas: &mut Canvas, layout: &Layout, number: usize, object: &Object, look: &Look, light: [f32; 2]) {
     let size = layout.size;
     let scale = 96.0 / size as f32;
     let [columns, rows] = object.bounds(0.0, size);
@@ -117,8 +106,7 @@ fn paint_object(
                 * smoothstep(
                     0.55,
                     0.0,
-                    (dx / object.radius - 0.45 * light[0])
-                        .hypot(dy / object.radius - 0.45 * light[1]),
+                    (dx / object.radius - 0.45 * light[0]).hypot(dy / object.radius - 0.45 * light[1]),
                 );
             let (colour, contrast) = match object.marker.pattern(object.class, px, py) {
                 Some(second) => (look.marker[usize::from(second)], 0.4 * look.contrast),
@@ -127,8 +115,7 @@ fn paint_object(
                     look.contrast,
                 ),
             };
-            canvas[at] =
-                colour.map(|v| v * shade * (1.0 + 1.4 * contrast * texture) + 0.6 * shine * shade);
+            canvas[at] = colour.map(|v| v * shade * (1.0 + 1.4 * contrast * texture) + 0.6 * shine * shade);
         }
     }
 }
@@ -139,9 +126,8 @@ fn blur(canvas: Canvas, size: u32) -> Canvas {
     let sum: f32 = weights.iter().sum();
     let weights = weights.map(|w| w / sum);
     let size = size as usize;
-    let weigh = |taps: [[f32; 3]; 5]| -> [f32; 3] {
-        std::array::from_fn(|c| (0..5).map(|k| weights[k] * taps[k][c]).sum())
-    };
+    let weigh =
+        |taps: [[f32; 3]; 5]| -> [f32; 3] { std::array::from_fn(|c| (0..5).map(|k| weights[k] * taps[k][c]).sum()) };
     let moved = |at: usize, k: usize| (at + k).saturating_sub(2).min(size - 1);
     let mut across = Vec::with_capacity(canvas.len());
     for row in canvas.chunks_exact(size) {

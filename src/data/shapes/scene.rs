@@ -50,10 +50,7 @@ fn lit(surface: Surface, size: u32, light: [f32; 2], uneven: Noise) -> Vec<[f32;
     let size = size as usize;
     let heights = surface.heights;
     let height = |x: usize, y: usize| heights[y * size + x];
-    let (before, after) = (
-        |v: usize| v.saturating_sub(1),
-        |v: usize| (v + 1).min(size - 1),
-    );
+    let (before, after) = (|v: usize| v.saturating_sub(1), |v: usize| (v + 1).min(size - 1));
     let mut colours = surface.colours;
     for y in 0..size {
         for x in 0..size {
@@ -73,23 +70,14 @@ fn lit(surface: Surface, size: u32, light: [f32; 2], uneven: Noise) -> Vec<[f32;
 fn sky(size: u32, light: [f32; 2], rng: &mut impl Rng) -> Vec<[f32; 3]> {
     let clouds = Noise::random(rng);
     let hue = rng.random_range(0.55..0.63);
-    let top = hsv(
-        hue,
-        rng.random_range(0.4..0.7),
-        rng.random_range(0.65..0.95),
-    );
-    let haze = hsv(
-        rng.random_range(0.05..0.6),
-        rng.random_range(0.02..0.15),
-        0.92,
-    );
+    let top = hsv(hue, rng.random_range(0.4..0.7), rng.random_range(0.65..0.95));
+    let haze = hsv(rng.random_range(0.05..0.6), rng.random_range(0.02..0.15), 0.92);
     let bottom = blend(top, haze, rng.random_range(0.35..0.85));
     let cover = rng.random_range(-0.25..0.45);
     let scale = rng.random_range(20.0..40.0);
     let densities = fill(size, |x, y| clouds.fractal(x / scale, y / (scale * 0.6), 4));
     let density = |x: f32, y: f32| {
-        let pixel =
-            |v: f32| ((v * size as f32 / 96.0 + 0.5).max(0.0) as usize).min(size as usize - 1);
+        let pixel = |v: f32| ((v * size as f32 / 96.0 + 0.5).max(0.0) as usize).min(size as usize - 1);
         densities[pixel(y) * size as usize + pixel(x)]
     };
     fill(size, |x, y| {
@@ -171,9 +159,7 @@ fn sand(size: u32, rng: &mut impl Rng) -> Surface {
             bright * (0.93 + 0.1 * n + 0.05 * speck(x, y)),
         )
     });
-    let heights = fill(size, |x, y| {
-        ripple(x, y) * length / 22.0 + 0.12 * speck(x, y)
-    });
+    let heights = fill(size, |x, y| ripple(x, y) * length / 22.0 + 0.12 * speck(x, y));
     Surface { colours, heights }
 }
 

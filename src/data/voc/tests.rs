@@ -56,15 +56,9 @@ fn short_and_long_lists_agree() {
         let (dir, root) = year(list, ["dog", "cat", "dog"]);
         for path in [dir.path(), &root] {
             let data = open(path, None, None).unwrap();
-            assert_eq!(
-                (names(&data.train), names(&data.val)),
-                (vec!["a", "b"], vec!["c"])
-            );
+            assert_eq!((names(&data.train), names(&data.val)), (vec!["a", "b"], vec!["c"]));
             assert_eq!(data.classes.len(), 20);
-            assert_eq!(
-                (data.train.tags(0), data.train.tags(1)),
-                (&[11][..], &[7][..])
-            );
+            assert_eq!((data.train.tags(0), data.train.tags(1)), (&[11][..], &[7][..]));
             assert!(data.train.has_mask(0) && data.val.mask(0).unwrap().is_some());
         }
     }
@@ -129,10 +123,7 @@ fn test_images_need_neither_tags_nor_masks() {
 
     let path = dir.path().display().to_string();
     let list = voc_list(&path, "test").unwrap();
-    assert_eq!(
-        (list.year.as_str(), list.name.as_str()),
-        ("VOC2012", "test")
-    );
+    assert_eq!((list.year.as_str(), list.name.as_str()), ("VOC2012", "test"));
     assert_eq!(list.images, [root.join("JPEGImages/c.jpg")]);
     fs::write(sets.join("test.txt"), "c\nd\n").unwrap();
     let missing = voc_list(&path, "test").unwrap_err().to_string();
@@ -152,16 +143,8 @@ fn masks_of_sbd_stand_in_where_voc_has_none() {
         fs::write(root.join(path), sbd_file(4, &[value; 12], true)).unwrap();
     };
     // SBD's own layout: its images beside its masks.
-    fs::copy(
-        root.join("JPEGImages/a.jpg"),
-        root.join("dataset/img/d.jpg"),
-    )
-    .unwrap();
-    fs::copy(
-        root.join("Annotations/a.xml"),
-        root.join("Annotations/d.xml"),
-    )
-    .unwrap();
+    fs::copy(root.join("JPEGImages/a.jpg"), root.join("dataset/img/d.jpg")).unwrap();
+    fs::copy(root.join("Annotations/a.xml"), root.join("Annotations/d.xml")).unwrap();
     fs::write(
         root.join("ImageSets/Segmentation/train.txt"),
         long.replace("img/", "dataset/img/"),
@@ -197,11 +180,7 @@ fn mistakes_are_explained() {
     fs::write(root.join("Annotations/a.xml"), "<annotation><object>").unwrap();
     let xml = error(&root);
     assert!(xml.contains("a.xml is not valid XML"), "{xml}");
-    fs::write(
-        root.join("Annotations/a.xml"),
-        "<annotation><object/></annotation>",
-    )
-    .unwrap();
+    fs::write(root.join("Annotations/a.xml"), "<annotation><object/></annotation>").unwrap();
     assert!(error(&root).contains("a.xml has an object without a name"));
 
     let train = root.join("ImageSets/Segmentation/train.txt");
@@ -252,10 +231,7 @@ fn images_of_other_formats_and_cases_are_found() {
         fs::write(&train, list).unwrap();
         let data = open(&root, None, None).unwrap();
         assert_eq!(names(&data.train), ["a", "b", "my photo 1"], "{list}");
-        assert!(
-            data.train.indices().all(|i| data.train.has_mask(i)),
-            "{list}"
-        );
+        assert!(data.train.indices().all(|i| data.train.has_mask(i)), "{list}");
         assert_eq!((names(&data.val), data.skipped), (vec!["my photo 1"], 0));
     }
 }

@@ -59,11 +59,7 @@ impl Case {
         let device = device.clone().autodiff();
         let (o, [_, c, _, _]) = (self.outputs, self.shape);
         let k = self.window.kernel;
-        let kernel = if depthwise {
-            [c, 1, k, k]
-        } else {
-            [o, c, 1, 1]
-        };
+        let kernel = if depthwise { [c, 1, k, k] } else { [o, c, 1, 1] };
         let input = upload(&self.input, self.shape, &device).require_grad();
         let kernel = upload(&self.kernel, kernel, &device).require_grad();
         let bias: Tensor<1> = upload(&self.bias, [o], &device).require_grad();
@@ -99,11 +95,7 @@ impl Case {
             let (x, y) = (i % out_w, i / out_w % out_h);
             let (channel, image) = (i / (out_w * out_h) % o, i / (out_w * out_h * o));
             let mut terms = Vec::new();
-            let inputs = if depthwise {
-                channel..channel + 1
-            } else {
-                0..c
-            };
+            let inputs = if depthwise { channel..channel + 1 } else { 0..c };
             for from in inputs {
                 for tap in 0..k * k {
                     let row = (y * stride + tap / k * dilation).checked_sub(top);
@@ -120,8 +112,7 @@ impl Case {
                     }
                 }
             }
-            let product =
-                |(x, w): &(usize, usize)| f64::from(self.input[*x]) * f64::from(self.kernel[*w]);
+            let product = |(x, w): &(usize, usize)| f64::from(self.input[*x]) * f64::from(self.kernel[*w]);
             let sum = f64::from(self.bias[channel]) + terms.iter().map(product).sum::<f64>();
             let ceiling = self.ceiling.map(f64::from);
             out[i] = ceiling.map_or(sum, |ceiling| sum.clamp(0.0, ceiling));
@@ -158,7 +149,5 @@ fn depthwise_convolution_is_what_its_definition_says() {
 
 #[test]
 fn pointwise_convolution_is_what_its_definition_says() {
-    on_device(&cases(false), &Device::flex(), |case, device| {
-        case.holds(false, device)
-    });
+    on_device(&cases(false), &Device::flex(), |case, device| case.holds(false, device));
 }

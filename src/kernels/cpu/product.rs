@@ -12,8 +12,7 @@ pub fn product(a: ArrayView2<f32>, b: ArrayView2<f32>, kept: f32, mut to: ArrayV
     let columns = b.ncols();
     assert_eq!(b.nrows(), inner, "inner sides of a product");
     assert_eq!(to.dim(), (rows, columns), "shape of a product");
-    let [a_strides, b_strides, to_strides] =
-        [a.strides(), b.strides(), to.strides()].map(|s| (s[1], s[0]));
+    let [a_strides, b_strides, to_strides] = [a.strides(), b.strides(), to.strides()].map(|s| (s[1], s[0]));
     // SAFETY: pointers, shapes and strides are those of live views, which ndarray keeps inside of their memory; `to` is
     // borrowed mutably, so it overlaps neither other, and a mutable view has no two entries in one place.
     unsafe {

@@ -31,11 +31,7 @@ pub fn cross_attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>) -> Te
         query.dims(),
         value.dims()
     );
-    let (attended, _) = Dispatch::cross_attention(
-        query.into_dispatch(),
-        key.into_dispatch(),
-        value.into_dispatch(),
-    );
+    let (attended, _) = Dispatch::cross_attention(query.into_dispatch(), key.into_dispatch(), value.into_dispatch());
     Tensor::from_dispatch(attended)
 }
 

@@ -6,9 +6,7 @@ use proptest::test_runner::{Config, TestRunner};
 
 use super::cross_attention;
 use super::device::{Block, forced};
-use crate::kernels::testing::{
-    CASES, close, download, equals_differences, on_both_devices, on_device, upload, vulkan,
-};
+use crate::kernels::testing::{CASES, close, download, equals_differences, on_both_devices, on_device, upload, vulkan};
 
 #[derive(Clone, Debug)]
 struct Pair {
@@ -29,9 +27,8 @@ fn pairs() -> impl Strategy<Value = Pair> {
     let sizes = (1..3usize, 1..40usize, 1..70usize, 1..70usize, 1..140usize);
     (sizes, any::<bool>()).prop_flat_map(|((batch, depth, channels, queries, keys), sharp)| {
         let step = if sharp { 8.0 } else { 1.0 / 32.0 };
-        let coarse = move |n: usize, step: f32| {
-            proptest::collection::vec((-8..=8i32).prop_map(move |i| i as f32 * step), n)
-        };
+        let coarse =
+            move |n: usize, step: f32| proptest::collection::vec((-8..=8i32).prop_map(move |i| i as f32 * step), n);
         let values = |n: usize| proptest::collection::vec(-1.0..1.0f32, n);
         (
             coarse(batch * depth * queries, step),
@@ -99,10 +96,7 @@ fn brute_force(p: &Pair) -> [Vec<f64>; 4] {
 fn equals_brute_force(p: &Pair, device: &Device) -> Result<(), TestCaseError> {
     let device = device.clone().autodiff();
     let upload = |values: &[f32], channels: usize, pixels: usize| -> Tensor<3> {
-        Tensor::from_data(
-            TensorData::new(values.to_vec(), [p.batch, channels, pixels]),
-            &device,
-        )
+        Tensor::from_data(TensorData::new(values.to_vec(), [p.batch, channels, pixels]), &device)
     };
     let inputs = [
         upload(&p.query, p.depth, p.queries).require_grad(),
@@ -154,12 +148,8 @@ fn cross_attention_in_several_parts_equals_brute_force() {
         channels: 1,
         queries,
         keys,
-        query: wave(queries, 0.1)
-            .chain(std::iter::repeat_n(2.0, queries))
-            .collect(),
-        key: wave(keys, 0.3)
-            .chain((0..keys).map(|j| j as f32 / 1024.0))
-            .collect(),
+        query: wave(queries, 0.1).chain(std::iter::repeat_n(2.0, queries)).collect(),
+        key: wave(keys, 0.3).chain((0..keys).map(|j| j as f32 / 1024.0)).collect(),
         value: wave(keys, 0.7).collect(),
         upstream: wave(queries, 0.9).collect(),
     };

@@ -38,12 +38,7 @@ impl<B: DepthwiseConv, C: CheckpointStrategy> DepthwiseConv for Autodiff<B, C> {
         let (bias, bias_node) = bias.into_parts();
         let out = B::depthwise_conv(input.clone(), kernel.clone(), bias, window, ceiling);
         let nodes = [input_node, kernel_node, bias_node];
-        record::<B, C, _, _>(
-            Step,
-            nodes,
-            ([input, kernel, out.clone()], window, ceiling),
-            out,
-        )
+        record::<B, C, _, _>(Step, nodes, ([input, kernel, out.clone()], window, ceiling), out)
     }
 
     /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.

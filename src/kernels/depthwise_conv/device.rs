@@ -17,12 +17,7 @@ shader!(BackwardKernel, "depthwise_conv_backward_kernel");
 
 /// All sources that may be launched.
 pub fn sources() -> Vec<Source> {
-    [
-        Forward::sources(),
-        BackwardInput::sources(),
-        BackwardKernel::sources(),
-    ]
-    .concat()
+    [Forward::sources(), BackwardInput::sources(), BackwardKernel::sources()].concat()
 }
 
 impl DepthwiseConv for CubeBackend {
@@ -57,8 +52,7 @@ impl DepthwiseConv for CubeBackend {
         window: Window,
         ceiling: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let [input, kernel, output, gradient] =
-            [input, kernel, output, gradient].map(into_contiguous);
+        let [input, kernel, output, gradient] = [input, kernel, output, gradient].map(into_contiguous);
         let shape: [usize; 4] = input.meta.shape().dims();
         let d_input = launch::empty_like(&input, shape);
         let n = shape.iter().product();

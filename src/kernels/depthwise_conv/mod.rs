@@ -50,10 +50,7 @@ impl Window {
         let reach = (self.kernel - 1) * self.dilation + 1;
         [0, 1].map(|i| {
             let seen = self.output[i].saturating_sub(1) * self.stride + reach;
-            [
-                self.before[i],
-                seen.saturating_sub(self.before[i] + self.input[i]),
-            ]
+            [self.before[i], seen.saturating_sub(self.before[i] + self.input[i])]
         })
     }
 }
@@ -73,11 +70,7 @@ pub fn depthwise_conv(
 ) -> Tensor<4> {
     let [_, c, h, w] = input.dims();
     let k = window.kernel;
-    assert_eq!(
-        kernel.dims(),
-        [c, 1, k, k],
-        "kernel of a depthwise convolution"
-    );
+    assert_eq!(kernel.dims(), [c, 1, k, k], "kernel of a depthwise convolution");
     assert_eq!(bias.dims(), [c], "bias of a depthwise convolution");
     assert_eq!([h, w], window.input, "image of a depthwise convolution");
     Tensor::from_dispatch(Dispatch::depthwise_conv(

@@ -30,11 +30,7 @@ impl<B: PermutohedralLattice, C: CheckpointStrategy> PermutohedralLattice for Au
         B::lattice(features.into_primitive(), slots)
     }
 
-    fn lattice_filter(
-        values: FloatTensor<Self>,
-        lattice: Lattice,
-        reversed: bool,
-    ) -> FloatTensor<Self> {
+    fn lattice_filter(values: FloatTensor<Self>, lattice: Lattice, reversed: bool) -> FloatTensor<Self> {
         let (values, node) = values.into_parts();
         let out = B::lattice_filter(values, lattice.clone(), reversed);
         record::<B, C, _, _>(Step, [node], (lattice, reversed), out)

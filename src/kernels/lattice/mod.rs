@@ -38,21 +38,12 @@ pub trait PermutohedralLattice: burn::backend::Backend {
     fn lattice(features: FloatTensor<Self>, slots: Option<usize>) -> Result<Lattice, Error>;
 
     /// Values `[C, N]` → filtered `[C, N]`; see [`Lattice::filter`]. `reversed`: the transpose of the filter.
-    fn lattice_filter(
-        values: FloatTensor<Self>,
-        lattice: Lattice,
-        reversed: bool,
-    ) -> FloatTensor<Self>;
+    fn lattice_filter(values: FloatTensor<Self>, lattice: Lattice, reversed: bool) -> FloatTensor<Self>;
 }
 
 impl std::fmt::Debug for Lattice {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(
-            f,
-            "Lattice of {} points over {} pixels",
-            self.points(),
-            self.pixels()
-        )
+        write!(f, "Lattice of {} points over {} pixels", self.points(), self.pixels())
     }
 }
 
@@ -92,16 +83,8 @@ impl Lattice {
     /// # Panics
     /// Where the values are of another number of pixels or on another device than the lattice.
     pub fn filter(&self, values: Tensor<2>) -> Tensor<2> {
-        assert_eq!(
-            values.dims()[1],
-            self.pixels(),
-            "pixels of values and lattice"
-        );
-        Tensor::from_dispatch(Dispatch::lattice_filter(
-            values.into_dispatch(),
-            self.clone(),
-            false,
-        ))
+        assert_eq!(values.dims()[1], self.pixels(), "pixels of values and lattice");
+        Tensor::from_dispatch(Dispatch::lattice_filter(values.into_dispatch(), self.clone(), false))
     }
 
     /// Number of pixels N.

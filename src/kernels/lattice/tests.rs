@@ -102,12 +102,7 @@ fn gradient_is_the_transpose_and_equals_finite_differences() {
         // <F x, y> = <x, F' y>
         let left = dot(&case.filter(&lattice, &case.values, device), &case.upstream);
         let right = dot(&case.values, &gradient);
-        prop_assert!(
-            (left - right).abs() < 1e-4 * scale,
-            "{} and {}",
-            left,
-            right
-        );
+        prop_assert!((left - right).abs() < 1e-4 * scale, "{} and {}", left, right);
         // The filter is linear, so that large steps give exact differences.
         let step = 0.5f32;
         for at in [0, gradient.len() / 2, gradient.len() - 1] {
@@ -118,13 +113,7 @@ fn gradient_is_the_transpose_and_equals_finite_differences() {
             };
             let slope = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
             let error = (slope - f64::from(gradient[at])).abs();
-            prop_assert!(
-                error < 1e-4 * scale,
-                "{}: {} and {}",
-                at,
-                slope,
-                gradient[at]
-            );
+            prop_assert!(error < 1e-4 * scale, "{}: {} and {}", at, slope, gradient[at]);
         }
         Ok(())
     });
@@ -157,14 +146,8 @@ fn constant_features_are_one_cell() {
         // Every pixel gets the same share of the sum.
         let single = Reference::new(&(0..d).map(|i| one.features[i * n]).collect::<Vec<_>>(), d);
         let sums = case.values.chunks(n).map(|x| wide(x).iter().sum::<f64>());
-        let expected: Vec<f64> = sums
-            .flat_map(|sum| vec![single.filter(&[sum])[0]; n])
-            .collect();
-        near(
-            &case.filter(&lattice, &case.values, device),
-            &expected,
-            1e-4,
-        )
+        let expected: Vec<f64> = sums.flat_map(|sum| vec![single.filter(&[sum])[0]; n]).collect();
+        near(&case.filter(&lattice, &case.values, device), &expected, 1e-4)
     });
 }
 
@@ -209,9 +192,7 @@ fn features_that_no_lattice_holds_are_errors() {
             assert!(
                 matches!(
                     bad,
-                    Error::NotFinite { feature: 1 }
-                        | Error::TooLarge
-                        | Error::BadPixels { pixels: 1 }
+                    Error::NotFinite { feature: 1 } | Error::TooLarge | Error::BadPixels { pixels: 1 }
                 ),
                 "{bad:?}"
             );

@@ -35,11 +35,7 @@ pub enum Compatibility {
 ///
 /// # Panics
 /// Where a lattice is of another number of pixels or on another device than the unary, or a matrix is not `[C, C]`.
-pub fn mean_field(
-    unary: Tensor<2>,
-    kernels: &[(Lattice, Compatibility)],
-    iterations: usize,
-) -> Tensor<2> {
+pub fn mean_field(unary: Tensor<2>, kernels: &[(Lattice, Compatibility)], iterations: usize) -> Tensor<2> {
     let [c, n] = unary.dims();
     for (lattice, compatibility) in kernels {
         assert_eq!(lattice.pixels(), n, "pixels of unary and lattice");

@@ -46,18 +46,8 @@ impl Case {
     fn exactly(&self) -> Vec<f64> {
         let (c, n) = (self.on.channels, self.on.pixels);
         let lattice = Reference::new(&self.on.features, self.on.dimensions);
-        let norm: Vec<f64> = lattice
-            .filter(&vec![1.0; n])
-            .iter()
-            .map(|v| v.sqrt().recip())
-            .collect();
-        let unary = || {
-            self.on
-                .values
-                .iter()
-                .map(|u| -f64::from(*u))
-                .collect::<Vec<_>>()
-        };
+        let norm: Vec<f64> = lattice.filter(&vec![1.0; n]).iter().map(|v| v.sqrt().recip()).collect();
+        let unary = || self.on.values.iter().map(|u| -f64::from(*u)).collect::<Vec<_>>();
         let mut posterior = softmax(&unary(), c);
         for _ in 0..self.iterations {
             let messages: Vec<Vec<f64>> = posterior
@@ -102,11 +92,7 @@ fn posterior_equals_its_definition_and_its_twin() {
     on_both_devices(&cases(), |case, device| {
         let actual = case.posterior(device);
         near(&actual, &case.exactly(), 1e-4)?;
-        let twin: Vec<f64> = case
-            .posterior(&Device::flex())
-            .into_iter()
-            .map(f64::from)
-            .collect();
+        let twin: Vec<f64> = case.posterior(&Device::flex()).into_iter().map(f64::from).collect();
         near(&actual, &twin, 1e-5)
     });
 }
@@ -115,10 +101,7 @@ fn posterior_equals_its_definition_and_its_twin() {
 fn without_costs_the_posterior_is_the_softmax_of_the_unary() {
     on_both_devices(&cases(), |case, device| {
         let c = case.on.channels;
-        let nothing = [
-            Compatibility::Potts(0.0),
-            Compatibility::Matrix(vec![0.0; c * c]),
-        ];
+        let nothing = [Compatibility::Potts(0.0), Compatibility::Matrix(vec![0.0; c * c])];
         let free = Case {
             compatibility: nothing.to_vec(),
             ..case.clone()

@@ -17,15 +17,11 @@ impl<B: PairAffinity> Backward<B, 1> for Step {
     type State = (FloatTensor<B>, FloatTensor<B>, usize, f32);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        pass_on::<B, _, 1>(
-            ops,
-            grads,
-            |(features, affinity, radius, scale), gradient| {
-                // dW/d(distance) = -W, and the distance is scale times the sum of absolute differences.
-                let slope = B::float_mul_scalar(B::float_mul(gradient, affinity), (-scale).into());
-                [B::pair_affinity_backward(features, slope, radius)]
-            },
-        );
+        pass_on::<B, _, 1>(ops, grads, |(features, affinity, radius, scale), gradient| {
+            // dW/d(distance) = -W, and the distance is scale times the sum of absolute differences.
+            let slope = B::float_mul_scalar(B::float_mul(gradient, affinity), (-scale).into());
+            [B::pair_affinity_backward(features, slope, radius)]
+        });
     }
 }
 

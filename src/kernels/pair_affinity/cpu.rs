@@ -34,24 +34,18 @@ fn forward(features: &[f32], shape: [usize; 4], radius: usize, scale: f32) -> Ve
     let offsets = offsets(radius);
     let hw = h * w;
     let mut out = vec![0.0; b * offsets.len() * hw];
-    out.par_chunks_mut(hw.max(1))
-        .enumerate()
-        .for_each(|(plane, out)| {
-            let batch = &features[(plane / offsets.len()) * d * hw..][..d * hw];
-            for (i, j, n) in overlap(h, w, offsets[plane % offsets.len()]) {
-                let sums = &mut out[i..i + n];
-                for channel in batch.chunks_exact(hw) {
-                    for ((sum, a), b) in sums
-                        .iter_mut()
-                        .zip(&channel[i..i + n])
-                        .zip(&channel[j..j + n])
-                    {
-                        *sum += (a - b).abs();
-                    }
+    out.par_chunks_mut(hw.max(1)).enumerate().for_each(|(plane, out)| {
+        let batch = &features[(plane / offsets.len()) * d * hw..][..d * hw];
+        for (i, j, n) in overlap(h, w, offsets[plane % offsets.len()]) {
+            let sums = &mut out[i..i + n];
+            for channel in batch.chunks_exact(hw) {
+                for ((sum, a), b) in sums.iter_mut().zip(&channel[i..i + n]).zip(&channel[j..j + n]) {
+                    *sum += (a - b).abs();
                 }
-                sums.iter_mut().for_each(|sum| *sum = (-scale * *sum).exp());
             }
-        });
+            sums.iter_mut().for_each(|sum| *sum = (-scale * *sum).exp());
+        }
+    });
     out
 }
 
@@ -61,30 +55,26 @@ fn backward(features: &[f32], slope: &[f32], shape: [usize; 4], radius: usize) -
     let offsets = offsets(radius);
     let hw = h * w;
     let mut out = vec![0.0; b * d * hw];
-    out.par_chunks_mut(hw.max(1))
-        .enumerate()
-        .for_each(|(plane, out)| {
-            let channel = &features[plane * hw..][..hw];
-            let slopes = &slope[(plane / d) * offsets.len() * hw..][..offsets.len() * hw];
-            let mut signed = vec![0.0f32; w];
-            for (offset, slopes) in offsets.iter().zip(slopes.chunks_exact(hw)) {
-                for (i, j, n) in overlap(h, w, *offset) {
-                    let signed = &mut signed[..n];
-                    let pairs = channel[i..i + n].iter().zip(&channel[j..j + n]);
-                    for ((signed, (a, b)), slope) in
-                        signed.iter_mut().zip(pairs).zip(&slopes[i..i + n])
-                    {
-                        let sign = f32::from(u8::from(a > b)) - f32::from(u8::from(a < b));
-                        *signed = slope * sign;
-                    }
-                    for (out, signed) in out[i..i + n].iter_mut().zip(signed.iter()) {
-                        *out += signed;
-                    }
-                    for (out, signed) in out[j..j + n].iter_mut().zip(signed.iter()) {
-                        *out -= signed;
-                    }
+    out.par_chunks_mut(hw.max(1)).enumerate().for_each(|(plane, out)| {
+        let channel = &features[plane * hw..][..hw];
+        let slopes = &slope[(plane / d) * offsets.len() * hw..][..offsets.len() * hw];
+        let mut signed = vec![0.0f32; w];
+        for (offset, slopes) in offsets.iter().zip(slopes.chunks_exact(hw)) {
+            for (i, j, n) in overlap(h, w, *offset) {
+                let signed = &mut signed[..n];
+                let pairs = channel[i..i + n].iter().zip(&channel[j..j + n]);
+                for ((signed, (a, b)), slope) in signed.iter_mut().zip(pairs).zip(&slopes[i..i + n]) {
+                    let sign = f32::from(u8::from(a > b)) - f32::from(u8::from(a < b));
+                    *signed = slope * sign;
+                }
+                for (out, signed) in out[i..i + n].iter_mut().zip(signed.iter()) {
+                    *out += signed;
+                }
+                for (out, signed) in out[j..j + n].iter_mut().zip(signed.iter()) {
+                    *out -= signed;
                 }
             }
-        });
+        }
+    });
     out
 }

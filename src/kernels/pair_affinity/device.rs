@@ -30,24 +30,14 @@ impl PairAffinity for CubeBackend {
 }
 
 /// The affinities by a kernel for grids of at most `most` workgroups along x.
-fn forward<K: KernelSource>(
-    kernel: K,
-    most: u32,
-    features: CubeTensor,
-    radius: usize,
-    scale: f32,
-) -> CubeTensor {
+fn forward<K: KernelSource>(kernel: K, most: u32, features: CubeTensor, radius: usize, scale: f32) -> CubeTensor {
     let features = into_contiguous(features);
     let [b, d, h, w] = features.meta.shape().dims();
     let offsets = offsets(radius);
     let k = offsets.len();
     let out = launch::empty_like(&features, [b, k, h, w]);
     let n = b * k * h * w;
-    let parameters = launch::parameters(
-        &features,
-        n,
-        &[d as u32, h as u32, w as u32, k as u32, scale.to_bits()],
-    );
+    let parameters = launch::parameters(&features, n, &[d as u32, h as u32, w as u32, k as u32, scale.to_bits()]);
     let buffers = vec![
         features.handle.clone(),
         out.handle.clone(),

@@ -44,11 +44,7 @@ impl Distance {
 pub fn pair_affinity(features: Tensor<4>, radius: usize, distance: Distance) -> Tensor<4> {
     assert!(radius >= 2, "a radius of {radius} has no pairs");
     let scale = distance.scale(features.dims()[1]);
-    Tensor::from_dispatch(Dispatch::pair_affinity(
-        features.into_dispatch(),
-        radius,
-        scale,
-    ))
+    Tensor::from_dispatch(Dispatch::pair_affinity(features.into_dispatch(), radius, scale))
 }
 
 /// [`pair_affinity()`] on a backend's own tensors.

@@ -44,11 +44,7 @@ pub fn pairs(case: &Case) -> Vec<(usize, usize, usize)> {
             for x in 0..w as i32 {
                 let (y2, x2) = (y + dy, x + dx);
                 if (0..h as i32).contains(&y2) && (0..w as i32).contains(&x2) {
-                    pairs.push((
-                        k,
-                        y as usize * w + x as usize,
-                        y2 as usize * w + x2 as usize,
-                    ));
+                    pairs.push((k, y as usize * w + x as usize, y2 as usize * w + x2 as usize));
                 }
             }
         }

@@ -55,13 +55,7 @@ impl PointwiseConv for Flex {
 ///
 /// # Panics
 /// Where an argument is not of its shape.
-fn forward(
-    input: &[f32],
-    kernel: &[f32],
-    bias: &[f32],
-    shape: [usize; 3],
-    ceiling: Option<f32>,
-) -> Vec<f32> {
+fn forward(input: &[f32], kernel: &[f32], bias: &[f32], shape: [usize; 3], ceiling: Option<f32>) -> Vec<f32> {
     let [b, c, n] = shape;
     let o = bias.len();
     let (input, kernel) = (images(input, shape), matrix(kernel, [o, c]));
@@ -134,13 +128,7 @@ fn backward(pass: &Pass, shape: [usize; 3], o: usize, ceiling: Option<f32>) -> [
 
 /// The gradient `[O, N]` where the output was not clamped, 0 elsewhere; its sum by channel is added to `sums`.
 #[inline(always)]
-fn let_pass(
-    output: &[f32],
-    gradient: &[f32],
-    ceiling: Option<f32>,
-    passed: &mut [f32],
-    sums: &mut [f32],
-) {
+fn let_pass(output: &[f32], gradient: &[f32], ceiling: Option<f32>, passed: &mut [f32], sums: &mut [f32]) {
     match ceiling {
         Some(ceiling) => {
             for ((to, y), g) in passed.iter_mut().zip(output).zip(gradient) {

@@ -40,8 +40,7 @@ impl PointwiseConv for CubeBackend {
             }
             None => gradient,
         };
-        let d_input =
-            Self::conv2d_x_backward(input.clone(), kernel.clone(), gradient.clone(), options());
+        let d_input = Self::conv2d_x_backward(input.clone(), kernel.clone(), gradient.clone(), options());
         let d_kernel = Self::conv2d_weight_backward(input, kernel, gradient.clone(), options());
         let sums = Self::float_sum_dims(gradient, &[0, 2, 3]);
         let d_bias = Self::float_reshape(sums, Shape::from([channels]));

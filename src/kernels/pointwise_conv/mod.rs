@@ -16,12 +16,7 @@ use burn::tensor::Tensor;
 ///
 /// # Panics
 /// Where the shapes do not fit each other.
-pub fn pointwise_conv(
-    input: Tensor<4>,
-    kernel: Tensor<4>,
-    bias: Tensor<1>,
-    ceiling: Option<f32>,
-) -> Tensor<4> {
+pub fn pointwise_conv(input: Tensor<4>, kernel: Tensor<4>, bias: Tensor<1>, ceiling: Option<f32>) -> Tensor<4> {
     let [o, c, _, _] = kernel.dims();
     assert_eq!(kernel.dims(), [o, c, 1, 1], "kernel of a 1x1 convolution");
     assert_eq!(bias.dims(), [o], "bias of a 1x1 convolution");

@@ -18,15 +18,11 @@ impl<B: RandomWalk> Backward<B, 1> for Step {
 
     /// With N the normaliser, (N W)ᵗ transposed is (W N)ᵗ = N⁻¹ (N W)ᵗ N, as W is symmetric: the same walk.
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        pass_on::<B, _, 1>(
-            ops,
-            grads,
-            |(weights, normaliser, radius, steps), gradient| {
-                let scaled = B::float_mul(gradient, normaliser.clone());
-                let walked = B::random_walk(weights, scaled, normaliser.clone(), radius, steps);
-                [B::float_div(walked, normaliser)]
-            },
-        );
+        pass_on::<B, _, 1>(ops, grads, |(weights, normaliser, radius, steps), gradient| {
+            let scaled = B::float_mul(gradient, normaliser.clone());
+            let walked = B::random_walk(weights, scaled, normaliser.clone(), radius, steps);
+            [B::float_div(walked, normaliser)]
+        });
     }
 }
 

@@ -32,14 +32,7 @@ impl RandomWalk for Flex {
 
 /// `steps` times scores ← normaliser · (W scores), in place: scores of `shape` `[B, C, H, W]`, pair weights
 /// `[B, K, H, W]`, normaliser `[B, 1, H, W]`.
-fn walk(
-    weights: &[f32],
-    scores: &mut [f32],
-    normaliser: &[f32],
-    shape: [usize; 4],
-    radius: usize,
-    steps: usize,
-) {
+fn walk(weights: &[f32], scores: &mut [f32], normaliser: &[f32], shape: [usize; 4], radius: usize, steps: usize) {
     let [_, c, h, w] = shape;
     let offsets = offsets(radius);
     let hw = h * w;
@@ -56,14 +49,10 @@ fn walk(
                 for (offset, weights) in offsets.iter().zip(weights.chunks_exact(hw)) {
                     for (i, j, n) in overlap(h, w, *offset) {
                         let weights = &weights[i..i + n];
-                        for ((sum, weight), score) in
-                            sum[i..i + n].iter_mut().zip(weights).zip(&scores[j..j + n])
-                        {
+                        for ((sum, weight), score) in sum[i..i + n].iter_mut().zip(weights).zip(&scores[j..j + n]) {
                             *sum += weight * score;
                         }
-                        for ((sum, weight), score) in
-                            sum[j..j + n].iter_mut().zip(weights).zip(&scores[i..i + n])
-                        {
+                        for ((sum, weight), score) in sum[j..j + n].iter_mut().zip(weights).zip(&scores[i..i + n]) {
                             *sum += weight * score;
                         }
                     }

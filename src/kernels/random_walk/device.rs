@@ -32,9 +32,7 @@ impl RandomWalk for CubeBackend {
         let mut from = scores;
         let mut spare = None;
         for step in 0..steps {
-            let to = spare
-                .take()
-                .unwrap_or_else(|| launch::empty_like(&from, [b, c, h, w]));
+            let to = spare.take().unwrap_or_else(|| launch::empty_like(&from, [b, c, h, w]));
             let buffers = vec![
                 weights.handle.clone(),
                 normaliser.handle.clone(),

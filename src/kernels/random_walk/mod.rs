@@ -51,8 +51,7 @@ fn walk_within(features: Tensor<4>, scores: Tensor<4>, walk: Walk, room: usize) 
     if b > images {
         let parts = (0..b).step_by(images).map(|first| {
             let count = images.min(b - first);
-            let [features, scores] =
-                [&features, &scores].map(|x| x.clone().narrow(0, first, count));
+            let [features, scores] = [&features, &scores].map(|x| x.clone().narrow(0, first, count));
             walk_within(features, scores, walk, room)
         });
         return Tensor::cat(parts.collect(), 0);
@@ -75,13 +74,7 @@ fn walk_within(features: Tensor<4>, scores: Tensor<4>, walk: Walk, room: usize) 
     stencil(weights, scores, row_sums.recip(), walk.radius, walk.steps)
 }
 
-fn stencil(
-    weights: Tensor<4>,
-    scores: Tensor<4>,
-    normaliser: Tensor<4>,
-    radius: usize,
-    steps: usize,
-) -> Tensor<4> {
+fn stencil(weights: Tensor<4>, scores: Tensor<4>, normaliser: Tensor<4>, radius: usize, steps: usize) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::random_walk(
         weights.into_dispatch(),
         scores.into_dispatch(),

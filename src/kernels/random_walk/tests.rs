@@ -19,20 +19,16 @@ struct Case {
 }
 
 fn cases() -> impl Strategy<Value = Case> {
-    (images::cases(), 1..4usize, 0.5..9.0f32, 0..9usize).prop_flat_map(
-        |(on, classes, beta, steps)| {
-            let [b, _, h, w] = on.shape;
-            proptest::collection::vec(-1.0..1.0f32, b * classes * h * w).prop_map(move |scores| {
-                Case {
-                    on: on.clone(),
-                    classes,
-                    scores,
-                    beta,
-                    steps,
-                }
-            })
-        },
-    )
+    (images::cases(), 1..4usize, 0.5..9.0f32, 0..9usize).prop_flat_map(|(on, classes, beta, steps)| {
+        let [b, _, h, w] = on.shape;
+        proptest::collection::vec(-1.0..1.0f32, b * classes * h * w).prop_map(move |scores| Case {
+            on: on.clone(),
+            classes,
+            scores,
+            beta,
+            steps,
+        })
+    })
 }
 
 impl Case {
@@ -80,13 +76,8 @@ fn random_walk_equals_the_dense_matrix() {
                 let scores = &case.scores[(batch * case.classes + c) * n..][..n];
                 let mut v: Vec<f64> = scores.iter().map(|v| f64::from(*v)).collect();
                 for _ in 0..case.steps {
-                    let product =
-                        |row: &Vec<f64>| -> f64 { row.iter().zip(&v).map(|(a, b)| a * b).sum() };
-                    v = matrix
-                        .iter()
-                        .zip(&sums)
-                        .map(|(row, sum)| product(row) / sum)
-                        .collect();
+                    let product = |row: &Vec<f64>| -> f64 { row.iter().zip(&v).map(|(a, b)| a * b).sum() };
+                    v = matrix.iter().zip(&sums).map(|(row, sum)| product(row) / sum).collect();
                 }
                 expected.extend(v);
             }

@@ -180,9 +180,7 @@ impl EfficientNetLite {
             let x = self.stem().full(f, x, 2, RELU6);
             [self.pass(f, x, 0..LOW + 1)]
         });
-        let [middle] = f.section(low.clone(), move |f, x| {
-            [self.pass(f, x, LOW + 1..MIDDLE + 1)]
-        });
+        let [middle] = f.section(low.clone(), move |f, x| [self.pass(f, x, LOW + 1..MIDDLE + 1)]);
         let [high] = f.section(middle.clone(), move |f, x| {
             let x = self.pass(f, x, MIDDLE + 1..STAGES.len());
             [self.head().pointwise(f, x, RELU6)]
@@ -221,9 +219,8 @@ impl Layer for Layers {
 impl Block {
     fn layers(&self) -> Layers {
         let (input, inner, output) = (self.input, self.inner, self.output);
-        let layer = |names: [&str; 2], channels, size| {
-            conv_norm(names.map(|n| format!("{}.{n}", self.name)), channels, size)
-        };
+        let layer =
+            |names: [&str; 2], channels, size| conv_norm(names.map(|n| format!("{}.{n}", self.name)), channels, size);
         Layers {
             expand: (inner != input).then(|| layer(["_expand_conv", "_bn0"], [input, inner], 1)),
             depthwise: layer(["_depthwise_conv", "_bn1"], [1, inner], self.kernel),
@@ -237,9 +234,7 @@ impl Block {
             Some(expand) => expand.pointwise(f, x.clone(), RELU6),
             None => x.clone(),
         };
-        let y = layers
-            .depthwise
-            .depthwise(f, y, [self.stride, self.dilation], RELU6);
+        let y = layers.depthwise.depthwise(f, y, [self.stride, self.dilation], RELU6);
         let y = layers.project.pointwise(f, y, None);
         if self.stride == 1 && self.input == self.output {
             y + x

@@ -117,9 +117,7 @@ impl Backbone {
                 divisor,
                 output_stride: 8,
             }),
-            "preact_resnet50" | "preact_resnet101" => {
-                Backbone::PreactResNet(PreactResNet { depth, divisor })
-            }
+            "preact_resnet50" | "preact_resnet101" => Backbone::PreactResNet(PreactResNet { depth, divisor }),
             _ => bail!("unknown backbone {name:?}: use one of {}", NAMES.join(", ")),
         };
         if !DIVISORS.contains(&divisor) {
@@ -140,10 +138,7 @@ impl Backbone {
         match self {
             Backbone::EfficientNetLite(b) if both => {
                 let output_stride = stride;
-                Ok(Backbone::EfficientNetLite(EfficientNetLite {
-                    output_stride,
-                    ..b
-                }))
+                Ok(Backbone::EfficientNetLite(EfficientNetLite { output_stride, ..b }))
             }
             Backbone::ResNet(b) if both => {
                 let output_stride = stride;
@@ -286,10 +281,7 @@ fn lite(name: &str, divisor: usize) -> Result<Backbone> {
     let Some((_, size)) = found else {
         bail!("unknown backbone {name:?}: use one of {}", NAMES.join(", "));
     };
-    ensure!(
-        divisor == 1,
-        "width_divisor = {divisor}: {name} has one width, 1"
-    );
+    ensure!(divisor == 1, "width_divisor = {divisor}: {name} has one width, 1");
     Ok(Backbone::EfficientNetLite(EfficientNetLite {
         size,
         output_stride: 16,

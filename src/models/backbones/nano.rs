@@ -66,9 +66,7 @@ fn units() -> Vec<Unit> {
         // would lie a pixel and a half off.
         let size = if stride == 2 { 4 } else { 3 };
         Unit {
-            conv: Conv::new(name, [input, output], size)
-                .stride(stride)
-                .dilation(dilation),
+            conv: Conv::new(name, [input, output], size).stride(stride).dilation(dilation),
             bn: BatchNorm::new(format!("{name}.bn"), output),
             has_shortcut: input == output && stride == 1,
         }

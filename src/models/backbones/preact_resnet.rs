@@ -78,11 +78,7 @@ impl PreactResNet {
         let (stride, dilation) = STEPS[stage];
         let unit = |unit: usize| {
             let name = |layer: &str| format!("stage{}_unit{}_{layer}_", stage + 1, unit + 1);
-            let (input, stride) = if unit == 0 {
-                (input, stride)
-            } else {
-                (output, 1)
-            };
+            let (input, stride) = if unit == 0 { (input, stride) } else { (output, 1) };
             let inner = output / 4;
             Unit {
                 bn1: BatchNorm::new(name("bn1"), input),

@@ -85,11 +85,7 @@ impl ResNet {
 
     /// The blocks of a level, from 0.
     fn level(self, level: usize) -> Vec<Block> {
-        let steps = if self.output_stride == 16 {
-            AT_16
-        } else {
-            AT_8
-        };
+        let steps = if self.output_stride == 16 { AT_16 } else { AT_8 };
         let (stride, [first, rest]) = steps[level];
         let output = CHANNELS[level] / self.divisor;
         let input = match level.checked_sub(1) {
@@ -122,12 +118,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(
-        name: impl Fn(&str) -> String,
-        [input, output]: [usize; 2],
-        stride: usize,
-        dilation: usize,
-    ) -> Block {
+    fn new(name: impl Fn(&str) -> String, [input, output]: [usize; 2], stride: usize, dilation: usize) -> Block {
         let inner = output / 4;
         let pair = |[conv, norm]: [&str; 2], channels: [usize; 2], size| {
             (

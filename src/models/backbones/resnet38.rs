@@ -134,10 +134,8 @@ impl Block {
                 .stride(stride)
                 .dilation(dilations[0]),
             bn_branch2b1: BatchNorm::new(name("bn_branch2b1"), mid),
-            conv_branch2b1: Conv::new(name("conv_branch2b1"), [mid, output], 3)
-                .dilation(dilations[1]),
-            conv_branch1: changes
-                .then(|| Conv::new(name("conv_branch1"), [input, output], 1).stride(stride)),
+            conv_branch2b1: Conv::new(name("conv_branch2b1"), [mid, output], 3).dilation(dilations[1]),
+            conv_branch1: changes.then(|| Conv::new(name("conv_branch1"), [input, output], 1).stride(stride)),
         }
     }
 
@@ -194,8 +192,7 @@ impl Bottleneck {
             bn_branch2a: BatchNorm::new(name("bn_branch2a"), input),
             conv_branch2a: Conv::new(name("conv_branch2a"), [input, quarter], 1),
             bn_branch2b1: BatchNorm::new(name("bn_branch2b1"), quarter),
-            conv_branch2b1: Conv::new(name("conv_branch2b1"), [quarter, half], 3)
-                .dilation(DILATION),
+            conv_branch2b1: Conv::new(name("conv_branch2b1"), [quarter, half], 3).dilation(DILATION),
             bn_branch2b2: BatchNorm::new(name("bn_branch2b2"), half),
             conv_branch2b2: Conv::new(name("conv_branch2b2"), [half, output], 1),
             conv_branch1: Conv::new(name("conv_branch1"), [input, output], 1),

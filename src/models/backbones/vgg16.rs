@@ -67,15 +67,11 @@ impl Vgg16 {
         let [first, second, third, fourth, fifth] = self.levels();
         let end = self.end();
         let [x] = f.section(images, move |f, x| [pass(f, &first, x)]);
-        let next = |convs: Vec<Conv>, x| {
-            f.section(x, move |f, x| [pass(f, &convs, f.max_pool(x, pool, 2))])
-        };
+        let next = |convs: Vec<Conv>, x| f.section(x, move |f, x| [pass(f, &convs, f.max_pool(x, pool, 2))]);
         let [x] = next(second, x);
         let [x] = next(third, x);
         let [low] = next(fourth, x);
-        let [middle] = f.section(low.clone(), move |f, x| {
-            [pass(f, &fifth, f.max_pool(x, 3, 1))]
-        });
+        let [middle] = f.section(low.clone(), move |f, x| [pass(f, &fifth, f.max_pool(x, 3, 1))]);
         let [high] = f.section(middle.clone(), move |f, x| match (self.tail, &end[..]) {
             (Tail::LargeFov { pooled, .. }, [fc6, fc7]) => {
                 let x = match pooled {
@@ -113,9 +109,7 @@ impl Vgg16 {
         let [_, input, output] = self.channels();
         match self.tail {
             Tail::LargeFov { dilation, .. } => vec![
-                Conv::new("fc6", [input, output], 3)
-                    .dilation(dilation)
-                    .bias(),
+                Conv::new("fc6", [input, output], 3).dilation(dilation).bias(),
                 Conv::new("fc7", [output, output], 1).bias(),
             ],
             Tail::ExtraConvs => (0..3)

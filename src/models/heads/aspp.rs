@@ -49,9 +49,7 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize) {
 /// Features `[B, D, h, w]` → scores `[B, C + 1, h, w]`, background first, before softmax. Training needs at least two
 /// images a batch: the image's mean is one value per image, and its batch norm a statistic over the batch.
 pub fn scores(f: &Forward, features: Tensor<4>) -> Tensor<4> {
-    let layer = |[conv, norm]: [&str; 2], x, dilation| {
-        relu(f.fresh_norm(norm, f.conv(conv, x, 1, dilation, false)))
-    };
+    let layer = |[conv, norm]: [&str; 2], x, dilation| relu(f.fresh_norm(norm, f.conv(conv, x, 1, dilation, false)));
     let on_branch = |i, x, dilation| {
         let [conv, norm] = branch(i);
         layer([&conv, &norm], x, dilation)

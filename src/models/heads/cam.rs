@@ -17,8 +17,7 @@ const DROPOUT: f32 = 0.5;
 fn classifier(backbone: Backbone) -> (&'static str, bool, f32) {
     match backbone {
         Backbone::Vgg16(Vgg16 {
-            tail: Tail::ExtraConvs,
-            ..
+            tail: Tail::ExtraConvs, ..
         }) => (LAYERS[1], true, 0.0),
         _ => (LAYERS[0], false, DROPOUT),
     }

@@ -11,24 +11,13 @@ use crate::models::forward::Forward;
 use crate::models::params::Declarations;
 
 /// W_P (Eq. 2): of pairs within the target data set, and, where extra images join it, of pairs within these and across.
-pub const AFFINITY: [&str; 3] = [
-    "extra_linear_e",
-    "extra_linear_e_extra",
-    "extra_linear_e_across",
-];
+pub const AFFINITY: [&str; 3] = ["extra_linear_e", "extra_linear_e_extra", "extra_linear_e_across"];
 /// The classifier of co-attentive and of exclusive features, where they have one of their own.
 pub const CLASSIFIER: &str = "extra_gate";
 /// W_B (Eq. 6).
 const GATE: &str = "extra_gate_merge";
 /// All layers that a pretrained VGG16 lacks, but for the classifier of [`cam`].
-pub const LAYERS: [&str; 6] = [
-    vgg16::EXTRA,
-    AFFINITY[0],
-    AFFINITY[1],
-    AFFINITY[2],
-    CLASSIFIER,
-    GATE,
-];
+pub const LAYERS: [&str; 6] = [vgg16::EXTRA, AFFINITY[0], AFFINITY[1], AFFINITY[2], CLASSIFIER, GATE];
 
 /// How the head is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,29 +119,16 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize, form: 
 }
 
 /// Features of two images per pair, `[B, D, h_m, w_m]` and `[B, D, h_n, w_n]` → what the head computes for either.
-pub fn pair(
-    f: &Forward,
-    backbone: Backbone,
-    m: Tensor<4>,
-    n: Tensor<4>,
-    pairing: &Pairing,
-) -> [Side; 2] {
+pub fn pair(f: &Forward, backbone: Backbone, m: Tensor<4>, n: Tensor<4>, pairing: &Pairing) -> [Side; 2] {
     let (flat_m, flat_n) = (flat(m.clone()), flat(n.clone()));
     let projected = project(f, flat_m.clone(), pairing);
     let for_m = attend_in(f, projected.clone(), flat_n.clone(), flat_n.clone());
     let for_n = attend_in(f, flat_n, projected, flat_m);
-    [(m, for_m), (n, for_n)]
-        .map(|(features, coattentive)| side(f, backbone, features, coattentive, pairing.form))
+    [(m, for_m), (n, for_n)].map(|(features, coattentive)| side(f, backbone, features, coattentive, pairing.form))
 }
 
 /// As [`pair`], for the first image of each pair alone.
-pub fn first(
-    f: &Forward,
-    backbone: Backbone,
-    m: Tensor<4>,
-    n: Tensor<4>,
-    pairing: &Pairing,
-) -> Side {
+pub fn first(f: &Forward, backbone: Backbone, m: Tensor<4>, n: Tensor<4>, pairing: &Pairing) -> Side {
     let projected = project(f, flat(m.clone()), pairing);
     let other = flat(n);
     let for_m = attend_in(f, projected, other.clone(), other);
@@ -192,13 +168,7 @@ fn project(f: &Forward, x: Tensor<3>, pairing: &Pairing) -> Tensor<3> {
 }
 
 /// What the head computes from an image's features `[B, D, h, w]` and what they attend to `[B, D, h w]`.
-fn side(
-    f: &Forward,
-    backbone: Backbone,
-    features: Tensor<4>,
-    coattentive: Tensor<3>,
-    form: Form,
-) -> Side {
+fn side(f: &Forward, backbone: Backbone, features: Tensor<4>, coattentive: Tensor<3>, form: Form) -> Side {
     let classified = |x: Tensor<4>| {
         if form.shared {
             cam::scores(f, backbone, x)

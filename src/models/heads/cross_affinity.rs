@@ -12,12 +12,7 @@ use crate::models::forward::Forward;
 use crate::models::params::Declarations;
 
 /// Queries, keys, values and what the messages go through.
-pub const LAYERS: [&str; 4] = [
-    "conv_embed_q_",
-    "conv_embed_k_",
-    "conv_embed_v_",
-    "conv_out_",
-];
+pub const LAYERS: [&str; 4] = ["conv_embed_q_", "conv_embed_k_", "conv_embed_v_", "conv_out_"];
 /// The batch norm of the messages, whose scale starts at zero.
 pub const NORM: &str = "bn_out_";
 const CLASSIFIER: &str = ONE[1];
@@ -90,12 +85,7 @@ fn embed(f: &Forward, features: &Tensor<4>) -> Embedded {
 }
 
 /// The features with messages `[B, D, h w]` added (Eq. 4), classified.
-fn classify(
-    f: &Forward,
-    backbone: Backbone,
-    features: &Tensor<4>,
-    messages: Tensor<3>,
-) -> Tensor<4> {
+fn classify(f: &Forward, backbone: Backbone, features: &Tensor<4>, messages: Tensor<3>) -> Tensor<4> {
     let [b, _, h, w] = features.dims();
     let inner = messages.dims()[1];
     let messages = f.conv(LAYERS[3], messages.reshape([b, inner, h, w]), 1, 1, false);
@@ -118,13 +108,7 @@ pub fn scores(f: &Forward, backbone: Backbone, levels: Levels) -> Tensor<4> {
 /// The backbone's levels of `B / group` images, then of as many images related to them, and so on,
 /// `group` a divisor of B: image i is related to the images i + B / group, i + 2 B / group and so on, wrapping around.
 /// A `group` of 1 leaves every image to itself: `cross` is then `own`.
-pub fn cross_scores(
-    f: &Forward,
-    backbone: Backbone,
-    levels: Levels,
-    group: usize,
-    merge: Merge,
-) -> CrossAffinity {
+pub fn cross_scores(f: &Forward, backbone: Backbone, levels: Levels, group: usize, merge: Merge) -> CrossAffinity {
     let features = embedding(f, backbone, levels);
     let e = embed(f, &features);
     let own = attend_in(f, e.query.clone(), e.key.clone(), e.value.clone());
@@ -163,19 +147,11 @@ pub fn cross_scores(
 /// Where one pixel of an image looks in another, or in the same: softmax over the reference's keys (Eq. 1), `[h, w]`,
 /// half of the resolution of its features, rounded up. Levels of one image each are the backbone's; `at` is where
 /// the pixel is in the query, as shares of its height and width in [0, 1).
-pub fn affinity(
-    f: &Forward,
-    backbone: Backbone,
-    query: Levels,
-    reference: Levels,
-    at: [f32; 2],
-) -> Tensor<2> {
+pub fn affinity(f: &Forward, backbone: Backbone, query: Levels, reference: Levels, at: [f32; 2]) -> Tensor<2> {
     let query = embedding(f, backbone, query);
     let [_, _, h, w] = query.dims();
     let cell = |share: f32, cells: usize| ((share * cells as f32) as usize).min(cells - 1);
-    let query = query
-        .narrow(2, cell(at[0], h), 1)
-        .narrow(3, cell(at[1], w), 1);
+    let query = query.narrow(2, cell(at[0], h), 1).narrow(3, cell(at[1], w), 1);
     let reference = embedding(f, backbone, reference);
     let query = flat(f.conv(LAYERS[0], query, 1, 1, false));
     let key = f.max_pool(f.conv(LAYERS[1], reference, 1, 1, false), 3, 2);
@@ -206,9 +182,7 @@ mod tests {
         });
         let parameters = parameters.unwrap();
         let f = Forward::new(&parameters, Mode::Inference);
-        let values: Vec<f32> = (0..3 * 96 * 16)
-            .map(|i| ((i * 31) % 23) as f32 / 23.0)
-            .collect();
+        let values: Vec<f32> = (0..3 * 96 * 16).map(|i| ((i * 31) % 23) as f32 / 23.0).collect();
         let features = Tensor::<4>::from_data(TensorData::new(values, [3, 96, 4, 4]), &device);
         let levels = |x: &Tensor<4>| Levels {
             low: x.clone(),
@@ -221,10 +195,7 @@ mod tests {
         };
         let [own, alone] = scored(1, Merge::Max);
         assert_eq!(own, alone);
-        assert_eq!(
-            own,
-            download(scores(&f, backbone, levels(&features))).unwrap()
-        );
+        assert_eq!(own, download(scores(&f, backbone, levels(&features))).unwrap());
         let [_, max] = scored(3, Merge::Max);
         let [same, mean] = scored(3, Merge::Mean);
         assert_eq!(same, own);

@@ -21,11 +21,7 @@ pub fn is_fresh(parameter: &str) -> bool {
         &cross_affinity::LAYERS,
         &co_attention::LAYERS,
     ];
-    belongs(parameter, cross_affinity::NORM)
-        || lists
-            .into_iter()
-            .flatten()
-            .any(|layer| belongs(parameter, layer))
+    belongs(parameter, cross_affinity::NORM) || lists.into_iter().flatten().any(|layer| belongs(parameter, layer))
 }
 
 /// Whether `parameter` is the kernel of a layer that gives class scores.

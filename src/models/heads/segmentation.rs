@@ -26,8 +26,7 @@ const DECODER: [&str; 5] = [
 const DECODED: [usize; 3] = [128, 32, 128];
 /// All layers of this head.
 pub const LAYERS: [&str; 10] = [
-    TWO[0], TWO[1], ONE[0], ONE[1], ONE[2], DECODER[0], DECODER[1], DECODER[2], DECODER[3],
-    DECODER[4],
+    TWO[0], TWO[1], ONE[0], ONE[1], ONE[2], DECODER[0], DECODER[1], DECODER[2], DECODER[3], DECODER[4],
 ];
 /// The layers that give the scores.
 pub const LAST: [&str; 5] = [TWO[1], ONE[0], ONE[1], ONE[2], DECODER[4]];
@@ -57,18 +56,9 @@ fn shape(backbone: Backbone) -> Shape {
             dilation: DILATION,
         },
         // The field of view is fc6's.
-        Backbone::Vgg16(b) if matches!(b.tail, Tail::LargeFov { .. }) => Shape::One {
-            layer: ONE[2],
-            size: 1,
-        },
-        Backbone::Vgg16(_) | Backbone::ResNet(_) => Shape::One {
-            layer: ONE[0],
-            size: 3,
-        },
-        Backbone::PreactResNet(_) => Shape::One {
-            layer: ONE[1],
-            size: 3,
-        },
+        Backbone::Vgg16(b) if matches!(b.tail, Tail::LargeFov { .. }) => Shape::One { layer: ONE[2], size: 1 },
+        Backbone::Vgg16(_) | Backbone::ResNet(_) => Shape::One { layer: ONE[0], size: 3 },
+        Backbone::PreactResNet(_) => Shape::One { layer: ONE[1], size: 3 },
     }
 }
 
@@ -131,9 +121,7 @@ pub fn scores(f: &Forward, backbone: Backbone, embedding: Tensor<4>) -> Tensor<4
         // No dropout between the two, as in RRM's released code.
         Shape::Two { dilation, .. } => f.conv(TWO[1], embedding, 1, dilation, true),
         // DeepLab-LargeFOV's drop7.
-        Shape::One { layer, size: 1 } => {
-            f.conv(layer, f.dropout(embedding, DROPOUT), 1, DILATION, true)
-        }
+        Shape::One { layer, size: 1 } => f.conv(layer, f.dropout(embedding, DROPOUT), 1, DILATION, true),
         Shape::One { layer, .. } => f.conv(layer, embedding, 1, DILATION, true),
         Shape::Decoder => f.pointwise(DECODER[4], embedding, None),
     }

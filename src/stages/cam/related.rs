@@ -100,13 +100,9 @@ struct Features {
 
 impl Features {
     /// An image's references that could be read, with their features and the tags that they are references for.
-    fn of<'a>(
-        &self,
-        references: &'a BTreeMap<usize, Vec<usize>>,
-    ) -> Vec<(usize, Tensor<4>, &'a [usize])> {
-        let kept = |(image, tags): (&usize, &'a Vec<usize>)| {
-            Some((*image, self.kept.get(image)?.clone(), tags.as_slice()))
-        };
+    fn of<'a>(&self, references: &'a BTreeMap<usize, Vec<usize>>) -> Vec<(usize, Tensor<4>, &'a [usize])> {
+        let kept =
+            |(image, tags): (&usize, &'a Vec<usize>)| Some((*image, self.kept.get(image)?.clone(), tags.as_slice()));
         references.iter().filter_map(kept).collect()
     }
 
@@ -274,9 +270,7 @@ mod tests {
         let plan = Plan::new(&tags, 3, 1);
         for (image, references) in plan.references.iter().enumerate() {
             for tag in tags[image] {
-                let having = references
-                    .iter()
-                    .filter(|(_, for_tags)| for_tags.contains(tag));
+                let having = references.iter().filter(|(_, for_tags)| for_tags.contains(tag));
                 assert_eq!(having.count(), if *tag == 8 { 1 } else { 3 });
             }
             for (reference, for_tags) in references {

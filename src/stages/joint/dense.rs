@@ -30,11 +30,8 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
     Ok(Box::new(move |values| {
         let [_, c, h, w] = values.dims();
         let filtered = lattices.iter().zip(values.split(1, 0));
-        let filtered = filtered.map(|(lattice, values)| {
-            lattice
-                .filter(values.reshape([c, h * w]))
-                .reshape([1, c, h, w])
-        });
+        let filtered =
+            filtered.map(|(lattice, values)| lattice.filter(values.reshape([c, h * w])).reshape([1, c, h, w]));
         Tensor::cat(filtered.collect(), 0)
     }))
 }
@@ -44,22 +41,13 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
 ///
 /// # Errors
 /// As [`lattices`].
-pub fn energy(
-    settings: &Energy,
-    scores: Tensor<4>,
-    mined: &Mined,
-    crops: &Crops,
-) -> Result<Tensor<1>> {
+pub fn energy(settings: &Energy, scores: Tensor<4>, mined: &Mined, crops: &Crops) -> Result<Tensor<1>> {
     let [_, _, h, w] = scores.dims();
     let [small_h, small_w] = half([h, w]);
     let small: Vec<RgbImage> = crops
         .images
         .iter()
-        .map(|crop| {
-            RgbImage::from_fn(small_w as u32, small_h as u32, |x, y| {
-                *crop.get_pixel(2 * x, 2 * y)
-            })
-        })
+        .map(|crop| RgbImage::from_fn(small_w as u32, small_h as u32, |x, y| *crop.get_pixel(2 * x, 2 * y)))
         .collect();
     let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
     let filter = lattices(&small, sigmas, &scores.device().inner())?;

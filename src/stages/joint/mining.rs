@@ -103,9 +103,7 @@ impl Miner<'_> {
             ..
         } = *self.settings;
         let (low, values) = with_background(maps, alpha_low);
-        let share_of = |low: ArrayView3<f32>, crf: ArrayView3<f32>| {
-            best_share(low, crf, &values, inside.view(), share)
-        };
+        let share_of = |low: ArrayView3<f32>, crf: ArrayView3<f32>| best_share(low, crf, &values, inside.view(), share);
         let crf = self.crf.as_ref().filter(|_| rule != Rule::Cam);
         let on_crop = Refine::new(crf, || Ok(crop.clone()), &self.device)?;
         let refine = |scores: &Array3<f32>| on_crop.apply(probabilities(scores.clone()));
@@ -133,9 +131,7 @@ impl Miner<'_> {
 /// Maps `[K, S, S]`, each divided by its maximum inside and 0 outside; one that fires nowhere stays 0.
 fn normalise(mut maps: Array3<f32>, inside: &Array2<bool>) -> Array3<f32> {
     for mut map in maps.outer_iter_mut() {
-        map.zip_mut_with(inside, |v, inside| {
-            *v = if *inside { v.max(0.0) } else { 0.0 }
-        });
+        map.zip_mut_with(inside, |v, inside| *v = if *inside { v.max(0.0) } else { 0.0 });
     }
     maps::normalise(&mut maps);
     maps
@@ -150,9 +146,7 @@ pub fn images(batch: &Batch, input: &NetworkInput) -> Vec<RgbImage> {
         .map(|values| {
             RgbImage::from_fn(side, side, |x, y| {
                 let at = y as usize * batch.size + x as usize;
-                let pixel = input
-                    .scaling
-                    .invert([0, 1, 2].map(|c| values[c * plane + at]));
+                let pixel = input.scaling.invert([0, 1, 2].map(|c| values[c * plane + at]));
                 Rgb(pixel.map(|value| (255.0 * value).round().clamp(0.0, 255.0) as u8))
             })
         })
@@ -172,10 +166,7 @@ mod tests {
 
     #[test]
     fn crops_survive_normalisation() {
-        let input = Recipe::load("vgg16", &[])
-            .unwrap()
-            .network_input("vgg16")
-            .unwrap();
+        let input = Recipe::load("vgg16", &[]).unwrap().network_input("vgg16").unwrap();
         let image = RgbImage::from_fn(3, 3, |x, y| Rgb([x as u8 * 100, 255 - y as u8, 7]));
         let batch = Batch {
             step: 0,
@@ -198,9 +189,7 @@ mod tests {
         };
         let device = Device::flex();
         let mut parameters = network.init(0, &device).unwrap();
-        if let Some(Value::Kernel(kernel)) =
-            parameters.0.get_mut("fc8.weight").map(|p| &mut p.value)
-        {
+        if let Some(Value::Kernel(kernel)) = parameters.0.get_mut("fc8.weight").map(|p| &mut p.value) {
             *kernel = kernel.zeros_like() + if fires { 1.0 } else { 0.0 };
         }
         let batch = Batch {
@@ -228,10 +217,7 @@ mod tests {
             batch: &batch,
             inside: (0..256).map(|i| i < 240).collect(),
         };
-        let x = Tensor::from_data(
-            TensorData::new(batch.images.clone(), [1, 3, 16, 16]),
-            &device,
-        );
+        let x = Tensor::from_data(TensorData::new(batch.images.clone(), [1, 3, 16, 16]), &device);
         let mined = miner.mine(&network, &parameters, x, &crops, &[0.9, 0.9]);
         let labels = mined.unwrap().labels;
         assert!(labels[240..].iter().all(|l| *l == 255), "padding");

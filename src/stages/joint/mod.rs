@@ -22,9 +22,7 @@ use crate::losses::label_reassign::{LabelReassign, label_reassign};
 use crate::losses::multilabel_soft_margin::multilabel_soft_margin;
 use crate::models::resize::resize;
 use crate::models::{self, Head, Network};
-use crate::pipeline::{
-    Context, Definition, Objective, Product, Purpose, Stage, Task, Trains, Workload,
-};
+use crate::pipeline::{Context, Definition, Objective, Product, Purpose, Stage, Task, Trains, Workload};
 use crate::recipe::{Joint, Part};
 use crate::train::{self, Fit, Losses, sample};
 
@@ -50,9 +48,7 @@ pub const STAGE: Stage = Stage::new(&Definition {
 });
 
 fn head(task: &Task) -> Head {
-    Head::Joint {
-        classes: task.classes,
-    }
+    Head::Joint { classes: task.classes }
 }
 
 /// Trains it, starting from the classifier: the phase in which classification is learnt alone.
@@ -134,13 +130,9 @@ impl Step<'_> {
             images: mining::images(batch, &self.context.input(network)?),
             inside: inside.iter().map(|l| *l == 0).collect(),
         };
-        let targets = TensorData::new(
-            batch.tags.clone(),
-            [batch.indices.len(), self.miner.classes],
-        );
+        let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), self.miner.classes]);
         let probability = download(sigmoid(out.logits.clone().inner()))?;
-        let classification =
-            multilabel_soft_margin(out.logits, Tensor::from_data(targets, &device));
+        let classification = multilabel_soft_margin(out.logits, Tensor::from_data(targets, &device));
         let mined = self
             .miner
             .mine(network, constants, images.inner(), &crops, &probability)?;
@@ -204,13 +196,7 @@ impl Step<'_> {
     }
 
     /// β of Eq. 13 is the network's own probability.
-    fn reassign(
-        &self,
-        embedding: Tensor<4>,
-        scores: Tensor<4>,
-        mined: &Mined,
-        size: usize,
-    ) -> Tensor<1> {
+    fn reassign(&self, embedding: Tensor<4>, scores: Tensor<4>, mined: &Mined, size: usize) -> Tensor<1> {
         let [_, classes, h, w] = scores.dims();
         let settings = LabelReassign {
             margin: self.settings.reassign.margin,

@@ -44,9 +44,7 @@ pub fn best_share(
     let least: Vec<f32> = (0..values.len())
         .map(|row| {
             let scores = named.scores(row, f32::NEG_INFINITY);
-            let kept = (share.clamp(0.0, 1.0) * scores.len() as f32)
-                .ceil()
-                .max(1.0) as usize;
+            let kept = (share.clamp(0.0, 1.0) * scores.len() as f32).ceil().max(1.0) as usize;
             let first = scores.len().saturating_sub(kept);
             scores.get(first).copied().unwrap_or(f32::INFINITY)
         })
@@ -163,19 +161,13 @@ impl BestRows {
 }
 
 /// Labels from the row, if any, that `choose` gives a pixel.
-fn label(
-    maps: ArrayView3<f32>,
-    values: &[u8],
-    choose: impl Fn((usize, usize)) -> Option<usize>,
-) -> Reliable {
+fn label(maps: ArrayView3<f32>, values: &[u8], choose: impl Fn((usize, usize)) -> Option<usize>) -> Reliable {
     let (_, h, w) = maps.dim();
     let rows = Array2::from_shape_fn((h, w), choose);
     let value = |row: &Option<usize>| row.and_then(|row| values.get(row));
     Reliable {
         labels: rows.map(|row| value(row).map_or(IGNORE, |v| i32::from(*v))),
-        confidence: Array2::from_shape_fn((h, w), |at| {
-            rows[at].map_or(0.0, |row| maps[[row, at.0, at.1]])
-        }),
+        confidence: Array2::from_shape_fn((h, w), |at| rows[at].map_or(0.0, |row| maps[[row, at.0, at.1]])),
     }
 }
 
@@ -207,10 +199,7 @@ mod tests {
         let some = [7, 7, 255, 255, 255, 0, 0, 255, 255, 255];
         assert_eq!(best(&maps, &agree, 1.0), all);
         assert_eq!(best(&maps, &agree, 0.4), some);
-        assert_eq!(
-            best(&maps, &agree, 0.1),
-            [7, 255, 255, 255, 255, 0, 255, 255, 255, 255]
-        );
+        assert_eq!(best(&maps, &agree, 0.1), [7, 255, 255, 255, 255, 0, 255, 255, 255, 255]);
         // The share is of what the maps say: pixels that the CRF denies are not made up for.
         let crf = [0.1, 0.9, 0.9, 0.9, 0.9, 0.9, 0.1, 0.1, 0.1, 0.1];
         let denied = [255, 7, 255, 255, 255, 255, 0, 255, 255, 255];
@@ -242,21 +231,11 @@ mod tests {
         let inside = Array2::from_elem((1, 8), true);
         let label = |maps: &Array3<f32>, inside: &Array2<bool>| {
             let crf = [strong.view(), weak.view()];
-            released(
-                maps.view(),
-                crf,
-                &VALUES,
-                inside.view(),
-                Thresholds::default(),
-            )
-            .labels
+            released(maps.view(), crf, &VALUES, inside.view(), Thresholds::default()).labels
         };
         // Pixel 1: CRF below 0.8; 2: foreground only under the weak background; 3 to 5: not above the percentile; 7:
         // background below 0.8.
-        assert_eq!(
-            label(&maps, &inside),
-            array![[7, 255, 255, 255, 255, 255, 0, 255]]
-        );
+        assert_eq!(label(&maps, &inside), array![[7, 255, 255, 255, 255, 255, 0, 255]]);
         assert_eq!(label(&scores(&[0.0; 8]), &inside)[[0, 7]], 0);
         assert_eq!(label(&maps, &inside.mapv(|i| !i)), array![[255; 8]]);
     }

@@ -84,11 +84,9 @@ impl Cache {
         let path = self.path(entry);
         Ok(match path.metadata() {
             Ok(about) if !about.is_file() => Err(State::Wrong("is not a file".to_owned())),
-            Ok(about) if about.len() != entry.bytes => Err(State::Wrong(format!(
-                "has {} bytes, not {}",
-                about.len(),
-                entry.bytes
-            ))),
+            Ok(about) if about.len() != entry.bytes => {
+                Err(State::Wrong(format!("has {} bytes, not {}", about.len(), entry.bytes)))
+            }
             Ok(about) => Ok(about),
             // A file where the folder should be is told when something is to be written.
             Err(error) if is_missing(&error) => Err(State::Absent),
@@ -129,8 +127,7 @@ impl Cache {
         let path = self.beside(entry, "ok");
         let about = self.path(entry).metadata().ok();
         if let Some(identity) = about.as_ref().and_then(identity)
-            && let Err(error) =
-                files::write_bytes(&path, format!("{identity}{digest}\n").as_bytes())
+            && let Err(error) = files::write_bytes(&path, format!("{identity}{digest}\n").as_bytes())
         {
             log::debug!("{error:#}");
         }
@@ -150,15 +147,10 @@ impl Cache {
         let path = self.beside(entry, "lock");
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
-        let file = options
-            .open(&path)
-            .map_err(|error| write_error(&path, error))?;
+        let file = options.open(&path).map_err(|error| write_error(&path, error))?;
         let locked = match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                log::info!(
-                    "another weakseg process fetches {}: waiting for it",
-                    entry.file
-                );
+                log::info!("another weakseg process fetches {}: waiting for it", entry.file);
                 file.lock()
             }
             Err(TryLockError::Error(error)) => Err(error),
@@ -185,11 +177,7 @@ fn verdict(entry: &PublishedFile, digest: &str) -> State {
 
 /// How a file with the SHA-256 `digest` differs from `entry`.
 pub(super) fn differs(entry: &PublishedFile, digest: &str) -> String {
-    let rest = if entry.sha256.len() < digest.len() {
-        "..."
-    } else {
-        ""
-    };
+    let rest = if entry.sha256.len() < digest.len() { "..." } else { "" };
     format!("has the SHA-256 {digest}, not {}{rest}", entry.sha256)
 }
 
@@ -201,10 +189,7 @@ fn identity(about: &Metadata) -> Option<String> {
 }
 
 fn is_missing(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
-    )
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 #[cfg(test)]
@@ -241,10 +226,7 @@ mod tests {
         let file = File::options().write(true).open(&path).unwrap();
         file.set_modified(before).unwrap();
         assert_eq!(cache.glance(&entry).unwrap(), State::Checked);
-        assert!(matches!(
-            cache.check_in_full(&entry).unwrap(),
-            State::Wrong(_)
-        ));
+        assert!(matches!(cache.check_in_full(&entry).unwrap(), State::Wrong(_)));
         assert!(matches!(cache.glance(&entry).unwrap(), State::Wrong(_)));
         fs::write(&path, "abc").unwrap();
         assert_eq!(cache.check_in_full(&entry).unwrap(), State::Checked);

@@ -21,10 +21,7 @@ pub(super) enum Failure {
 impl Failure {
     /// The source has a file of another length.
     pub fn length(entry: &PublishedFile, found: u64) -> Self {
-        Failure::Source(format!(
-            "the file there has {found} bytes, not {}",
-            entry.bytes
-        ))
+        Failure::Source(format!("the file there has {found} bytes, not {}", entry.bytes))
     }
 
     /// `path`, in the cache, cannot be written.

@@ -157,10 +157,7 @@ fn told(error: &Error, is_known: bool) -> Failure {
             let text = one_line(&format!("{what} ({error})"));
             (text, is_cut || is_known)
         }
-        Error::RequireHttpsOnly(url) => (
-            one_line(&format!("it leads to {url}, which is not https")),
-            false,
-        ),
+        Error::RequireHttpsOnly(url) => (one_line(&format!("it leads to {url}, which is not https")), false),
         other => (one_line(&other.to_string()), false),
     };
     if may_pass {

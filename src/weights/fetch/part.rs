@@ -28,11 +28,7 @@ impl<'a> Part<'a> {
         let path = cache.beside(entry, "part");
         let open = || -> io::Result<(File, u64)> {
             let mut options = File::options();
-            let mut file = options
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)?;
+            let mut file = options.create(true).truncate(false).write(true).open(&path)?;
             if file.metadata()?.len() > entry.bytes {
                 file.set_len(0)?;
             }

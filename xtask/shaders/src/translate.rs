@@ -6,15 +6,10 @@ use naga::valid::ModuleInfo;
 
 /// Translates a module to SPIR-V, MSL and HLSL; the error names the language.
 pub fn to_all(module: &Module, info: &ModuleInfo) -> Result<(), String> {
-    let words = spv::write_vec(module, info, &spv::Options::default(), None)
-        .map_err(|error| format!("SPIR-V: {error}"))?;
-    let (metal, names) = msl::write_string(
-        module,
-        info,
-        &msl_options(),
-        &msl::PipelineOptions::default(),
-    )
-    .map_err(|error| format!("MSL: {error}"))?;
+    let words =
+        spv::write_vec(module, info, &spv::Options::default(), None).map_err(|error| format!("SPIR-V: {error}"))?;
+    let (metal, names) = msl::write_string(module, info, &msl_options(), &msl::PipelineOptions::default())
+        .map_err(|error| format!("MSL: {error}"))?;
     for name in names.entry_point_names {
         name.map_err(|error| format!("MSL: {error}"))?;
     }

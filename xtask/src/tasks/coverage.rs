@@ -39,11 +39,7 @@ pub fn measure(file: &Path, args: &[String], env: &[(&str, &str)]) -> Result<(),
     println!("line by line: {}", file.display());
     let low: Vec<&str> = WANTED
         .into_iter()
-        .filter(|name| {
-            modules
-                .get(*name)
-                .is_none_or(|lines| percent(*lines) < LEAST)
-        })
+        .filter(|name| modules.get(*name).is_none_or(|lines| percent(*lines) < LEAST))
         .collect();
     if low.is_empty() {
         Ok(())
@@ -91,10 +87,7 @@ fn percent((found, hit): Lines) -> f64 {
 }
 
 fn table(modules: &BTreeMap<String, Lines>) -> String {
-    let mut text = format!(
-        "{:<12}{:>8}{:>8}{:>9}  wanted\n",
-        "module", "lines", "run", "share"
-    );
+    let mut text = format!("{:<12}{:>8}{:>8}{:>9}  wanted\n", "module", "lines", "run", "share");
     for (name, lines) in modules {
         let wanted = match WANTED.contains(&name.as_str()) {
             true => format!("{LEAST} %"),

@@ -22,12 +22,7 @@ pub fn run(steps: Vec<Step>) -> Result<(), Failure> {
             lines.push(format!("  {:8}{:>14}  not run", step.name, "-"));
             continue;
         }
-        eprintln!(
-            "\n== {}/{count} {}: {}",
-            i + 1,
-            step.name,
-            command_line(&step.command)
-        );
+        eprintln!("\n== {}/{count} {}: {}", i + 1, step.name, command_line(&step.command));
         let step_started = Instant::now();
         outcome = run_command(&mut step.command);
         let (time, verdict) = (
@@ -37,12 +32,7 @@ pub fn run(steps: Vec<Step>) -> Result<(), Failure> {
         eprintln!("== {} {verdict} after {time}", step.name);
         lines.push(format!("  {:8}{time:>14}  {verdict}", step.name));
     }
-    eprintln!(
-        "\n{}\n  {:8}{:>14}",
-        lines.join("\n"),
-        "total",
-        show(started.elapsed())
-    );
+    eprintln!("\n{}\n  {:8}{:>14}", lines.join("\n"), "total", show(started.elapsed()));
     outcome
 }
 
@@ -89,10 +79,7 @@ mod tests {
             },
         ];
         let failure = run(steps).unwrap_err();
-        assert!(
-            failure.to_string().contains("--no-such-option"),
-            "{failure}"
-        );
+        assert!(failure.to_string().contains("--no-such-option"), "{failure}");
         assert_eq!(failure.code, 1);
     }
 }

@@ -44,18 +44,14 @@ impl Vulkan {
                 .or_else(|| home.as_ref().map(|home| home.join(default)))
         };
         let mut driver_roots = paths("XDG_CONFIG_DIRS", "/etc/xdg");
-        driver_roots.extend(
-            ["/etc", "/usr/local/etc", "/usr/local/share", "/usr/share"].map(PathBuf::from),
-        );
+        driver_roots.extend(["/etc", "/usr/local/etc", "/usr/local/share", "/usr/share"].map(PathBuf::from));
         driver_roots.extend(paths("XDG_DATA_DIRS", ""));
         driver_roots.extend(own("XDG_CONFIG_HOME", ".config"));
         driver_roots.extend(own("XDG_DATA_HOME", ".local/share"));
 
         let arch = std::env::consts::ARCH;
         let mut library_folders = paths("LD_LIBRARY_PATH", "");
-        library_folders.extend(
-            ["/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib"].map(PathBuf::from),
-        );
+        library_folders.extend(["/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib"].map(PathBuf::from));
         library_folders.push(format!("/usr/lib/{arch}-linux-gnu").into());
 
         Self {
@@ -65,10 +61,7 @@ impl Vulkan {
                 .into_iter()
                 .find(|name| variable(name).is_some())
                 .map(|name| (name, paths(name, ""))),
-            driver_folders: driver_roots
-                .iter()
-                .map(|root| root.join("vulkan/icd.d"))
-                .collect(),
+            driver_folders: driver_roots.iter().map(|root| root.join("vulkan/icd.d")).collect(),
         }
     }
 
@@ -78,9 +71,7 @@ impl Vulkan {
     /// A variable names drivers, none of which exists: an installation would change nothing.
     pub fn missing(&self) -> Result<Option<String>, Failure> {
         if let Some((name, paths)) = &self.named_drivers
-            && !paths
-                .iter()
-                .any(|path| path.is_file() || holds_driver(path))
+            && !paths.iter().any(|path| path.is_file() || holds_driver(path))
         {
             return Err(Failure::new(format!(
                 "{name} names no Vulkan driver file that exists; correct that variable, or unset it"
@@ -88,12 +79,7 @@ impl Vulkan {
         }
         if !self.has_loader() {
             Ok(Some(format!("no Vulkan loader ({LOADER})")))
-        } else if self.named_drivers.is_none()
-            && !self
-                .driver_folders
-                .iter()
-                .any(|folder| holds_driver(folder))
-        {
+        } else if self.named_drivers.is_none() && !self.driver_folders.iter().any(|folder| holds_driver(folder)) {
             Ok(Some(
                 "no Vulkan driver (a JSON file in /usr/share/vulkan/icd.d)".to_string(),
             ))
@@ -103,25 +89,17 @@ impl Vulkan {
     }
 
     fn has_loader(&self) -> bool {
-        self.linker_cache
-            .split_whitespace()
-            .any(|word| word == LOADER)
-            || self
-                .library_folders
-                .iter()
-                .any(|folder| folder.join(LOADER).exists())
+        self.linker_cache.split_whitespace().any(|word| word == LOADER)
+            || self.library_folders.iter().any(|folder| folder.join(LOADER).exists())
     }
 }
 
 /// Whether `folder` has the description of a driver.
 fn holds_driver(folder: &Path) -> bool {
     std::fs::read_dir(folder).is_ok_and(|entries| {
-        entries.flatten().any(|entry| {
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "json")
-        })
+        entries
+            .flatten()
+            .any(|entry| entry.path().extension().is_some_and(|extension| extension == "json"))
     })
 }
 
@@ -130,13 +108,7 @@ fn linker_cache() -> String {
     // The PATH of an ordinary user on Debian has no /sbin.
     ["ldconfig", "/sbin/ldconfig"]
         .into_iter()
-        .find_map(|program| {
-            Command::new(program)
-                .arg("-p")
-                .stderr(Stdio::null())
-                .output()
-                .ok()
-        })
+        .find_map(|program| Command::new(program).arg("-p").stderr(Stdio::null()).output().ok())
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
         .unwrap_or_default()
 }
@@ -182,25 +154,13 @@ mod tests {
     #[test]
     fn needs_a_loader_and_a_driver() {
         let folder = Folder::new("drivers");
-        assert!(
-            vulkan(CACHE, &folder.0)
-                .missing()
-                .unwrap()
-                .unwrap()
-                .contains("driver")
-        );
+        assert!(vulkan(CACHE, &folder.0).missing().unwrap().unwrap().contains("driver"));
         folder.file("readme.txt");
         assert!(vulkan(CACHE, &folder.0).missing().unwrap().is_some());
         folder.file("lvp_icd.json");
         assert_eq!(vulkan(CACHE, &folder.0).missing().unwrap(), None);
         let other = "\tlibvulkan_lvp.so (libc6) => /lib/libvulkan_lvp.so\n";
-        assert!(
-            vulkan(other, &folder.0)
-                .missing()
-                .unwrap()
-                .unwrap()
-                .contains("loader")
-        );
+        assert!(vulkan(other, &folder.0).missing().unwrap().unwrap().contains("loader"));
     }
 
     #[test]
@@ -224,10 +184,7 @@ mod tests {
             ..vulkan(CACHE, &folder.0)
         };
         assert_eq!(named(driver).missing().unwrap(), None);
-        let message = named(folder.0.join("gone.json"))
-            .missing()
-            .unwrap_err()
-            .to_string();
+        let message = named(folder.0.join("gone.json")).missing().unwrap_err().to_string();
         assert!(message.contains("VK_DRIVER_FILES"), "{message}");
     }
 
@@ -250,18 +207,11 @@ mod tests {
             "/home/me/.local/share",
         ] {
             assert!(
-                vulkan
-                    .driver_folders
-                    .contains(&Path::new(root).join("vulkan/icd.d")),
+                vulkan.driver_folders.contains(&Path::new(root).join("vulkan/icd.d")),
                 "{root}"
             );
         }
-        assert!(
-            vulkan
-                .library_folders
-                .iter()
-                .all(|folder| folder.has_root())
-        );
+        assert!(vulkan.library_folders.iter().all(|folder| folder.has_root()));
         let (name, paths) = vulkan.named_drivers.unwrap();
         assert_eq!((name, paths.len()), ("VK_ICD_FILENAMES", 2));
     }

@@ -109,13 +109,11 @@ impl<'a> Block<'a> {
             .par_chunks_mut(STRIP * self.query.ncols())
             .zip(split(d_key, Axis(1), STRIP))
             .zip(split(d_value, Axis(1), STRIP));
-        strips
-            .enumerate()
-            .for_each(|(strip, ((tile, d_key), d_value))| {
-                let first = strip * STRIP;
-                let keys = s![.., first..first + d_key.ncols()];
-                self.backward(key.slice(keys), value.slice(keys), tile, d_key, d_value);
-            });
+        strips.enumerate().for_each(|(strip, ((tile, d_key), d_value))| {
+            let first = strip * STRIP;
+            let keys = s![.., first..first + d_key.ncols()];
+            self.backward(key.slice(keys), value.slice(keys), tile, d_key, d_value);
+        });
     }
 
     /// Adds to the gradient of the queries, from the gradient of the logits `[keys, queries]` in `slab`.

@@ -22,13 +22,9 @@ impl CrossAttention for Flex {
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [query, key, value] = [query, key, value].map(|x| x.to_contiguous());
         let sizes = Sizes::of(query.layout().shape(), value.layout().shape());
-        let (attended, statistics) =
-            forward(query.storage(), key.storage(), value.storage(), sizes);
+        let (attended, statistics) = forward(query.storage(), key.storage(), value.storage(), sizes);
         let (b, n) = (sizes.batch, sizes.queries);
-        (
-            tensor(attended, [b, sizes.channels, n]),
-            tensor(statistics, [b, 2, n]),
-        )
+        (tensor(attended, [b, sizes.channels, n]), tensor(statistics, [b, 2, n]))
     }
 
     fn cross_attention_backward(
@@ -80,32 +76,23 @@ fn forward(query: &[f32], key: &[f32], value: &[f32], sizes: Sizes) -> (Vec<f32>
     let mut out = Array3::zeros((b, v, n));
     let mut statistics = Array3::zeros((b, 2, n));
     let mut tasks = Vec::new();
-    for (i, (out, statistics)) in out
-        .outer_iter_mut()
-        .zip(statistics.outer_iter_mut())
-        .enumerate()
-    {
+    for (i, (out, statistics)) in out.outer_iter_mut().zip(statistics.outer_iter_mut()).enumerate() {
         let [out, statistics] = [out, statistics].map(|whole| split(whole, Axis(1), TILE.0));
         for (block, (out, statistics)) in out.into_iter().zip(statistics).enumerate() {
             tasks.push((i, block * TILE.0, out, statistics));
         }
     }
-    tasks
-        .into_par_iter()
-        .for_each(|(i, first, out, statistics)| {
-            let query = query.slice(s![i, .., first..first + out.ncols()]);
-            attend(
-                query,
-                key.slice(s![i, .., ..]),
-                value.slice(s![i, .., ..]),
-                out,
-                statistics,
-            );
-        });
-    (
-        out.into_raw_vec_and_offset().0,
-        statistics.into_raw_vec_and_offset().0,
-    )
+    tasks.into_par_iter().for_each(|(i, first, out, statistics)| {
+        let query = query.slice(s![i, .., first..first + out.ncols()]);
+        attend(
+            query,
+            key.slice(s![i, .., ..]),
+            value.slice(s![i, .., ..]),
+            out,
+            statistics,
+        );
+    });
+    (out.into_raw_vec_and_offset().0, statistics.into_raw_vec_and_offset().0)
 }
 
 /// One block of queries, by online softmax over tiles of keys.

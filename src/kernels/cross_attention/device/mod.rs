@@ -72,11 +72,7 @@ impl CrossAttention for CubeBackend {
 fn delta(attended: &CubeTensor, gradient: &CubeTensor) -> CubeTensor {
     let [b, v, n] = attended.meta.shape().dims();
     let delta = launch::empty_like(attended, [b, n]);
-    let buffers = vec![
-        attended.handle.clone(),
-        gradient.handle.clone(),
-        delta.handle.clone(),
-    ];
+    let buffers = vec![attended.handle.clone(), gradient.handle.clone(), delta.handle.clone()];
     launch::run_with(attended, Delta, b * n, buffers, &[v as u32, n as u32]);
     delta
 }

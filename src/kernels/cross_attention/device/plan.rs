@@ -121,13 +121,7 @@ impl Plan {
     }
 
     /// Adds the part's values, weighted by the slab, to the `attended` ones.
-    pub fn attend(
-        &self,
-        i: usize,
-        value: &CubeTensor,
-        [statistics, scale]: [&CubeTensor; 2],
-        attended: &CubeTensor,
-    ) {
+    pub fn attend(&self, i: usize, value: &CubeTensor, [statistics, scale]: [&CubeTensor; 2], attended: &CubeTensor) {
         let part = self.parts[i];
         let buffers = vec![
             value.handle.clone(),
@@ -142,13 +136,7 @@ impl Plan {
     }
 
     /// Puts the gradient of the logits in the place of the weights in the slab.
-    pub fn logits_backward(
-        &self,
-        i: usize,
-        value: &CubeTensor,
-        gradient: &CubeTensor,
-        delta: &CubeTensor,
-    ) {
+    pub fn logits_backward(&self, i: usize, value: &CubeTensor, gradient: &CubeTensor, delta: &CubeTensor) {
         let part = self.parts[i];
         let buffers = vec![
             value.handle.clone(),

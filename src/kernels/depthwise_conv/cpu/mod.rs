@@ -51,13 +51,7 @@ impl DepthwiseConv for Flex {
 
 /// `input` `[B, C, H, W]`, `kernel` `[C, K, K]`, `bias` `[C]` → `[B, C, h, w]`, clamped to [0, `ceiling`] where there is
 /// one.
-fn forward(
-    input: &[f32],
-    kernel: &[f32],
-    bias: &[f32],
-    window: &Window,
-    ceiling: Option<f32>,
-) -> Vec<f32> {
+fn forward(input: &[f32], kernel: &[f32], bias: &[f32], window: &Window, ceiling: Option<f32>) -> Vec<f32> {
     let phases = Phases::new(window);
     let channels = bias.len().max(1);
     let (plane, area) = (window.input[0] * window.input[1], window.kernel.pow(2));

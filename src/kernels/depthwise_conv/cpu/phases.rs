@@ -158,10 +158,7 @@ impl<'a> Phases<'a> {
             sums[i..i + LANES].copy_from_slice(&sum);
         }
         let width = self.window.output[1].max(1);
-        for (out, sums) in out
-            .chunks_exact_mut(width)
-            .zip(sums.chunks(self.pitch.max(1)))
-        {
+        for (out, sums) in out.chunks_exact_mut(width).zip(sums.chunks(self.pitch.max(1))) {
             out.copy_from_slice(&sums[..width]);
         }
     }
@@ -199,23 +196,14 @@ impl<'a> Phases<'a> {
     /// Leaves the gradient in `to`, behind `reach` zeros, in rows of the pitch, where the output was not clamped; gives its
     /// sum.
     #[inline(always)]
-    fn let_pass(
-        &self,
-        plane: &Plane,
-        ceiling: Option<f32>,
-        reach: usize,
-        to: &mut Vec<f32>,
-    ) -> f32 {
+    fn let_pass(&self, plane: &Plane, ceiling: Option<f32>, reach: usize, to: &mut Vec<f32>) -> f32 {
         let width = self.window.output[1].max(1);
         to.clear();
         to.resize(reach + self.size + 2 * LANES, 0.0);
         let rows = plane.gradient.chunks_exact(width);
         let outputs = plane.output.chunks_exact(width);
         let mut total = 0.0;
-        for ((row, output), to) in rows
-            .zip(outputs)
-            .zip(to[reach..].chunks_mut(self.pitch.max(1)))
-        {
+        for ((row, output), to) in rows.zip(outputs).zip(to[reach..].chunks_mut(self.pitch.max(1))) {
             for ((to, g), y) in to.iter_mut().zip(row).zip(output) {
                 let passes = ceiling.is_none_or(|ceiling| *y > 0.0 && *y < ceiling);
                 *to = if passes { *g } else { 0.0 };
@@ -233,11 +221,7 @@ impl<'a> Phases<'a> {
         for phase in 0..stride * stride {
             for i in (0..self.size).step_by(LANES) {
                 let mut sum = [0.0f32; LANES];
-                for (weight, (_, place)) in kernel
-                    .iter()
-                    .zip(&self.taps)
-                    .filter(|(_, (p, _))| *p == phase)
-                {
+                for (weight, (_, place)) in kernel.iter().zip(&self.taps).filter(|(_, (p, _))| *p == phase) {
                     let g = &gradient[reach + i - place..][..LANES];
                     for (sum, g) in sum.iter_mut().zip(g) {
                         *sum += weight * g;

@@ -111,13 +111,7 @@ impl<'a> Embedding<'a> {
     }
 
     /// Writes the d + 1 corners of the pixels from `first` on, numbering lattice points by `points`.
-    pub fn embed<K: Key>(
-        &self,
-        first: usize,
-        corners: &mut [Corner],
-        radix: &Radix<K>,
-        points: &mut Points<K>,
-    ) {
+    pub fn embed<K: Key>(&self, first: usize, corners: &mut [Corner], radix: &Radix<K>, points: &mut Points<K>) {
         // The common dimensions as constants, for their loops to unroll.
         match self.dimensions {
             2 => self.embed_in(2, first, corners, radix, points),
@@ -160,11 +154,7 @@ impl<'a> Embedding<'a> {
                     if before[r].1 == 0 || before[r].0 != key {
                         before[r] = (key, points.insert(key));
                     }
-                    let next = if r == 0 {
-                        sorted[0] - 1.0
-                    } else {
-                        sorted[d + 1 - r]
-                    };
+                    let next = if r == 0 { sorted[0] - 1.0 } else { sorted[d + 1 - r] };
                     *corner = Corner {
                         index: before[r].1,
                         weight: sorted[d - r] - next,
@@ -279,11 +269,7 @@ fn extent(values: &[f32]) -> (f32, f32) {
     let mut look = |block: &[f32]| {
         for (lane, &value) in block.iter().enumerate().take(8) {
             low[lane] = if value < low[lane] { value } else { low[lane] };
-            high[lane] = if value > high[lane] {
-                value
-            } else {
-                high[lane]
-            };
+            high[lane] = if value > high[lane] { value } else { high[lane] };
             nan[lane] += value * 0.0;
         }
     };

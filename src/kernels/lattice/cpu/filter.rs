@@ -19,16 +19,9 @@ impl CpuLattice {
     /// # Panics
     /// If `values` is not `channels` times the number of pixels long.
     pub fn filter(&self, values: &[f32], channels: usize, reversed: bool) -> Vec<f32> {
-        assert_eq!(
-            values.len(),
-            channels * self.pixels,
-            "values are not [C, N]"
-        );
+        assert_eq!(values.len(), channels * self.pixels, "values are not [C, N]");
         let mut out = vec![0.0; values.len()];
-        for (values, out) in values
-            .chunks(8 * self.pixels)
-            .zip(out.chunks_mut(8 * self.pixels))
-        {
+        for (values, out) in values.chunks(8 * self.pixels).zip(out.chunks_mut(8 * self.pixels)) {
             match values.len() / self.pixels {
                 1 => self.filter_lanes::<1>(values, out, reversed),
                 2 => self.filter_lanes::<2>(values, out, reversed),
@@ -50,14 +43,9 @@ impl CpuLattice {
         let (mut table, mut scratch) = (self.table(), Vec::new());
         self.splat(&mut table, &mut scratch, |n| (1.0, &pixels[n]));
         self.blur(&mut table, &mut scratch, reversed);
-        pixels
-            .par_chunks_mut(TASK)
-            .enumerate()
-            .for_each(|(task, pixels)| {
-                self.slice(&table, task * TASK, pixels.len(), |i, value| {
-                    pixels[i] = value
-                });
-            });
+        pixels.par_chunks_mut(TASK).enumerate().for_each(|(task, pixels)| {
+            self.slice(&table, task * TASK, pixels.len(), |i, value| pixels[i] = value);
+        });
         for (lane, plane) in out.chunks_exact_mut(self.pixels).enumerate() {
             for (pixel, value) in pixels.iter().zip(plane) {
                 *value = pixel[lane];
@@ -86,18 +74,15 @@ impl CpuLattice {
             stripes.push((range, own));
             rest = others;
         }
-        stripes
-            .par_iter_mut()
-            .enumerate()
-            .for_each(|(i, (range, sums))| {
-                sums.fill([0.0; L]);
-                let (first, sums) = (i * self.stripe, &mut **sums);
-                match self.dimensions + 1 {
-                    3 => self.scatter(3, first, range.start, sums, &value),
-                    6 => self.scatter(6, first, range.start, sums, &value),
-                    corners => self.scatter(corners, first, range.start, sums, &value),
-                }
-            });
+        stripes.par_iter_mut().enumerate().for_each(|(i, (range, sums))| {
+            sums.fill([0.0; L]);
+            let (first, sums) = (i * self.stripe, &mut **sums);
+            match self.dimensions + 1 {
+                3 => self.scatter(3, first, range.start, sums, &value),
+                6 => self.scatter(6, first, range.start, sums, &value),
+                corners => self.scatter(corners, first, range.start, sums, &value),
+            }
+        });
         gather(table, &stripes);
     }
 
@@ -127,20 +112,11 @@ impl CpuLattice {
 
     /// Blurs `table` along every axis: the binomial filter 1/2, 1, 1/2. `scratch` may hold
     /// anything, and does afterwards.
-    pub fn blur<const L: usize>(
-        &self,
-        table: &mut Vec<[f32; L]>,
-        scratch: &mut Vec<[f32; L]>,
-        reversed: bool,
-    ) {
+    pub fn blur<const L: usize>(&self, table: &mut Vec<[f32; L]>, scratch: &mut Vec<[f32; L]>, reversed: bool) {
         scratch.resize(table.len(), [0.0; L]);
         scratch[0] = [0.0; L];
         for step in 0..=self.dimensions {
-            let axis = if reversed {
-                self.dimensions - step
-            } else {
-                step
-            };
+            let axis = if reversed { self.dimensions - step } else { step };
             let neighbours = &self.neighbours[axis * self.points..][..self.points];
             scratch[1..]
                 .par_chunks_mut(TASK)
@@ -202,23 +178,20 @@ impl CpuLattice {
 
 /// Fills `table` with the sums of all stripes, each of which holds those of a range of its rows.
 fn gather<const L: usize>(table: &mut [[f32; L]], stripes: &[(&Range<usize>, &mut [[f32; L]])]) {
-    table
-        .par_chunks_mut(TASK)
-        .enumerate()
-        .for_each(|(task, rows)| {
-            rows.fill([0.0; L]);
-            let first = task * TASK;
-            for (range, sums) in stripes {
-                let begin = range.start.max(first);
-                let end = range.end.min(first + rows.len());
-                if begin < end {
-                    let sums = &sums[begin - range.start..end - range.start];
-                    for (row, sum) in rows[begin - first..].iter_mut().zip(sums) {
-                        for lane in 0..L {
-                            row[lane] += sum[lane];
-                        }
+    table.par_chunks_mut(TASK).enumerate().for_each(|(task, rows)| {
+        rows.fill([0.0; L]);
+        let first = task * TASK;
+        for (range, sums) in stripes {
+            let begin = range.start.max(first);
+            let end = range.end.min(first + rows.len());
+            if begin < end {
+                let sums = &sums[begin - range.start..end - range.start];
+                for (row, sum) in rows[begin - first..].iter_mut().zip(sums) {
+                    for lane in 0..L {
+                        row[lane] += sum[lane];
                     }
                 }
             }
-        });
+        }
+    });
 }

@@ -40,11 +40,7 @@ impl PermutohedralLattice for Flex {
         Ok(CpuLattice::build(features.storage(), d)?.into())
     }
 
-    fn lattice_filter(
-        values: FloatTensor<Self>,
-        lattice: Lattice,
-        reversed: bool,
-    ) -> FloatTensor<Self> {
+    fn lattice_filter(values: FloatTensor<Self>, lattice: Lattice, reversed: bool) -> FloatTensor<Self> {
         let values = values.to_contiguous();
         let [c, n] = values.layout().shape().dims();
         let filtered = lattice.cpu().filter(values.storage(), c, reversed);
@@ -98,14 +94,8 @@ impl CpuLattice {
             });
         }
         let pixels = features.len() / d;
-        if pixels
-            .checked_mul(d + 1)
-            .is_none_or(|n| n >= u32::MAX as usize)
-        {
-            return Err(Error::TooManyPixels {
-                pixels,
-                dimensions: d,
-            });
+        if pixels.checked_mul(d + 1).is_none_or(|n| n >= u32::MAX as usize) {
+            return Err(Error::TooManyPixels { pixels, dimensions: d });
         }
         let embedding = Embedding::new(features, d)?;
         if let Some(radix) = embedding.radix::<u64>() {
@@ -118,12 +108,7 @@ impl CpuLattice {
     }
 
     /// The points of every stripe are numbered apart, then all together.
-    fn number<K: Key>(
-        embedding: &Embedding,
-        radix: &Radix<K>,
-        d: usize,
-        pixels: usize,
-    ) -> CpuLattice {
+    fn number<K: Key>(embedding: &Embedding, radix: &Radix<K>, d: usize, pixels: usize) -> CpuLattice {
         let mut corners = vec![Corner::default(); pixels * (d + 1)];
         let stripe = pixels.div_ceil((pixels / STRIPE).clamp(1, MAX_STRIPES));
         let stripes: Vec<Points<K>> = corners
@@ -178,11 +163,7 @@ impl CpuLattice {
 
 /// The points of all stripes under common numbers, which `corners`, `size` of them a stripe, get; and the range of numbers
 /// that every stripe touches. Numbering stripe by stripe gives what one pass over the pixels would give.
-fn join<K: Key>(
-    mut stripes: Vec<Points<K>>,
-    corners: &mut [Corner],
-    size: usize,
-) -> (Points<K>, Vec<Range<usize>>) {
+fn join<K: Key>(mut stripes: Vec<Points<K>>, corners: &mut [Corner], size: usize) -> (Points<K>, Vec<Range<usize>>) {
     let rest = stripes.split_off(1);
     let mut all = stripes.pop().unwrap_or_else(Points::new);
     let first = 1..all.keys().len() + 1;

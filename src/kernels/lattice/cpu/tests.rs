@@ -81,10 +81,7 @@ fn same_bits_on_any_number_of_threads_and_in_any_group_of_channels() {
     let features = image(width, height, 5);
     let values: Vec<f32> = (0..11 * n).map(noise).collect();
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let lattice = CpuLattice::build(&features, 5).unwrap();
             assert!(lattice.points() > 5000, "{}", lattice.points());
@@ -95,10 +92,7 @@ fn same_bits_on_any_number_of_threads_and_in_any_group_of_channels() {
     assert_eq!(all, run(2));
     assert_eq!(all, run(3));
     let lattice = CpuLattice::build(&features, 5).unwrap();
-    assert_eq!(
-        lattice.filter(&values[9 * n..10 * n], 1, false),
-        all[9 * n..10 * n]
-    );
+    assert_eq!(lattice.filter(&values[9 * n..10 * n], 1, false), all[9 * n..10 * n]);
 }
 
 #[test]
@@ -109,10 +103,7 @@ fn wide_keys_number_the_same_points() {
     let wide = CpuLattice::number(&embedding, &embedding.radix::<u128>().unwrap(), 5, 1200);
     assert_eq!(narrow.neighbours, wide.neighbours);
     let values: Vec<f32> = (0..1200).map(noise).collect();
-    assert_eq!(
-        narrow.filter(&values, 1, false),
-        wide.filter(&values, 1, false)
-    );
+    assert_eq!(narrow.filter(&values, 1, false), wide.filter(&values, 1, false));
     // Features spread so far that narrow keys cannot hold them.
     let spread: Vec<f32> = image(40, 30, 5).iter().map(|f| 3000.0 * f).collect();
     let embedding = Embedding::new(&spread, 5).unwrap();
@@ -131,10 +122,7 @@ fn bad_features_are_errors() {
         }
     }
     for (count, d) in [(0, 2), (5, 2), (4, 0), (17, 17)] {
-        assert!(
-            CpuLattice::build(&vec![0.0; count], d).is_err(),
-            "{count} {d}"
-        );
+        assert!(CpuLattice::build(&vec![0.0; count], d).is_err(), "{count} {d}");
     }
     let spread: Vec<f32> = (0..32).map(|i| 3000.0 * noise(i)).collect();
     assert!(CpuLattice::build(&spread, 16).is_err());

@@ -35,11 +35,7 @@ pub fn sources() -> Vec<Source> {
 
 /// Builds the lattice of features `[D, N]` on their device in buffers of at most `most` bytes, with a hash table of so many
 /// `slots` at first, a power of two; without a number, what photographs need.
-pub fn within(
-    features: CubeTensor,
-    slots: Option<usize>,
-    most: usize,
-) -> Result<CubeLattice, Error> {
+pub fn within(features: CubeTensor, slots: Option<usize>, most: usize) -> Result<CubeLattice, Error> {
     let build = Build::new(features, most);
     // Entries are numbered in 32 bits, and a table has up to four slots for each.
     build.check(4 * build.entries, most.min(u32::MAX as usize))?;
@@ -172,11 +168,7 @@ impl Build {
                 vertices: vertices.clone(),
                 capacity,
             };
-            let probes = if capacity == largest {
-                capacity
-            } else {
-                PROBES
-            };
+            let probes = if capacity == largest { capacity } else { PROBES };
             let buffers = vec![
                 simplices.packed.clone(),
                 table.slots.clone(),
@@ -205,9 +197,7 @@ impl Build {
             return Err(Error::Misread(counts.to_vec()));
         };
         if bad > 0 {
-            return Err(Error::BadPixels {
-                pixels: bad as usize,
-            });
+            return Err(Error::BadPixels { pixels: bad as usize });
         }
         Ok((failures == 0).then_some(points as usize))
     }
@@ -251,12 +241,7 @@ impl Build {
             neighbours.clone(),
         ];
         let kernel = Neighbours(Dimensions(self.dimensions));
-        self.run(
-            kernel,
-            pairs,
-            buffers,
-            &[table.capacity, points, self.pixels],
-        );
+        self.run(kernel, pairs, buffers, &[table.capacity, points, self.pixels]);
         neighbours
     }
 }
@@ -278,9 +263,7 @@ mod tests {
             panic!("{device:?} has no kernels");
         };
         // No two of 2,000 pixels share a lattice point: 12,000 entries, as many points, 12 neighbours of each.
-        let values: Vec<f32> = (0..5 * 2000)
-            .map(|i| 1000.0 * (i as f32 * 12.9898).sin())
-            .collect();
+        let values: Vec<f32> = (0..5 * 2000).map(|i| 1000.0 * (i as f32 * 12.9898).sin()).collect();
         let lattice = |most: usize| {
             let data = TensorData::new(values.clone(), [5, 2000]);
             within(CubeBackend::float_from_data(data, device), None, most)

@@ -116,12 +116,7 @@ impl CubeLattice {
         ];
         launch::run(&self.weights, Splat, runs, buffers);
         let cells = self.points * work.channels;
-        let buffers = vec![
-            work.sums.clone(),
-            to.clone(),
-            pass.bound.clone(),
-            work.decode.clone(),
-        ];
+        let buffers = vec![work.sums.clone(), to.clone(), pass.bound.clone(), work.decode.clone()];
         launch::run(&self.weights, Decode, cells, buffers);
     }
 
@@ -169,12 +164,7 @@ impl CubeLattice {
             let normaliser = inverse_root::<CubeBackend>(sums).handle;
             let entries = self.pixels * (self.dimensions + 1);
             let weights = like.client.empty(entries * 4);
-            let buffers = vec![
-                plain.clone(),
-                pixels.clone(),
-                normaliser.clone(),
-                weights.clone(),
-            ];
+            let buffers = vec![plain.clone(), pixels.clone(), normaliser.clone(), weights.clone()];
             launch::run_with(like, Normalise, entries, buffers, &[]);
             Normaliser {
                 pixels: normaliser,
@@ -186,9 +176,7 @@ impl CubeLattice {
     /// A buffer of `count` ones.
     fn ones(&self, count: usize) -> Handle {
         let ones = vec![1f32; count];
-        self.weights
-            .client
-            .create_from_slice(bytemuck::cast_slice(&ones))
+        self.weights.client.create_from_slice(bytemuck::cast_slice(&ones))
     }
 }
 

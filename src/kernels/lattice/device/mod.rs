@@ -106,11 +106,7 @@ impl PermutohedralLattice for CubeBackend {
         Ok(build::within(features, slots, most)?.into())
     }
 
-    fn lattice_filter(
-        values: FloatTensor<Self>,
-        lattice: Lattice,
-        reversed: bool,
-    ) -> FloatTensor<Self> {
+    fn lattice_filter(values: FloatTensor<Self>, lattice: Lattice, reversed: bool) -> FloatTensor<Self> {
         filter::filter(values, lattice.cube(), reversed)
     }
 }

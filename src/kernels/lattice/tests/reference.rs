@@ -15,8 +15,7 @@ impl Reference {
     /// Of features `[D, N]`.
     pub fn new(features: &[f32], d: usize) -> Reference {
         let n = features.len() / d;
-        let pixel =
-            |p: usize| -> Vec<f64> { (0..d).map(|i| f64::from(features[i * n + p])).collect() };
+        let pixel = |p: usize| -> Vec<f64> { (0..d).map(|i| f64::from(features[i * n + p])).collect() };
         Reference {
             dimensions: d,
             pixels: (0..n).map(|p| simplex(&elevate(&pixel(p)))).collect(),
@@ -45,10 +44,7 @@ impl Reference {
         }
         let scale = 1.0 / (1.0 + 0.5f64.powi(d as i32));
         let slice = |pixel: &Vec<(Point, f64)>| {
-            let sum: f64 = pixel
-                .iter()
-                .map(|(point, weight)| weight * sums[point])
-                .sum();
+            let sum: f64 = pixel.iter().map(|(point, weight)| weight * sums[point]).sum();
             scale * sum
         };
         self.pixels.iter().map(slice).collect()

@@ -74,12 +74,7 @@ fn mean_field(unary: &[f32], channels: usize, kernels: &[Kernel], iterations: us
 
 /// Mean field with labels in groups of L lanes, the last group filled up with lanes of probability zero: only one
 /// group's tables of lattice values are held at a time, whatever the number of labels.
-fn infer<const L: usize>(
-    unary: &[f32],
-    channels: usize,
-    kernels: &[Kernel],
-    iterations: usize,
-) -> Vec<f32> {
+fn infer<const L: usize>(unary: &[f32], channels: usize, kernels: &[Kernel], iterations: usize) -> Vec<f32> {
     let terms = Terms::<L>::new(unary, channels, kernels);
     // [N, groups] of L lanes.
     let mut posterior = vec![[0.0f32; L]; terms.pixels * terms.groups];
@@ -155,18 +150,12 @@ impl<'a, const L: usize> Terms<'a, L> {
     }
 
     /// Splats and blurs one group of the posterior, normalised, on every kernel's lattice.
-    fn filter(
-        &self,
-        posterior: &[[f32; L]],
-        group: usize,
-        tables: &mut [Vec<[f32; L]>],
-        scratch: &mut Vec<[f32; L]>,
-    ) {
+    fn filter(&self, posterior: &[[f32; L]], group: usize, tables: &mut [Vec<[f32; L]>], scratch: &mut Vec<[f32; L]>) {
         for (kernel, table) in self.kernels.iter().zip(tables) {
             let norm = kernel.lattice.normaliser();
-            kernel.lattice.splat(table, scratch, |n| {
-                (norm[n], &posterior[n * self.groups + group])
-            });
+            kernel
+                .lattice
+                .splat(table, scratch, |n| (norm[n], &posterior[n * self.groups + group]));
             kernel.lattice.blur(table, scratch, false);
         }
     }
@@ -183,12 +172,10 @@ impl<'a, const L: usize> Terms<'a, L> {
             }
             for ((kernel, weights), table) in self.kernels.iter().zip(&self.weights).zip(tables) {
                 let norms = &kernel.lattice.normaliser()[first..];
-                kernel
-                    .lattice
-                    .slice(table, first, rows.len() / groups, |i, filtered| {
-                        let message = filtered.map(|value| norms[i] * value);
-                        weights.add(message, &mut rows[i * groups..][..groups], group);
-                    });
+                kernel.lattice.slice(table, first, rows.len() / groups, |i, filtered| {
+                    let message = filtered.map(|value| norms[i] * value);
+                    weights.add(message, &mut rows[i * groups..][..groups], group);
+                });
             }
             if group + 1 == groups {
                 softmax(rows, groups);
@@ -204,12 +191,7 @@ impl<'a, const L: usize> Terms<'a, L> {
 }
 
 /// `[N, groups]` of L lanes → `[C, N]`.
-fn planes<const L: usize>(
-    posterior: &[[f32; L]],
-    groups: usize,
-    channels: usize,
-    pixels: usize,
-) -> Vec<f32> {
+fn planes<const L: usize>(posterior: &[[f32; L]], groups: usize, channels: usize, pixels: usize) -> Vec<f32> {
     let mut out = vec![0.0; channels * pixels];
     out.par_chunks_exact_mut(pixels.max(1))
         .enumerate()

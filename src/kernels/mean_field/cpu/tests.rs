@@ -30,19 +30,12 @@ fn unary(channels: usize) -> Vec<f32> {
 
 /// Costs that are not symmetric.
 fn matrix(channels: usize) -> Vec<f32> {
-    (0..channels * channels)
-        .map(|i| 2.0 * noise(5 * i) - 1.2)
-        .collect()
+    (0..channels * channels).map(|i| 2.0 * noise(5 * i) - 1.2).collect()
 }
 
 /// Algorithm 1 in double precision, the filter as a dense matrix whose columns are the filtered unit vectors; every
 /// lattice comes with its costs `[C, C]`.
-fn reference(
-    unary: &[f32],
-    channels: usize,
-    terms: &[(&CpuLattice, Vec<f64>)],
-    iterations: usize,
-) -> Vec<f64> {
+fn reference(unary: &[f32], channels: usize, terms: &[(&CpuLattice, Vec<f64>)], iterations: usize) -> Vec<f64> {
     let dense: Vec<Vec<f64>> = terms
         .iter()
         .map(|(lattice, _)| {
@@ -92,9 +85,7 @@ fn follows_algorithm_1() {
     for channels in [1, 2, 3, 5, 9, 17] {
         let (unary, matrix) = (unary(channels), matrix(channels));
         let pairs = || (0..channels * channels).map(|i| (i / channels, i % channels));
-        let potts: Vec<f64> = pairs()
-            .map(|(a, b)| if a == b { -1.5 } else { 0.0 })
-            .collect();
+        let potts: Vec<f64> = pairs().map(|(a, b)| if a == b { -1.5 } else { 0.0 }).collect();
         let symmetric: Vec<f64> = pairs()
             .map(|(a, b)| 0.5 * f64::from(matrix[a * channels + b] + matrix[b * channels + a]))
             .collect();
@@ -114,21 +105,14 @@ fn follows_algorithm_1() {
                 let second = if full { &symmetric } else { &potts };
                 let terms = [(&gaussian, potts.clone()), (&bilateral, second.clone())];
                 let expected = reference(&unary, channels, &terms, iterations);
-                assert_close(
-                    &ours,
-                    &expected,
-                    &format!("{channels} labels, {iterations}, {full}"),
-                );
+                assert_close(&ours, &expected, &format!("{channels} labels, {iterations}, {full}"));
             }
         }
     }
 }
 
 fn kernel(lattice: &CpuLattice, compatibility: Compatibility) -> Kernel<'_> {
-    Kernel {
-        lattice,
-        compatibility,
-    }
+    Kernel { lattice, compatibility }
 }
 
 #[test]
@@ -142,10 +126,7 @@ fn same_bits_on_any_number_of_threads() {
         .collect();
     let unary: Vec<f32> = (0..5 * width * width).map(|i| 4.0 * noise(i)).collect();
     let run = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .build()
-            .unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let lattice = CpuLattice::build(&features, 2).unwrap();
             mean_field(&unary, 5, &[kernel(&lattice, Compatibility::Potts(3.0))], 3)
@@ -158,20 +139,10 @@ fn same_bits_on_any_number_of_threads() {
 fn a_constant_image_and_one_pixel() {
     let lattice = CpuLattice::build(&[0.5; 5 * N], 5).unwrap();
     let unary = [[1.0; N], [0.0; N]].concat();
-    let posterior = mean_field(
-        &unary,
-        2,
-        &[kernel(&lattice, Compatibility::Potts(10.0))],
-        5,
-    );
+    let posterior = mean_field(&unary, 2, &[kernel(&lattice, Compatibility::Potts(10.0))], 5);
     assert!(posterior[..N].iter().all(|p| *p < 0.01));
     let lattice = CpuLattice::build(&[0.0; 5], 5).unwrap();
-    let one = mean_field(
-        &[0.2],
-        1,
-        &[kernel(&lattice, Compatibility::Potts(10.0))],
-        5,
-    );
+    let one = mean_field(&[0.2], 1, &[kernel(&lattice, Compatibility::Potts(10.0))], 5);
     assert_eq!(one, [1.0]);
 }
 
@@ -180,12 +151,7 @@ fn impossible_labels_stay_impossible() {
     let [gaussian, _] = lattices();
     let mut unary = unary(3);
     unary[N..2 * N].fill(f32::INFINITY);
-    let posterior = mean_field(
-        &unary,
-        3,
-        &[kernel(&gaussian, Compatibility::Potts(3.0))],
-        2,
-    );
+    let posterior = mean_field(&unary, 3, &[kernel(&gaussian, Compatibility::Potts(3.0))], 2);
     assert!(posterior[N..2 * N].iter().all(|p| *p == 0.0));
     assert!(posterior[..N].iter().all(|p| *p > 0.0 && *p < 1.0));
 }
