@@ -106,7 +106,8 @@ fn attend(
     let n = query.ncols();
     let mut slab = vec![0.0; n * TILE.1.min(key.ncols())];
     let mut attended = vec![0.0; n * value.nrows()];
-    let (mut largest, mut sums) = (vec![f32::NEG_INFINITY; n], vec![0.0; n]);
+    // Finite, so that logits of -inf weigh nothing, and not NaN, until there is a larger one.
+    let (mut largest, mut sums) = (vec![f32::MIN; n], vec![0.0; n]);
     let parts = key.axis_chunks_iter(Axis(1), TILE.1);
     for (key, value) in parts.zip(value.axis_chunks_iter(Axis(1), TILE.1)) {
         let tile = &mut slab[..n * key.ncols()];
