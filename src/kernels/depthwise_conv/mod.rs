@@ -93,7 +93,11 @@ pub trait DepthwiseConv: burn::backend::Backend {
         window: Window,
         ceiling: Option<f32>,
     ) -> FloatTensor<Self>;
+}
 
+/// The gradients of [`DepthwiseConv`] on a backend's own tensors. `Autodiff` itself has none: no method takes second
+/// derivatives.
+pub trait DepthwiseConvBackward: DepthwiseConv {
     /// Input, kernel and output of [`DepthwiseConv::depthwise_conv`] and the gradient of the output → the gradients of
     /// input, kernel and bias.
     fn depthwise_conv_backward(

@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::{CrossAttention, Sizes};
+use super::{CrossAttention, CrossAttentionBackward, Sizes};
 use crate::kernels::cpu::{exp, product, tensor};
 use backward::{Backward, backward};
 
@@ -26,7 +26,9 @@ impl CrossAttention for Flex {
         let (b, n) = (sizes.batch, sizes.queries);
         (tensor(attended, [b, sizes.channels, n]), tensor(statistics, [b, 2, n]))
     }
+}
 
+impl CrossAttentionBackward for Flex {
     fn cross_attention_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
