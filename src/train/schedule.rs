@@ -26,7 +26,7 @@ impl Schedule {
         let done = step as f32 / total.max(1) as f32;
         match self {
             Schedule::Poly { power } => (1.0 - done).max(0.0).powf(power),
-            // A little more, so that a step at a boundary does not round to the part before; less than a step of any training.
+            // A millionth more keeps a step at a boundary from rounding to the part before; no part has as many steps.
             Schedule::Tenths { every } => 0.1f32.powi((done / every * (1.0 + 1e-6)).floor() as i32),
             Schedule::OneCycle { rise } => {
                 let cosine = |t: f32| 0.5 - 0.5 * (std::f32::consts::PI * t).cos();

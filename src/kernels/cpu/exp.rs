@@ -1,7 +1,7 @@
 //! The exponential function, plain enough to be computed several values at a time.
 
-/// e^x for x ≤ 0 within 3e-7 of its value, 0 from -62 down, NaN of NaN: without calls or branches, and without results so small that
-/// their products would be denormal, which are slow.
+/// e^x for x ≤ 0 within 3e-7 of its value, 0 from -62 down, NaN of NaN: without calls or branches, and without results
+/// so small that their products would be denormal, which are slow.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
     const SHIFT: f32 = 12_582_912.0;
