@@ -137,7 +137,7 @@ impl Line {
             self.add(b": ");
         }
         self.add(b"out of memory, ");
-        self.add_number(bytes.div_ceil(1 << 20));
+        self.add_number(bytes.div_ceil(1_000_000));
         self.add(
             b" MB more cannot be had: end other programs or raise the limit on memory, scale large images down, or take less at a time (a smaller batch or crop with --set); what is written stays\n",
         );
@@ -211,9 +211,9 @@ mod tests {
 
     #[test]
     fn the_last_line_names_the_task_and_the_remedy() {
-        let line = said(b"predict: big.jpg\0\0", 1_152_000_000);
+        let line = said(b"predict: big.jpg\0\0", 1_151_000_001);
         assert!(
-            line.starts_with("error: predict: big.jpg: out of memory, 1099 MB more"),
+            line.starts_with("error: predict: big.jpg: out of memory, 1152 MB more"),
             "{line}"
         );
         assert!(line.contains("scale large images down") && line.ends_with("stays\n"));

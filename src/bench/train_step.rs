@@ -189,7 +189,9 @@ impl Bench {
         update: impl FnOnce(&mut Parameters, &Parameters, &mut Gradients),
     ) -> Result<()> {
         let (settings, network) = (&self.recipe.joint, &self.network);
-        let tracked = parameters.track(|name, role| train::trains(network, name, role));
+        let images = self.data.train.len();
+        let trains = |name: &str, role| train::trains_in(&settings.training, images, network, name, role);
+        let tracked = parameters.track(trains);
         let f = Forward::new(&tracked, Mode::Frozen(Some(0))).checkpointing(checkpointing);
         let images = train::images(batch, &self.device.clone().autodiff());
         let before = memory::in_use(&self.device);

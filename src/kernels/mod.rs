@@ -3,7 +3,8 @@
 //! An operator has a folder of its own. Its `mod.rs` holds the function of tensors to call, which checks shapes and says
 //! what the arguments mean, and the extension trait by which burn picks a backend; `device` launches the operator's
 //! shaders, which are in `shaders/` under its name; `cpu` is their twin in plain Rust; `autodiff` is the gradient. Each of
-//! these three implements the trait for its backend, and [`Kernels`] joins the traits.
+//! these three implements the trait for its backend, and [`Kernels`] joins the traits. A gradient that is an operator of
+//! its own is in a second trait, as `PairAffinityBackward`, of device and CPU alone.
 //!
 //! | file | what operators share |
 //! |---|---|

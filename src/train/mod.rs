@@ -106,7 +106,7 @@ pub fn trains(network: &Network, name: &str, role: Role) -> bool {
 
 /// Whether a parameter trains in this training over `images` images: as [`trains`], where the recipe says neither that
 /// the whole network nor that the head alone does.
-fn trains_in(training: &Training, images: usize, network: &Network, name: &str, role: Role) -> bool {
+pub fn trains_in(training: &Training, images: usize, network: &Network, name: &str, role: Role) -> bool {
     let whole = training.whole && !role.is_norm();
     (whole || trains(network, name, role)) && (!training.is_of_head(images) || network.is_head(name))
 }

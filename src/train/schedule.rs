@@ -26,8 +26,8 @@ impl Schedule {
         let done = step as f32 / total.max(1) as f32;
         match self {
             Schedule::Poly { power } => (1.0 - done).max(0.0).powf(power),
-            // The small share keeps a step at a boundary from rounding to the part before.
-            Schedule::Tenths { every } => 0.1f32.powi((done / every + 1e-4).floor() as i32),
+            // A millionth more keeps a step at a boundary from rounding to the part before; no part has as many steps.
+            Schedule::Tenths { every } => 0.1f32.powi((done / every * (1.0 + 1e-6)).floor() as i32),
             Schedule::OneCycle { rise } => {
                 let cosine = |t: f32| 0.5 - 0.5 * (std::f32::consts::PI * t).cos();
                 // From a 25th of the peak, as in the common implementations.
@@ -59,6 +59,11 @@ mod tests {
         let tenths = Schedule::Tenths { every: 6.0 / 15.0 };
         for (step, expected) in [(0, 1.0), (59, 1.0), (60, 0.1), (119, 0.1), (120, 0.01)] {
             let factor = tenths.factor(step, 150);
+            assert!((factor / expected - 1.0).abs() < 1e-4, "{step}: {factor}");
+        }
+        // No step early where a part is long.
+        for (step, expected) in [(14_999, 1.0), (15_000, 0.1), (29_999, 0.1), (30_000, 0.01)] {
+            let factor = tenths.factor(step, 37_500);
             assert!((factor / expected - 1.0).abs() < 1e-4, "{step}: {factor}");
         }
     }

@@ -26,9 +26,7 @@ impl WeightFile {
     pub fn open(path: &Path, network: &Network, name: &str) -> Result<WeightFile> {
         let path = fetch::file(path)?;
         let checkpoint = Checkpoint::open(&path)?;
-        let declared = network.declare().0.into_iter();
-        let declared: Vec<_> = declared.map(|p| (p.name, p.shape)).collect();
-        let plan = load::plan(&checkpoint, name, &declared)?;
+        let plan = load::plan(&checkpoint, name, &network.declare().shapes())?;
         Ok(WeightFile { path, checkpoint, plan })
     }
 

@@ -6,13 +6,13 @@ use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, AutodiffBackend};
 
-use super::CrossAttention;
+use super::{CrossAttention, CrossAttentionBackward};
 use crate::kernels::autodiff::{pass_on, record};
 
 #[derive(Debug)]
 struct Step;
 
-impl<B: CrossAttention> Backward<B, 3> for Step {
+impl<B: CrossAttentionBackward> Backward<B, 3> for Step {
     /// Query, key, value, attended values, statistics.
     type State = [FloatTensor<B>; 5];
 
@@ -24,7 +24,7 @@ impl<B: CrossAttention> Backward<B, 3> for Step {
     }
 }
 
-impl<B: CrossAttention, C: CheckpointStrategy> CrossAttention for Autodiff<B, C> {
+impl<B: CrossAttentionBackward, C: CheckpointStrategy> CrossAttention for Autodiff<B, C> {
     fn cross_attention(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -39,30 +39,6 @@ impl<B: CrossAttention, C: CheckpointStrategy> CrossAttention for Autodiff<B, C>
         (
             record::<B, C, _, _>(Step, nodes, saved, attended),
             Self::from_inner(statistics),
-        )
-    }
-
-    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
-    fn cross_attention_backward(
-        query: FloatTensor<Self>,
-        key: FloatTensor<Self>,
-        value: FloatTensor<Self>,
-        attended: FloatTensor<Self>,
-        statistics: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (d_query, d_key, d_value) = B::cross_attention_backward(
-            query.into_primitive(),
-            key.into_primitive(),
-            value.into_primitive(),
-            attended.into_primitive(),
-            statistics.into_primitive(),
-            gradient.into_primitive(),
-        );
-        (
-            Self::from_inner(d_query),
-            Self::from_inner(d_key),
-            Self::from_inner(d_value),
         )
     }
 }

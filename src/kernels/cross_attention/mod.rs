@@ -45,7 +45,11 @@ pub trait CrossAttention: burn::backend::Backend {
         key: FloatTensor<Self>,
         value: FloatTensor<Self>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
+}
 
+/// The gradients of [`CrossAttention`] on a backend's own tensors. `Autodiff` itself has none: no method takes second
+/// derivatives.
+pub trait CrossAttentionBackward: CrossAttention {
     /// Inputs and outputs of [`CrossAttention::cross_attention`] and the gradient of the attended values `[B, V, N]` →
     /// the gradients of query, key and value.
     fn cross_attention_backward(

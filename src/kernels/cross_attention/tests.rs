@@ -198,3 +198,18 @@ fn more_images_than_workgroups_along_one_dimension_are_parted() {
     let expected: Vec<f64> = values.iter().map(|v| f64::from(*v)).collect();
     close(&attended, &expected, 1e-6).unwrap();
 }
+
+/// On the CPU alone: a device's arithmetic need not know NaN and infinities.
+#[test]
+fn a_logit_of_nan_is_not_left_out_and_one_of_minus_infinity_is() {
+    let attended = |first: f32| {
+        // More keys than a tile has, all of the first tile alike.
+        let keys: Vec<f32> = (0..600).map(|j| if j < 550 { first } else { 0.5 }).collect();
+        let values: Vec<f32> = (0..600).map(|j| if j < 550 { 1.0 } else { 3.0 }).collect();
+        let query = upload(&[1.0, 2.0], [1, 1, 2], &Device::flex());
+        let [key, value] = [keys, values].map(|x| upload(&x, [1, 1, 600], &Device::flex()));
+        download(cross_attention(query, key, value))
+    };
+    assert!(attended(f32::NAN).iter().all(|x| x.is_nan()));
+    close(&attended(f32::NEG_INFINITY), &[3.0; 2], 1e-6).unwrap();
+}

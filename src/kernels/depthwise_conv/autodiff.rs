@@ -1,19 +1,19 @@
 //! The gradients of depthwise convolution by input, kernel and bias.
 
+use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend};
 
-use super::{DepthwiseConv, Window};
+use super::{DepthwiseConv, DepthwiseConvBackward, Window};
 use crate::kernels::autodiff::{pass_on, record};
 use crate::kernels::convolution::Saved;
 
 #[derive(Debug)]
 struct Step;
 
-impl<B: DepthwiseConv> Backward<B, 3> for Step {
+impl<B: DepthwiseConvBackward> Backward<B, 3> for Step {
     /// What was saved, window and ceiling.
     type State = (Saved<FloatTensor<B>>, Window, Option<f32>);
 
@@ -25,7 +25,7 @@ impl<B: DepthwiseConv> Backward<B, 3> for Step {
     }
 }
 
-impl<B: DepthwiseConv, C: CheckpointStrategy> DepthwiseConv for Autodiff<B, C> {
+impl<B: DepthwiseConvBackward, C: CheckpointStrategy> DepthwiseConv for Autodiff<B, C> {
     fn depthwise_conv(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,
@@ -39,29 +39,5 @@ impl<B: DepthwiseConv, C: CheckpointStrategy> DepthwiseConv for Autodiff<B, C> {
         let out = B::depthwise_conv(input.clone(), kernel.clone(), bias, window, ceiling);
         let nodes = [input_node, kernel_node, bias_node];
         record::<B, C, _, _>(Step, nodes, ([input, kernel, out.clone()], window, ceiling), out)
-    }
-
-    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
-    fn depthwise_conv_backward(
-        input: FloatTensor<Self>,
-        kernel: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        window: Window,
-        ceiling: Option<f32>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (d_input, d_kernel, d_bias) = B::depthwise_conv_backward(
-            input.into_primitive(),
-            kernel.into_primitive(),
-            output.into_primitive(),
-            gradient.into_primitive(),
-            window,
-            ceiling,
-        );
-        (
-            Self::from_inner(d_input),
-            Self::from_inner(d_kernel),
-            Self::from_inner(d_bias),
-        )
     }
 }

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use burn::tensor::Shape;
 
-use super::{DepthwiseConv, Window};
+use super::{DepthwiseConv, DepthwiseConvBackward, Window};
 use crate::kernels::launch::{self, Source, shader};
 
 shader!(Forward, "depthwise_conv");
@@ -43,7 +43,9 @@ impl DepthwiseConv for CubeBackend {
         launch::run_with(&input, Forward, n, buffers, &parameters);
         out
     }
+}
 
+impl DepthwiseConvBackward for CubeBackend {
     fn depthwise_conv_backward(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,

@@ -73,6 +73,8 @@ pub fn depthwise_conv(
     assert_eq!(kernel.dims(), [c, 1, k, k], "kernel of a depthwise convolution");
     assert_eq!(bias.dims(), [c], "bias of a depthwise convolution");
     assert_eq!([h, w], window.input, "image of a depthwise convolution");
+    let least = k.min(window.stride).min(window.dilation);
+    assert!(least > 0, "a window without a step or an entry: {window:?}");
     Tensor::from_dispatch(Dispatch::depthwise_conv(
         input.into_dispatch(),
         kernel.into_dispatch(),
@@ -93,7 +95,11 @@ pub trait DepthwiseConv: burn::backend::Backend {
         window: Window,
         ceiling: Option<f32>,
     ) -> FloatTensor<Self>;
+}
 
+/// The gradients of [`DepthwiseConv`] on a backend's own tensors. `Autodiff` itself has none: no method takes second
+/// derivatives.
+pub trait DepthwiseConvBackward: DepthwiseConv {
     /// Input, kernel and output of [`DepthwiseConv::depthwise_conv`] and the gradient of the output → the gradients of
     /// input, kernel and bias.
     fn depthwise_conv_backward(
@@ -119,5 +125,17 @@ mod tests {
         let window = Window::same([9, 9], 5, 1, 4);
         assert_eq!((window.output, window.before), ([9, 9], [8, 8]));
         assert_eq!(Window::same([8, 1], 3, 2, 1).before, [0, 1]);
+    }
+
+    #[test]
+    #[should_panic(expected = "a window without a step")]
+    fn a_window_that_does_not_move_is_refused() {
+        let device = burn::tensor::Device::flex();
+        let window = Window {
+            stride: 0,
+            ..Window::same([4, 4], 3, 1, 1)
+        };
+        let [image, kernel] = [4, 3].map(|side| Tensor::<4>::ones([1, 1, side, side], &device));
+        depthwise_conv(image, kernel, Tensor::ones([1], &device), window, None);
     }
 }

@@ -18,7 +18,7 @@ use super::error::Error;
 pub(super) use cpu::CpuLattice;
 pub(super) use device::{CubeLattice, Pass, constants, sources};
 
-/// Most feature dimensions: ranks are kept in four bits.
+/// Most feature dimensions: on a device, ranks are kept in four bits.
 const MOST_DIMENSIONS: usize = 15;
 
 /// A permutohedral lattice over the features of N pixels, built once and used for any number of filters.

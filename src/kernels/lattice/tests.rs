@@ -187,15 +187,20 @@ fn features_that_no_lattice_holds_are_errors() {
         // As those who only pass it on see it.
         let text = anyhow::Error::from(many).to_string();
         assert_eq!(text, "a lattice over 16 feature dimensions: use 1 to 15");
-        for bad in [f32::NAN, 1e30] {
-            let bad = error(&[0.5, 0.25, bad, 0.75], 2);
-            assert!(
-                matches!(
-                    bad,
-                    Error::NotFinite { feature: 1 } | Error::TooLarge | Error::BadPixels { pixels: 1 }
-                ),
-                "{bad:?}"
-            );
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, -f32::MAX] {
+            // Of the first pixel, either feature.
+            for at in [0, 1] {
+                let mut features = [0.5, 0.25, 0.5, 0.75];
+                features[2 * at] = bad;
+                let error = error(&features, 2);
+                let is_told = match error {
+                    Error::NotFinite { feature } => feature == at && !bad.is_finite(),
+                    Error::TooLarge => bad.is_finite(),
+                    Error::BadPixels { pixels } => pixels == 1,
+                    _ => false,
+                };
+                assert!(is_told, "{bad} at {at}: {error:?}");
+            }
         }
     }
 }

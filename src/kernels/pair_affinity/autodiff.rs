@@ -1,18 +1,18 @@
 //! The gradient of pair affinity by the features.
 
+use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend};
 
-use super::PairAffinity;
+use super::{PairAffinity, PairAffinityBackward};
 use crate::kernels::autodiff::{pass_on, record};
 
 #[derive(Debug)]
 struct Step;
 
-impl<B: PairAffinity> Backward<B, 1> for Step {
+impl<B: PairAffinityBackward> Backward<B, 1> for Step {
     /// Features, affinities, radius and scale.
     type State = (FloatTensor<B>, FloatTensor<B>, usize, f32);
 
@@ -25,24 +25,11 @@ impl<B: PairAffinity> Backward<B, 1> for Step {
     }
 }
 
-impl<B: PairAffinity, C: CheckpointStrategy> PairAffinity for Autodiff<B, C> {
+impl<B: PairAffinityBackward, C: CheckpointStrategy> PairAffinity for Autodiff<B, C> {
     fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self> {
         let (features, node) = features.into_parts();
         let affinity = B::pair_affinity(features.clone(), radius, scale);
         let state = (features, affinity.clone(), radius, scale);
         record::<B, C, _, _>(Step, [node], state, affinity)
-    }
-
-    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
-    fn pair_affinity_backward(
-        features: FloatTensor<Self>,
-        slope: FloatTensor<Self>,
-        radius: usize,
-    ) -> FloatTensor<Self> {
-        Self::from_inner(B::pair_affinity_backward(
-            features.into_primitive(),
-            slope.into_primitive(),
-            radius,
-        ))
     }
 }

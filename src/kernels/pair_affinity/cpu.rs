@@ -4,7 +4,7 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use rayon::prelude::*;
 
-use super::PairAffinity;
+use super::{PairAffinity, PairAffinityBackward};
 use crate::kernels::cpu::tensor;
 use crate::kernels::neighbourhood::{offsets, overlap};
 
@@ -15,7 +15,9 @@ impl PairAffinity for Flex {
         let out = forward(features.storage(), [b, d, h, w], radius, scale);
         tensor(out, [b, offsets(radius).len(), h, w])
     }
+}
 
+impl PairAffinityBackward for Flex {
     fn pair_affinity_backward(
         features: FloatTensor<Self>,
         slope: FloatTensor<Self>,

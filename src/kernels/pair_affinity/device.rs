@@ -3,7 +3,7 @@
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, KernelSource, into_contiguous};
 
-use super::PairAffinity;
+use super::{PairAffinity, PairAffinityBackward};
 use crate::kernels::launch::{self, Source, shader};
 use crate::kernels::neighbourhood::{self, offsets};
 
@@ -19,7 +19,9 @@ impl PairAffinity for CubeBackend {
     fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self> {
         forward(Forward, launch::MAX_WORKGROUPS, features, radius, scale)
     }
+}
 
+impl PairAffinityBackward for CubeBackend {
     fn pair_affinity_backward(
         features: FloatTensor<Self>,
         slope: FloatTensor<Self>,

@@ -52,7 +52,11 @@ pub fn pair_affinity(features: Tensor<4>, radius: usize, distance: Distance) -> 
 pub trait PairAffinity: burn::backend::Backend {
     /// Features `[B, D, H, W]` → affinities `[B, K, H, W]`, from the L1 distances times `scale`.
     fn pair_affinity(features: FloatTensor<Self>, radius: usize, scale: f32) -> FloatTensor<Self>;
+}
 
+/// The gradients of [`PairAffinity`] on a backend's own tensors. `Autodiff` itself has none: no method takes second
+/// derivatives.
+pub trait PairAffinityBackward: PairAffinity {
     /// Features `[B, D, H, W]` and, for every pair, the derivative of the loss by its L1 distance times the scale
     /// `[B, K, H, W]` → the gradient of the features `[B, D, H, W]`.
     fn pair_affinity_backward(

@@ -1,19 +1,19 @@
 //! The gradients of pointwise convolution by input, kernel and bias.
 
+use burn::backend::Autodiff;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, AutodiffBackend};
 
-use super::PointwiseConv;
+use super::{PointwiseConv, PointwiseConvBackward};
 use crate::kernels::autodiff::{pass_on, record};
 use crate::kernels::convolution::Saved;
 
 #[derive(Debug)]
 struct Step;
 
-impl<B: PointwiseConv> Backward<B, 3> for Step {
+impl<B: PointwiseConvBackward> Backward<B, 3> for Step {
     /// What was saved, and the ceiling.
     type State = (Saved<FloatTensor<B>>, Option<f32>);
 
@@ -25,7 +25,7 @@ impl<B: PointwiseConv> Backward<B, 3> for Step {
     }
 }
 
-impl<B: PointwiseConv, C: CheckpointStrategy> PointwiseConv for Autodiff<B, C> {
+impl<B: PointwiseConvBackward, C: CheckpointStrategy> PointwiseConv for Autodiff<B, C> {
     fn pointwise_conv(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,
@@ -38,27 +38,5 @@ impl<B: PointwiseConv, C: CheckpointStrategy> PointwiseConv for Autodiff<B, C> {
         let out = B::pointwise_conv(input.clone(), kernel.clone(), bias, ceiling);
         let nodes = [input_node, kernel_node, bias_node];
         record::<B, C, _, _>(Step, nodes, ([input, kernel, out.clone()], ceiling), out)
-    }
-
-    /// Second derivatives are not needed by any method: the gradient of a gradient is a constant.
-    fn pointwise_conv_backward(
-        input: FloatTensor<Self>,
-        kernel: FloatTensor<Self>,
-        output: FloatTensor<Self>,
-        gradient: FloatTensor<Self>,
-        ceiling: Option<f32>,
-    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let (d_input, d_kernel, d_bias) = B::pointwise_conv_backward(
-            input.into_primitive(),
-            kernel.into_primitive(),
-            output.into_primitive(),
-            gradient.into_primitive(),
-            ceiling,
-        );
-        (
-            Self::from_inner(d_input),
-            Self::from_inner(d_kernel),
-            Self::from_inner(d_bias),
-        )
     }
 }

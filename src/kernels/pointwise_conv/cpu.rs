@@ -7,7 +7,7 @@ use ndarray::{Array2, ArrayView2, ArrayView3, ArrayViewMut2, ArrayViewMut3, Axis
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::PointwiseConv;
+use super::{PointwiseConv, PointwiseConvBackward};
 use crate::kernels::convolution::Pass;
 use crate::kernels::cpu::{product, tensor};
 
@@ -30,7 +30,9 @@ impl PointwiseConv for Flex {
         let out = forward(input, kernel, bias.storage(), [b, c, h * w], ceiling);
         tensor(out, [b, o, h, w])
     }
+}
 
+impl PointwiseConvBackward for Flex {
     fn pointwise_conv_backward(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,

@@ -6,7 +6,7 @@ use burn::backend::wgpu::CubeBackend;
 use burn::tensor::Shape;
 use burn::tensor::ops::ConvOptions;
 
-use super::PointwiseConv;
+use super::{PointwiseConv, PointwiseConvBackward};
 
 impl PointwiseConv for CubeBackend {
     fn pointwise_conv(
@@ -21,7 +21,9 @@ impl PointwiseConv for CubeBackend {
             None => out,
         }
     }
+}
 
+impl PointwiseConvBackward for CubeBackend {
     fn pointwise_conv_backward(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,

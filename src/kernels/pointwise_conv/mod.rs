@@ -39,7 +39,11 @@ pub trait PointwiseConv: burn::backend::Backend {
         bias: FloatTensor<Self>,
         ceiling: Option<f32>,
     ) -> FloatTensor<Self>;
+}
 
+/// The gradients of [`PointwiseConv`] on a backend's own tensors. `Autodiff` itself has none: no method takes second
+/// derivatives.
+pub trait PointwiseConvBackward: PointwiseConv {
     /// Input, kernel and output of [`PointwiseConv::pointwise_conv`] and the gradient of the output → the gradients of
     /// input, kernel and bias.
     fn pointwise_conv_backward(

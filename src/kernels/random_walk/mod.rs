@@ -37,8 +37,13 @@ pub struct Walk {
 /// affinities together exceed the device's largest buffer walk one after the other; one image whose own do, on the CPU.
 ///
 /// # Panics
-/// Where the radius is below 2: there are no neighbours then.
+/// Where the radius is below 2: there are no neighbours then; and where features and scores are of other images.
 pub fn random_walk(features: Tensor<4>, scores: Tensor<4>, walk: Walk) -> Tensor<4> {
+    let [of_features, of_scores] = [&features, &scores].map(|x| {
+        let [b, _, h, w] = x.dims();
+        [b, h, w]
+    });
+    assert_eq!(of_features, of_scores, "images of features and scores");
     let room = Dispatch::largest_buffer(scores.clone().into_dispatch());
     walk_within(features, scores, walk, room)
 }

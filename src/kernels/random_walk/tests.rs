@@ -1,9 +1,11 @@
 //! The random walk over random shapes, on both devices, against the dense transition matrix.
 
+use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
 
 use super::{Walk, random_walk, walk_within};
 use crate::kernels::neighbourhood::offsets;
+use crate::kernels::pair_affinity::Distance;
 use crate::kernels::pair_affinity::tests::{self as images, affinity, pairs};
 use crate::kernels::testing::{close, dot, download, on_both_devices, upload};
 
@@ -158,4 +160,17 @@ fn a_walk_in_small_buffers_is_the_same_walk() {
         close(&walked(image), &wide, 1e-6)?;
         close(&walked(image - 1), &wide, 1e-5)
     });
+}
+
+#[test]
+#[should_panic(expected = "images of features and scores")]
+fn scores_of_a_coarser_grid_than_the_features_do_not_walk() {
+    let [features, scores] = [4, 2].map(|side| Tensor::<4>::ones([1, 2, side, side], &Device::flex()));
+    let walk = Walk {
+        radius: 2,
+        beta: 1.0,
+        steps: 1,
+        distance: Distance::Mean,
+    };
+    random_walk(features, scores, walk);
 }

@@ -290,7 +290,30 @@ fn lite(name: &str, divisor: usize) -> Result<Backbone> {
 
 #[cfg(test)]
 mod tests {
+    use burn::tensor::Device;
+
     use super::*;
+    use crate::models::forward::Mode;
+    use crate::models::params::{Parameters, Role};
+
+    #[test]
+    fn every_convolution_that_is_declared_is_applied_once() {
+        let device = Device::flex();
+        for name in NAMES {
+            let backbone = Backbone::named(name, narrowest(name)).unwrap();
+            let mut declared = Declarations::default();
+            backbone.declare(&mut declared);
+            let zeros = Parameters::init(&declared, &device, |p| vec![0.0; p.shape.iter().product()]).unwrap();
+            let f = Forward::new(&zeros, Mode::Inference);
+            backbone.forward(&f, Tensor::zeros([1, 3, 33, 41], &device));
+            let mut applied: Vec<String> = f.work().kernels.into_iter().map(|(kernel, _)| kernel).collect();
+            let kernels = declared.0.into_iter().filter(|p| p.role == Role::Kernel);
+            let mut kernels: Vec<String> = kernels.map(|p| p.name).collect();
+            applied.sort();
+            kernels.sort();
+            assert_eq!(applied, kernels, "{name}");
+        }
+    }
 
     #[test]
     fn output_strides_are_those_that_a_backbone_can_have() {

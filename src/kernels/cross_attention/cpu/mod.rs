@@ -7,7 +7,7 @@ use burn::backend::tensor::FloatTensor;
 use ndarray::{Array3, ArrayView2, ArrayView3, ArrayViewMut2, Axis, s};
 use rayon::prelude::*;
 
-use super::{CrossAttention, Sizes};
+use super::{CrossAttention, CrossAttentionBackward, Sizes};
 use crate::kernels::cpu::{exp, product, tensor};
 use backward::{Backward, backward};
 
@@ -26,7 +26,9 @@ impl CrossAttention for Flex {
         let (b, n) = (sizes.batch, sizes.queries);
         (tensor(attended, [b, sizes.channels, n]), tensor(statistics, [b, 2, n]))
     }
+}
 
+impl CrossAttentionBackward for Flex {
     fn cross_attention_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,
@@ -106,7 +108,8 @@ fn attend(
     let n = query.ncols();
     let mut slab = vec![0.0; n * TILE.1.min(key.ncols())];
     let mut attended = vec![0.0; n * value.nrows()];
-    let (mut largest, mut sums) = (vec![f32::NEG_INFINITY; n], vec![0.0; n]);
+    // Finite, so that logits of -inf weigh nothing, and not NaN, until there is a larger one.
+    let (mut largest, mut sums) = (vec![f32::MIN; n], vec![0.0; n]);
     let parts = key.axis_chunks_iter(Axis(1), TILE.1);
     for (key, value) in parts.zip(value.axis_chunks_iter(Axis(1), TILE.1)) {
         let tile = &mut slab[..n * key.ncols()];

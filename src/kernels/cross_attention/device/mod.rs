@@ -6,7 +6,7 @@ mod product;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 
-use super::{CrossAttention, Sizes};
+use super::{CrossAttention, CrossAttentionBackward, Sizes};
 use crate::kernels::launch::{self, Source, shader};
 use plan::{Plan, Rows};
 
@@ -40,7 +40,9 @@ impl CrossAttention for CubeBackend {
         }
         (attended, statistics)
     }
+}
 
+impl CrossAttentionBackward for CubeBackend {
     fn cross_attention_backward(
         query: FloatTensor<Self>,
         key: FloatTensor<Self>,

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::{DepthwiseConv, Window};
+use super::{DepthwiseConv, DepthwiseConvBackward, Window};
 use crate::kernels::convolution::Pass;
 use crate::kernels::cpu::tensor;
 use phases::{Phases, Plane, Scratch};
@@ -28,7 +28,9 @@ impl DepthwiseConv for Flex {
         let out = forward(input, kernel, bias.storage(), &window, ceiling);
         tensor(out, [b, c, h, w])
     }
+}
 
+impl DepthwiseConvBackward for Flex {
     fn depthwise_conv_backward(
         input: FloatTensor<Self>,
         kernel: FloatTensor<Self>,

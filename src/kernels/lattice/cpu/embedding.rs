@@ -1,11 +1,12 @@
 //! From features to the simplices of the lattice (Adams et al. 2010, Sec. 3.1).
 
+use super::Corner;
 use super::points::{Key, Points};
-use super::{Corner, MAX_DIMENSIONS};
 use crate::kernels::error::Error;
+use crate::kernels::lattice::MOST_DIMENSIONS;
 
 /// Vertices of a simplex at most.
-const MAX_VERTICES: usize = MAX_DIMENSIONS + 1;
+const MAX_VERTICES: usize = MOST_DIMENSIONS + 1;
 /// Largest lattice coordinate whose position within its simplex single precision still tells.
 const MAX_COORDINATE: f64 = (1 << 20) as f64;
 /// Pixels that are embedded side by side.
@@ -17,16 +18,16 @@ pub struct Embedding<'a> {
     dimensions: usize,
     pixels: usize,
     /// The diagonal part of the paper's E, with the filter's standard deviation in it.
-    scale: [f32; MAX_DIMENSIONS],
+    scale: [f32; MOST_DIMENSIONS],
     /// Bounds of the elevated coordinates.
-    bounds: [(f64, f64); MAX_DIMENSIONS],
+    bounds: [(f64, f64); MOST_DIMENSIONS],
 }
 
 /// How coordinates become a mixed-radix number: sum over i of (coordinate_i - low_i) stride_i. The last coordinate is
 /// left out, since all sum to zero. The number is linear in the coordinates, so that a step along an axis adds a constant.
 pub struct Radix<K> {
-    low: [i32; MAX_DIMENSIONS],
-    stride: [K; MAX_DIMENSIONS],
+    low: [i32; MOST_DIMENSIONS],
+    stride: [K; MOST_DIMENSIONS],
     /// The sum of all strides: 1 more in every coordinate.
     all: K,
     /// d + 1 more in one coordinate.
@@ -48,8 +49,8 @@ impl<'a> Embedding<'a> {
     pub fn new(features: &'a [f32], dimensions: usize) -> Result<Self, Error> {
         let pixels = features.len() / dimensions;
         let deviation = (2.0f64 / 3.0).sqrt() * (dimensions + 1) as f64;
-        let mut scale = [0.0; MAX_DIMENSIONS];
-        let mut range = [(0.0, 0.0); MAX_DIMENSIONS];
+        let mut scale = [0.0; MOST_DIMENSIONS];
+        let mut range = [(0.0, 0.0); MOST_DIMENSIONS];
         for (i, plane) in features.chunks_exact(pixels).enumerate() {
             let factor = deviation / (((i + 1) * (i + 2)) as f64).sqrt();
             scale[i] = factor as f32;
@@ -59,7 +60,7 @@ impl<'a> Embedding<'a> {
             }
             range[i] = (factor * f64::from(low), factor * f64::from(high));
         }
-        let mut bounds = [(0.0, 0.0); MAX_DIMENSIONS];
+        let mut bounds = [(0.0, 0.0); MOST_DIMENSIONS];
         for j in 0..=dimensions {
             // Coordinate j is the sum of the scaled features from j on, less j times feature j - 1.
             let (mut low, mut high) = (0.0, 0.0);
@@ -92,8 +93,8 @@ impl<'a> Embedding<'a> {
         // A vertex is at most 2 (d + 1) away from its pixel, its neighbours d further; the rest is for rounding.
         let margin = 4 * (d as i32 + 1);
         let mut radix = Radix {
-            low: [0; MAX_DIMENSIONS],
-            stride: [K::default(); MAX_DIMENSIONS],
+            low: [0; MOST_DIMENSIONS],
+            stride: [K::default(); MOST_DIMENSIONS],
             all: K::default(),
             wrap: [K::default(); MAX_VERTICES],
         };

@@ -20,14 +20,12 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use rayon::prelude::*;
 
-use super::{Lattice, PermutohedralLattice};
+use super::{Lattice, MOST_DIMENSIONS, PermutohedralLattice};
 use crate::kernels::cpu::tensor;
 use crate::kernels::error::Error;
 use embedding::{Embedding, Radix};
 use points::{Key, Points};
 
-/// Most feature dimensions; more would neither fit into the packed keys nor filter anything in practice.
-const MAX_DIMENSIONS: usize = 16;
 /// Pixels of a stripe at least, where there is more than one.
 const STRIPE: usize = 40_000;
 /// Each stripe has a table of its own to sum in, so their number is bounded.
@@ -78,13 +76,13 @@ impl CpuLattice {
     /// Builds the lattice of `features` `[D, N]`, each divided by its standard deviation.
     ///
     /// # Errors
-    /// On D outside of 1..=16, N = 0 or a length that is not a multiple of D, NaN or infinite features, features that
+    /// On D outside of 1..=15, N = 0 or a length that is not a multiple of D, NaN or infinite features, features that
     /// spread over too many standard deviations, and more than 2^32 - 2 vertices.
     pub fn build(features: &[f32], d: usize) -> Result<CpuLattice, Error> {
-        if !(1..=MAX_DIMENSIONS).contains(&d) {
+        if !(1..=MOST_DIMENSIONS).contains(&d) {
             return Err(Error::Dimensions {
                 dimensions: d,
-                most: MAX_DIMENSIONS,
+                most: MOST_DIMENSIONS,
             });
         }
         if features.is_empty() || !features.len().is_multiple_of(d) {

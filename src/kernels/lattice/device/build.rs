@@ -180,16 +180,21 @@ impl Build {
             let insert = Insert(Dimensions(self.dimensions));
             let values = [capacity, probes, self.pixels];
             self.run(insert, self.entries, buffers, &values);
-            if let Some(points) = self.count(counters)? {
-                return Ok((table, points));
+            let [points, failures] = self.count(counters)?;
+            if failures == 0 {
+                return Ok((table, points as usize));
+            }
+            if capacity == largest {
+                // Every slot was looked at, and there are twice as many as entries.
+                return Err(Error::Misread(vec![points, failures]));
             }
             capacity = (4 * capacity).min(largest);
             counters = self.zeros(3);
         }
     }
 
-    /// The number of lattice points, once every vertex has found a slot.
-    fn count(&self, counters: Handle) -> Result<Option<usize>, Error> {
+    /// The number of lattice points, and of vertices that found no slot.
+    fn count(&self, counters: Handle) -> Result<[u32; 2], Error> {
         let counts = self.features.client.read_one(counters);
         let counts = counts.map_err(|error| Error::Unread(error.into()))?;
         let counts: &[u32] = bytemuck::cast_slice(&counts);
@@ -199,7 +204,7 @@ impl Build {
         if bad > 0 {
             return Err(Error::BadPixels { pixels: bad as usize });
         }
-        Ok((failures == 0).then_some(points as usize))
+        Ok([points, failures])
     }
 
     /// Lists the entries by lattice point, cut into runs: the runs, and pixels and weights in their order.
