@@ -33,8 +33,12 @@ impl Default for Balance {
 
 impl Balance {
     /// Counts one image: its class maps `[K, H, W]` in [0, 1], and its scores `[K + 1, H, W]` after the walk, the
-    /// background's in front.
+    /// background's in front. One without classes does not count: it is background with any factor, and its file of
+    /// class maps does not tell how many pixels it has.
     pub fn add(&mut self, maps: &Maps, scores: &Maps) {
+        if maps.classes.is_empty() {
+            return;
+        }
         for peak in &maps.peaks() {
             let class = (peak * PEAKS as f32) as usize;
             self.peaks[class.min(PEAKS - 1)] += 1;
@@ -176,6 +180,27 @@ mod tests {
         second.add(&b.0, &b.1);
         second.merge(&first);
         assert_eq!(together.factor(0.1), second.factor(0.1));
+    }
+
+    #[test]
+    fn an_image_without_classes_does_not_count() {
+        let (maps, scores) = image(30, 31);
+        let mut balance = Balance::default();
+        balance.add(&maps, &scores);
+        let none = Maps {
+            classes: vec![],
+            maps: Array3::zeros((0, 0, 0)),
+        };
+        let background = Maps {
+            classes: vec![0],
+            maps: Array3::ones((1, 30, 30)),
+        };
+        balance.add(&none, &background);
+        assert_eq!(
+            balance.factor(0.1),
+            1.0,
+            "31 of 100 pixels are foreground after the walk, not of 1,000"
+        );
     }
 
     #[test]
