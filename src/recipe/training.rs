@@ -147,6 +147,10 @@ impl Training {
             Part::sections()
         );
         ensure!(
+            !(self.whole && self.head_alone),
+            "{key}.whole and {key}.head_alone are both true, but either every level trains or the head alone: set one of them to false"
+        );
+        ensure!(
             self.epochs.is_finite() && self.epochs > 0.0,
             "{key}.epochs is {}: use a positive number",
             self.epochs
