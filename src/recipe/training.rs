@@ -69,8 +69,8 @@ pub enum Optimizer {
         /// Factor on the rate of the head; a mean over the image leaves a classifier small gradients.
         fresh_lr_factor: f32,
     },
-    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power` or a decay in steps, for pretrained
-    /// backbones.
+    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power` or a decay in steps, for
+    /// pretrained backbones.
     Sgd {
         /// Learning rate of pretrained weights at the first step.
         lr: f32,
