@@ -166,3 +166,19 @@ fn a_training_starts_from_the_classifier_or_from_weights_alone() {
     let cold = context.warm_start(segment).unwrap();
     assert_eq!(values(&cold), values(&fresh));
 }
+
+#[test]
+fn a_head_alone_is_not_trained_on_a_backbone_without_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let method = named("affinitynet").unwrap();
+    let mut context = context(method, dir.path());
+    // Of four images.
+    context.recipe.classify.head_alone_below = 5;
+    let error = context.run_stage(method.stages[0], false).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("head alone") && error.contains("--set backbone.weights=FILE"),
+        "{error}"
+    );
+    assert!(!context.folder(method.stages[0]).join(crate::train::CHECKPOINT).exists());
+}
