@@ -137,8 +137,8 @@ pub struct AffinityTraining {
     pub channels: [usize; 3],
     /// Refines the scores, at both exponents, that confident labels come from (Sec. 3.2.1).
     pub crf: Crf,
-    /// Side in pixels of the squares over which the refined scores are averaged before the best one names the label: the
-    /// stride of the features, 8, in the released code. 1 where absent: every pixel by itself.
+    /// Side in pixels of the squares over which the refined scores are averaged before the best one names the label:
+    /// the stride of the features, 8, in the released code. 1 where absent: every pixel by itself.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub cell: usize,
     /// How the three parts of the loss add up. As in the paper where absent.
@@ -198,8 +198,8 @@ pub struct Propagate {
 pub struct Label {
     /// Background exponent (AffinityNet Eq. 2) of labels that no random walk precedes (MCIS without saliency maps).
     pub alpha: f32,
-    /// After a random walk: foreground's share of all pixels of all images is kept within this share of that of the class
-    /// maps beyond their own threshold, by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
+    /// After a random walk: foreground's share of all pixels of all images is kept within this share of that of the
+    /// class maps beyond their own threshold, by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
     /// [0, 1]; none: it is what it is, as in the papers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground_within: Option<f32>,

@@ -128,8 +128,8 @@ impl Predictor<'_> {
     }
 }
 
-/// Probabilities of images `[B, 3, H, W]`, averaged over sizes and flips as `settings` say, `[B, C + 1, H, W]`. `forward`
-/// begins a pass of the network.
+/// Probabilities of images `[B, 3, H, W]`, averaged over sizes and flips as `settings` say, `[B, C + 1, H, W]`.
+/// `forward` begins a pass of the network.
 fn averaged<'a>(
     settings: &Predict,
     segmenter: Segmenter,

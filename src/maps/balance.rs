@@ -6,9 +6,9 @@
 
 use super::Maps;
 
-/// Classes of a score in [0, 1].
+/// Bins of a score in [0, 1].
 const PEAKS: usize = 256;
-/// Classes of a quotient of foreground's score and background's, in powers of two from 2^-16 to 2^16.
+/// Bins of a quotient of foreground's score and background's, in powers of two from 2^-16 to 2^16.
 const QUOTIENTS: usize = 4096;
 /// Of these, powers of two on either side.
 const OCTAVES: f32 = 16.0;
@@ -33,11 +33,15 @@ impl Default for Balance {
 
 impl Balance {
     /// Counts one image: its class maps `[K, H, W]` in [0, 1], and its scores `[K + 1, H, W]` after the walk, the
-    /// background's in front.
+    /// background's in front. One without classes does not count: it is background with any factor, and its file of
+    /// class maps does not tell how many pixels it has.
     pub fn add(&mut self, maps: &Maps, scores: &Maps) {
+        if maps.classes.is_empty() {
+            return;
+        }
         for peak in &maps.peaks() {
-            let class = (peak * PEAKS as f32) as usize;
-            self.peaks[class.min(PEAKS - 1)] += 1;
+            let bin = (peak * PEAKS as f32) as usize;
+            self.peaks[bin.min(PEAKS - 1)] += 1;
         }
         let mut rows = scores.maps.outer_iter();
         let Some(background) = rows.next() else {
@@ -48,7 +52,7 @@ impl Balance {
             best
         });
         for (foreground, background) in foreground.iter().zip(background) {
-            self.quotients[quotient_class(*foreground, *background)] += 1;
+            self.quotients[quotient_bin(*foreground, *background)] += 1;
         }
     }
 
@@ -63,7 +67,8 @@ impl Balance {
 
     /// What background's scores after the walk are to be multiplied by, so that foreground's share of all pixels is
     /// at most `within` (a share of it) away from the share of the maps beyond their own threshold, which is Otsu's
-    /// (1979): the one that parts their values best in two. 1 where it is that near already, and where all values are alike.
+    /// (1979): the one that parts their values best in two. 1 where it is that near already, and where all values are
+    /// alike.
     pub fn factor(&self, within: f32) -> f32 {
         let Some(threshold) = otsu(&self.peaks) else {
             return 1.0;
@@ -75,34 +80,34 @@ impl Balance {
         if target == share {
             return 1.0;
         }
-        // Shares fall from the first class to the last, so the search ends at the class nearest to the target.
+        // Shares fall from the first bin to the last: the first of those nearest to the target.
         let nearest = (0..QUOTIENTS).min_by(|a, b| {
-            let distance = |class: usize| (share_above(&self.quotients, class) - target).abs();
+            let distance = |bin: usize| (share_above(&self.quotients, bin) - target).abs();
             distance(*a).total_cmp(&distance(*b))
         });
-        let class = nearest.unwrap_or(QUOTIENTS / 2 - 1) + 1;
-        (class as f32 * 2.0 * OCTAVES / QUOTIENTS as f32 - OCTAVES).exp2()
+        let end = nearest.unwrap_or(QUOTIENTS / 2 - 1) + 1;
+        (end as f32 * 2.0 * OCTAVES / QUOTIENTS as f32 - OCTAVES).exp2()
     }
 }
 
-/// The class of a quotient of two scores, neither below 0.
-fn quotient_class(foreground: f32, background: f32) -> usize {
+/// The bin of a quotient of two scores, neither below 0.
+fn quotient_bin(foreground: f32, background: f32) -> usize {
     if foreground <= 0.0 {
         return 0;
     }
     let octave = (foreground / background).log2().clamp(-OCTAVES, OCTAVES);
-    let class = (octave + OCTAVES) * QUOTIENTS as f32 / (2.0 * OCTAVES);
-    (class as usize).min(QUOTIENTS - 1)
+    let bin = (octave + OCTAVES) * QUOTIENTS as f32 / (2.0 * OCTAVES);
+    (bin as usize).min(QUOTIENTS - 1)
 }
 
-/// Share of what is counted in classes after `class`.
-fn share_above(counts: &[u64], class: usize) -> f64 {
+/// Share of what is counted in bins after `bin`.
+fn share_above(counts: &[u64], bin: usize) -> f64 {
     let all: u64 = counts.iter().sum();
-    let above: u64 = counts.iter().skip(class + 1).sum();
+    let above: u64 = counts.iter().skip(bin + 1).sum();
     above as f64 / all.max(1) as f64
 }
 
-/// The last class of the lower part where a histogram is parted so that the variance between the parts is largest: Otsu,
+/// The last bin of the lower part where a histogram is parted so that the variance between the parts is largest: Otsu,
 /// "A threshold selection method from gray-level histograms", 1979. None where nothing parts it.
 fn otsu(counts: &[u64]) -> Option<usize> {
     let all = counts.iter().sum::<u64>().max(1) as f64;
@@ -111,8 +116,8 @@ fn otsu(counts: &[u64]) -> Option<usize> {
         places.map(|(i, n)| (first + i) as f64 * *n as f64).sum::<f64>() / all
     };
     let whole = mean(counts, 0);
-    let between = |class: &usize| {
-        let (low, _) = counts.split_at(class + 1);
+    let between = |bin: &usize| {
+        let (low, _) = counts.split_at(bin + 1);
         let share = low.iter().sum::<u64>() as f64 / all;
         let spread = share * (1.0 - share);
         match spread > 0.0 {
@@ -121,7 +126,7 @@ fn otsu(counts: &[u64]) -> Option<usize> {
         }
     };
     (0..counts.len())
-        .filter(|class| between(class) > 0.0)
+        .filter(|bin| between(bin) > 0.0)
         .max_by(|a, b| between(a).total_cmp(&between(b)).then(b.cmp(a)))
 }
 
@@ -176,6 +181,27 @@ mod tests {
         second.add(&b.0, &b.1);
         second.merge(&first);
         assert_eq!(together.factor(0.1), second.factor(0.1));
+    }
+
+    #[test]
+    fn an_image_without_classes_does_not_count() {
+        let (maps, scores) = image(30, 31);
+        let mut balance = Balance::default();
+        balance.add(&maps, &scores);
+        let none = Maps {
+            classes: vec![],
+            maps: Array3::zeros((0, 0, 0)),
+        };
+        let background = Maps {
+            classes: vec![0],
+            maps: Array3::ones((1, 30, 30)),
+        };
+        balance.add(&none, &background);
+        assert_eq!(
+            balance.factor(0.1),
+            1.0,
+            "31 of 100 pixels are foreground after the walk, not of 1,000"
+        );
     }
 
     #[test]

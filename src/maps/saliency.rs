@@ -23,8 +23,12 @@ impl<'a> Saliency<'a> {
     /// # Errors
     /// Where the folder does not exist, or holds no map at all.
     pub fn open(folder: Option<&'a Path>, split: &Split) -> Result<Saliency<'a>> {
+        let saliency = Saliency {
+            folder,
+            is_told: AtomicBool::new(false),
+        };
         let Some(folder) = folder else {
-            return Ok(Saliency::none());
+            return Ok(saliency);
         };
         ensure!(
             folder.is_dir(),
@@ -49,18 +53,7 @@ impl<'a> Saliency<'a> {
                 example.display()
             );
         }
-        Ok(Saliency {
-            folder: Some(folder),
-            is_told: AtomicBool::new(false),
-        })
-    }
-
-    /// None at all.
-    pub fn none() -> Saliency<'a> {
-        Saliency {
-            folder: None,
-            is_told: AtomicBool::new(false),
-        }
+        Ok(saliency)
     }
 
     /// The saliency map of a training image, 0 to 255; `None` where there is none. One that holds 0 and 1 alone is of

@@ -154,6 +154,26 @@ fn a_false_claim_is_found() {
     assert_eq!(contradictions("r", &[untold], &[]).len(), 1);
 }
 
+#[test]
+fn every_option_of_the_released_code_changes_the_recipe() {
+    let page = read("docs/reproduce.md");
+    let options = table(&page, "| method | option |");
+    assert_eq!(options.len(), 4);
+    let usual = Recipe::load("mcis-vgg16", &[]).unwrap();
+    for row in &options {
+        let quoted = row[1].split('`').filter(|part| part.contains('='));
+        // An option may leave out the section, which is that of the one before it.
+        let whole: Vec<&str> = quoted
+            .filter(|set| set.split('=').next().is_some_and(|key| key.contains('.')))
+            .collect();
+        assert!(!whole.is_empty(), "{row:?}");
+        for set in whole {
+            let changed = Recipe::load("mcis-vgg16", &[set.to_owned()]).unwrap();
+            assert_ne!(changed, usual, "{set}");
+        }
+    }
+}
+
 /// Options of a command by name.
 fn options<'a>(command: &'a str, name: &str) -> Vec<&'a str> {
     let words: Vec<&str> = command.split_whitespace().collect();

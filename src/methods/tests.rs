@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::readme::{BEGIN, END};
 use super::*;
 use crate::data::{self, DataOptions, ShapesOptions};
+use crate::models::params::Parameters;
 use crate::pipeline::{LabelSource, Product};
 use crate::recipe::Recipe;
 use crate::run::{Mode, RunDir};
@@ -136,4 +137,48 @@ fn segmentation_learns_from_labels_or_else_from_masks() {
     };
     assert_eq!(labels("supervised"), Ok(4));
     assert!(labels("mcis").unwrap_err().starts_with("no labels in "));
+}
+
+#[test]
+fn a_training_starts_from_the_classifier_or_from_weights_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let method = named("affinitynet").unwrap();
+    let mut context = context(method, dir.path());
+    // One step.
+    let classify = &mut context.recipe.classify;
+    (classify.epochs, classify.batch, classify.augment.crop) = (0.5, 2, 48);
+    let classifier = method.stages[0];
+    context.run_stage(classifier, false).unwrap();
+    let learnt = context.trained_by(classifier).unwrap();
+    let segment = method.segmenter().unwrap();
+    let fresh = context.pretrained(segment).unwrap();
+    let is_shared = |name: &&String| !learnt.network.is_head(name) && fresh.0.contains_key(*name);
+    let shared: Vec<&String> = learnt.parameters.0.keys().filter(is_shared).collect();
+    assert!(!shared.is_empty());
+    let values = |parameters: &Parameters| -> Vec<Vec<f32>> {
+        let of = |name: &&String| parameters.0[*name].value.to_vec().unwrap();
+        shared.iter().map(of).collect()
+    };
+    assert_ne!(values(&fresh), values(&learnt.parameters));
+    let warm = context.warm_start(segment).unwrap();
+    assert_eq!(values(&warm), values(&learnt.parameters));
+    context.recipe.segment.from_weights = true;
+    let cold = context.warm_start(segment).unwrap();
+    assert_eq!(values(&cold), values(&fresh));
+}
+
+#[test]
+fn a_head_alone_is_not_trained_on_a_backbone_without_weights() {
+    let dir = tempfile::tempdir().unwrap();
+    let method = named("affinitynet").unwrap();
+    let mut context = context(method, dir.path());
+    // Of four images.
+    context.recipe.classify.head_alone_below = 5;
+    let error = context.run_stage(method.stages[0], false).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(
+        error.contains("head alone") && error.contains("--set backbone.weights=FILE"),
+        "{error}"
+    );
+    assert!(!context.folder(method.stages[0]).join(crate::train::CHECKPOINT).exists());
 }

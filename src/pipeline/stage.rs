@@ -166,7 +166,7 @@ impl Stage {
 
 impl Product {
     /// Extensions of its files.
-    pub fn extensions(self) -> &'static [&'static str] {
+    fn extensions(self) -> &'static [&'static str] {
         match self {
             Product::Network(trains) if trains.keeps_labels => &["safetensors", "csv", "png"],
             Product::Network(_) => &["safetensors", "csv"],

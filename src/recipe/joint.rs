@@ -108,12 +108,10 @@ impl PairLoss {
     /// The dilations of the kernels in use, feature pixels.
     pub fn kernels(&self) -> Vec<usize> {
         let mut kernels = self.dilations.clone();
-        match (self.reach, kernels.last().copied()) {
-            (Reach::Nearer, _) if kernels.len() > 1 => {
-                kernels.pop();
-            }
-            (Reach::Further, Some(last)) => kernels.push((3 * last).div_ceil(2)),
-            _ => {}
+        match self.reach {
+            Reach::Usual => {}
+            Reach::Nearer => kernels.truncate(kernels.len().saturating_sub(1)),
+            Reach::Further => kernels.extend(self.dilations.last().map(|last| last + last.div_ceil(2))),
         }
         kernels
     }
@@ -167,6 +165,10 @@ impl Joint {
         ensure!(
             !dilations.is_empty() && !dilations.contains(&0),
             "joint.affinity.dilations is {dilations:?}: use at least one number, each of 1 or more"
+        );
+        ensure!(
+            self.affinity.reach != Reach::Nearer || dilations.len() > 1,
+            "joint.affinity.reach is nearer, which leaves out the last of joint.affinity.dilations, and {dilations:?} has no other: use usual, or more dilations"
         );
         self.training.check("joint.training")
     }

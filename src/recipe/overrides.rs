@@ -323,10 +323,44 @@ mod tests {
             ("segment.optimizer.momentum=1", "did you mean"),
             ("cam.flip", "write it as key=value"),
             ("cam.scales=[]", "cam.scales is []"),
+            ("affinity.cell=0", "affinity.cell is 0: use at least 1"),
+            ("affinity.loss=half", "`paper` or `released`"),
+            (
+                "label.foreground_within=1.5",
+                "label.foreground_within is 1.5: use a number from 0 to 1, or none",
+            ),
+            ("predict.average=median", "`probabilities`, `logits`"),
+            ("cian.retrain=never", "`afresh` or `released`"),
+            ("cian.completion_classes=all", "`tags` or `seeds`"),
+            ("joint.affinity.reach=far", "`usual`, `nearer`, `further`"),
+            ("segment.optimizer.tenth_every=3", "did you mean"),
             ("backbone.name=vgg", "use one of nano, efficientnet_lite0"),
         ] {
             let error = format!("{:#}", load(&[text]).unwrap_err());
             assert!(error.contains(part) && !error.contains('\n'), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_refused() {
+        for (set, part) in [
+            (
+                ["segment.whole=true", "segment.head_alone=true"],
+                "segment.whole and segment.head_alone are both true",
+            ),
+            (
+                ["joint.affinity.dilations=[4]", "joint.affinity.reach=nearer"],
+                "[4] has no other: use usual, or more dilations",
+            ),
+            (
+                ["segment.optimizer.name=sgd", "segment.optimizer.tenth_every=0"],
+                "segment.optimizer.tenth_every is 0: use a positive number",
+            ),
+        ] {
+            let error = format!("{:#}", load(&set).unwrap_err());
+            assert!(error.contains(part) && !error.contains('\n'), "{set:?}: {error}");
+        }
+        load(&["segment.whole=true", "segment.head_alone_below=100"]).unwrap();
+        load(&["joint.affinity.dilations=[4]", "joint.affinity.reach=further"]).unwrap();
     }
 }

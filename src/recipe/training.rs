@@ -69,8 +69,8 @@ pub enum Optimizer {
         /// Factor on the rate of the head; a mean over the image leaves a classifier small gradients.
         fresh_lr_factor: f32,
     },
-    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power` or a decay in steps, for pretrained
-    /// backbones.
+    /// SGD with momentum, without dampening, and poly decay `(1 - step / steps)^power` or a decay in steps, for
+    /// pretrained backbones.
     Sgd {
         /// Learning rate of pretrained weights at the first step.
         lr: f32,
@@ -145,6 +145,10 @@ impl Training {
             self.backbone.is_none() || key == "segment",
             "{key}.backbone: it belongs into {}",
             Part::sections()
+        );
+        ensure!(
+            !(self.whole && self.head_alone),
+            "{key}.whole and {key}.head_alone are both true, but either every level trains or the head alone: set one of them to false"
         );
         ensure!(
             self.epochs.is_finite() && self.epochs > 0.0,

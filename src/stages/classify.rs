@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::data::Order;
@@ -88,6 +88,11 @@ fn trial(context: &Context) -> Result<f64> {
 fn fit(context: &Context, label: &str, folder: &Path, training: &Training, step: impl Fn()) -> Result<()> {
     let network = context.network(STAGE)?;
     let classes = context.classes();
+    ensure!(
+        !training.is_of_head(context.data.train.len()) || context.recipe.backbone(Part::Classify).weights.is_some(),
+        "the classifier's head alone would learn, on features of {} that nothing has taught: give weights with --set backbone.weights=FILE, or set classify.head_alone=false and classify.head_alone_below=0",
+        network.backbone.name()
+    );
     Fit {
         label,
         folder,

@@ -3,14 +3,12 @@
 use anyhow::Result;
 use image::GrayImage;
 use ndarray::Axis;
+use rayon::prelude::*;
 
 use crate::data::decode::write_mask;
-use crate::inference::{Predictor, Refine, each, map};
+use crate::inference::{Predictor, Refine, each};
 use crate::maps::{Balance, Maps, Saliency, read_maps, seeds, with_background};
 use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
-
-/// Images whose pixels are counted one after another.
-const COUNTED_AT_ONCE: usize = 64;
 
 /// The stage.
 pub const STAGE: Stage = Stage::new(&Definition {
@@ -72,20 +70,19 @@ fn background_factor(context: &Context, stage: Stage) -> Result<f32> {
         return Ok(1.0);
     };
     let (split, maps) = (&context.data.train, context.class_maps(stage)?);
-    let images = context.left_by(stage);
-    // Counts of a few images at once: those of all would be held side by side.
-    let parts: Vec<&[usize]> = images.chunks(COUNTED_AT_ONCE).collect();
-    let counts = map(&context.device, &parts, |part| {
-        let mut balance = Balance::default();
-        for i in *part {
+    let balance = context
+        .left_by(stage)
+        .par_iter()
+        .try_fold(Balance::default, |mut balance, i| -> Result<Balance> {
             let name = split.name(*i);
             let scores = read_maps(&context.file(stage, name))?;
             balance.add(&read_maps(&context.file(maps, name))?, &scores);
-        }
-        Ok(balance)
-    })?;
-    let mut balance = Balance::default();
-    counts.iter().for_each(|part| balance.merge(part));
+            Ok(balance)
+        })
+        .try_reduce(Balance::default, |mut a, b| {
+            a.merge(&b);
+            Ok(a)
+        })?;
     let factor = balance.factor(within);
     if factor != 1.0 {
         log::info!("background counts {factor:.2} times: as much is foreground as the maps hold");
