@@ -233,7 +233,7 @@ fn items(
     skips: &mut Skips,
     seen: &mut MaskFiles,
 ) -> Result<Vec<Item>> {
-    let mut masks = Masks::list(dir)?;
+    let mut masks = Masks::list(dir, listed.iter().map(|image| image.path.as_path()))?;
     listed.retain(|Listed { path, tags }| {
         let useful = !tags.is_empty() || (!training && masks.has(dir, path));
         if !useful {
