@@ -17,6 +17,7 @@ mod mask_map;
 mod mask_value;
 mod masks;
 mod mat;
+mod naming;
 pub mod pairs;
 mod palette;
 mod seen;
