@@ -26,8 +26,8 @@ use super::{Data, Kind, Skips, class_names, layouts, table, tag_indices};
 
 const TABLE: &str = "tags.csv";
 
-/// Opens a folder; `val` is the folder with the validation images.
-pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
+/// Opens a folder; `val` is the folder with the validation images, `begun_with` as in `DataOptions`.
+pub(super) fn open(dir: &Path, val: Option<&Path>, begun_with: &[String]) -> Result<Data> {
     let mut skips = Skips::default();
     let listed = list(dir, val, &mut skips)?;
     let from_folders = !dir.join(TABLE).exists();
@@ -36,14 +36,19 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
         Some(classes) => classes,
         None => {
             let names: BTreeSet<_> = listed.iter().flat_map(|l| &l.tags).cloned().collect();
-            let mut names: Vec<String> = names.into_iter().collect();
-            numbered = class_names::sort_numbers(&mut names);
-            let layout = layouts::of_others(dir);
-            class_names::check_parts(&names, dir, from_folders, layout)?;
-            names
+            match names.len() == begun_with.len() && begun_with.iter().all(|name| names.contains(name)) {
+                true => begun_with.to_vec(),
+                false => {
+                    let mut names: Vec<String> = names.into_iter().collect();
+                    numbered = class_names::sort_numbers(&mut names);
+                    let layout = layouts::of_others(dir);
+                    class_names::check_parts(&names, dir, from_folders, layout)?;
+                    class_names::check(&names, dir)?;
+                    names
+                }
+            }
         }
     };
-    class_names::check(&classes, dir)?;
     let mut masks = MaskFiles::default();
     let train = items(dir, listed, &classes, true, &mut skips, &mut masks)?;
     if train.is_empty() {
@@ -216,6 +221,10 @@ mod tests {
         dir
     }
 
+    fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
+        super::open(dir, val, &[])
+    }
+
     fn names(split: &Split) -> Vec<&str> {
         split.indices().map(|i| split.name(i)).collect()
     }
@@ -386,6 +395,10 @@ mod tests {
         let data = open(dir.path(), None).unwrap();
         assert_eq!(data.classes, ["9", "10"]);
         assert!(data.seen.numbered);
+        // But not under a run that has them in another order.
+        let begun = |classes: [&str; 2]| super::open(dir.path(), None, &classes.map(String::from)).unwrap();
+        assert_eq!(begun(["10", "9"]).classes, ["10", "9"]);
+        assert_eq!(begun(["10", "8"]).classes, ["9", "10"]);
     }
 
     #[test]
@@ -399,6 +412,10 @@ mod tests {
         let open_quote = ("tags.csv", "a.png,\"cat\nb.png,dog\n");
         let line = error(&folder(&["a.png", "b.png"], &[open_quote]));
         assert!(line.contains("a line end"), "{line}");
+        // A run that has begun with such classes goes on.
+        let dir = folder(&["cat/a.png", "Cat/b.png"], &[]);
+        let begun = super::open(dir.path(), None, &["Cat".to_owned(), "cat".to_owned()]);
+        assert_eq!(begun.unwrap().classes, ["Cat", "cat"]);
         let vehicle = [("classes.txt", "bus\ntrain\n")];
         let data = open(folder(&["bus/a.png", "train/b.png"], &vehicle).path(), None).unwrap();
         assert_eq!(data.classes, ["bus", "train"]);
