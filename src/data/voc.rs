@@ -6,7 +6,7 @@
 //! sorted set of the names.
 //!
 //! A line of a list is a name, with or without extension and spaces in it, or the paths of an image and a mask. Names of
-//! classes that differ in case or white space alone are one class: VOC's own spelling, or the one that most objects have.
+//! classes that differ in case or white space alone are one class: as `classes.txt` has it, or VOC, or most objects.
 //!
 //! An image's mask is the one that its list names, or that in `SegmentationClass`, or SBD's `cls/NAME.mat` beside the
 //! folder of the image, or that in `SegmentationClassAug`.
@@ -101,9 +101,10 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
             layouts::hint(&root)
         );
     }
-    one_spelling(&mut train, &mut val);
+    let listed = files::read_classes(&root.join("classes.txt"))?;
+    one_spelling(&mut train, &mut val, listed.as_deref().unwrap_or_default());
     let names: BTreeSet<_> = train.iter().chain(&val).flat_map(|e| &e.names).collect();
-    let classes = match files::read_classes(&root.join("classes.txt"))? {
+    let classes = match listed {
         Some(classes) => classes,
         None if names.iter().all(|n| VOC_CLASSES.lines().any(|c| c == *n)) => {
             VOC_CLASSES.lines().map(str::to_owned).collect()
@@ -140,21 +141,25 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
     })
 }
 
-/// Gives names that differ in case or white space alone one spelling, with a warning: VOC's, or the most frequent.
-fn one_spelling(train: &mut [Entry], val: &mut [Entry]) {
+/// Gives names that differ in case or white space alone one spelling, with a warning: that of `listed`, or VOC's, or the
+/// most frequent.
+fn one_spelling(train: &mut [Entry], val: &mut [Entry], listed: &[String]) {
     let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for name in train.iter().chain(val.iter()).flat_map(|e| &e.names) {
         let spelling = spellings.entry(class_names::plain(name)).or_default();
         *spelling.entry(name.clone()).or_default() += 1;
     }
-    spellings.retain(|_, names| names.len() > 1);
     let mut chosen: BTreeMap<String, String> = BTreeMap::new();
     for (plain, names) in spellings {
+        let own = listed.iter().find(|name| class_names::plain(name) == plain);
         let vocs = names.keys().find(|n| VOC_CLASSES.lines().any(|c| c == *n));
         let most = names.iter().max_by_key(|(_, count)| **count);
-        let Some(name) = vocs.or(most.map(|(name, _)| name)) else {
+        let Some(name) = own.or(vocs).or(most.map(|(name, _)| name)) else {
             continue;
         };
+        if names.keys().all(|n| n == name) {
+            continue;
+        }
         let all: Vec<String> = names.keys().map(|n| format!("{n:?}")).collect();
         log::warn!(
             "the annotations call a class {}: they are taken for one, {name:?}",
