@@ -91,25 +91,31 @@ pub(super) fn check(names: &[String], place: &Path) -> Result<()> {
 
 /// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. Where no
 /// other part is named, `train` beside other classes is the vehicle, and in a table images may show a `mask` or a
-/// `label`. `layout` is what the folder looks like.
+/// `label`. `layout` tells what the folder looks like.
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_parts(names: &[String], place: &Path, from_folders: bool, layout: Option<&str>) -> Result<()> {
+pub(super) fn check_parts(
+    names: &[String],
+    place: &Path,
+    from_folders: bool,
+    layout: impl FnOnce() -> Option<&'static str>,
+) -> Result<()> {
     let parts: Vec<&String> = names
         .iter()
         .filter(|name| PARTS.contains(&name.to_lowercase().as_str()))
         .filter(|name| from_folders || !SHOWN.iter().any(|shown| name.eq_ignore_ascii_case(shown)))
         .collect();
+    let Some(first) = parts.first() else {
+        return Ok(());
+    };
+    let layout = layout();
     if let ([only], None) = (&parts[..], layout)
         && only.eq_ignore_ascii_case("train")
         && names.len() > 1
     {
         return Ok(());
     }
-    let Some(first) = parts.first() else {
-        return Ok(());
-    };
     let place = place.display();
     let begins = |with: &[&str]| {
         let is = |name: &&&String| with.iter().any(|w| name.to_lowercase().starts_with(w));
@@ -180,7 +186,7 @@ mod tests {
     #[test]
     fn parts_of_data_sets_are_no_classes() {
         let check = |list: &[&str], folders| {
-            check_parts(&names(list), Path::new("set"), folders, None).map_err(|e| e.to_string())
+            check_parts(&names(list), Path::new("set"), folders, || None).map_err(|e| e.to_string())
         };
         let split = check(&["train", "val"], true).unwrap_err();
         assert!(split.contains("--data set/train --val set/val"), "{split}");
@@ -191,9 +197,7 @@ mod tests {
         check(&["bus", "train"], true).unwrap();
         assert!(check(&["train"], true).is_err());
         assert!(check(&["bus", "mask"], true).is_err());
-        let layout = check_parts(&names(&["images", "train"]), Path::new("set"), true, Some("YOLO"));
-        assert!(layout.is_err());
-        let layout = check_parts(&names(&["bus", "train"]), Path::new("set"), true, Some("YOLO"));
+        let layout = check_parts(&names(&["bus", "train"]), Path::new("set"), true, || Some("YOLO"));
         assert!(layout.unwrap_err().to_string().contains("YOLO"));
         assert!(check(&["car", "val"], false).is_err());
         check(&["cat", "dog"], true).unwrap();

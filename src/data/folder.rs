@@ -41,8 +41,7 @@ pub(super) fn open(dir: &Path, val: Option<&Path>, begun_with: &[String]) -> Res
                 false => {
                     let mut names: Vec<String> = names.into_iter().collect();
                     numbered = class_names::sort_numbers(&mut names);
-                    let layout = layouts::of_others(dir);
-                    class_names::check_parts(&names, dir, from_folders, layout)?;
+                    class_names::check_parts(&names, dir, from_folders, || layouts::of_others(dir))?;
                     class_names::check(&names, dir)?;
                     names
                 }
@@ -107,7 +106,7 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     }
     let table = dir.join(TABLE);
     let tagged: Option<BTreeMap<PathBuf, Vec<String>>> = match table.exists() {
-        true => Some(table::read(dir, &table, skips)?),
+        true => Some(table::read(dir, &table, besides, skips)?),
         false => None,
     };
     // What is in the folder but has no tags is told, not silently left out.
