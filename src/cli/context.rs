@@ -148,11 +148,12 @@ impl Common {
     /// # Errors
     /// One line for whatever does not exist, does not fit or is in use.
     pub fn open(&self, method: Option<&str>, recipe: Option<&str>) -> Result<Opened> {
-        let stored = match &self.out {
-            Some(out) if !self.fresh => begun(out)?.map(|begun| begun.config),
+        let named = match &self.out {
+            Some(out) if !self.fresh => begun(out)?,
             _ => None,
         };
-        let text = |key: &str| -> Option<String> { Some(stored.as_ref()?.get(key)?.as_str()?.to_string()) };
+        let stored = named.as_ref().map(|named| &named.config);
+        let text = |key: &str| -> Option<String> { Some(stored?.get(key)?.as_str()?.to_string()) };
         let method = match method.map(String::from).or_else(|| text("method")) {
             Some(name) => methods::named(&name)?,
             None => methods::USUAL,
@@ -161,8 +162,8 @@ impl Common {
         let data = data.unwrap_or_else(|| BUILT_IN.into());
         let data = match (&self.data, &self.out) {
             (None, Some(out)) => {
-                let last = RunDir::read(out).ok().and_then(|run| run.inputs());
-                found_again(data, out, last.map(|inputs| inputs.place))
+                let last = named.as_ref().and_then(|named| named.place.clone());
+                found_again(data, out, last)
             }
             _ => data,
         };
@@ -172,20 +173,24 @@ impl Common {
             Some(found_again(text(key)?, out, None))
         };
         let recipe = recipe.unwrap_or(usual_recipe(&data));
-        let recipe = self.recipe(stored.as_ref(), recipe, method)?;
+        let recipe = self.recipe(stored, recipe, method)?;
         if let Some(warning) = recipe.foreign_input() {
             log::warn!("{warning}");
         }
         let seed = self
             .seed
-            .or_else(|| stored.as_ref()?.get("seed")?.as_integer()?.try_into().ok())
+            .or_else(|| stored?.get("seed")?.as_integer()?.try_into().ok())
             .unwrap_or(0);
         let out = self.out.clone().unwrap_or_else(|| {
             let name = Path::new(&data).file_name().unwrap_or_default();
             Path::new("runs").join(format!("{}-{}", method.name, name.to_string_lossy()))
         });
         // What a run has begun with goes on, also where its directory was not named.
-        let begun = if self.fresh { None } else { begun(&out)? };
+        let unnamed = match self.out {
+            None if !self.fresh => begun(&out)?,
+            _ => None,
+        };
+        let begun = named.as_ref().or(unnamed.as_ref());
         let options = DataOptions {
             data,
             kind: self.data_kind.or_else(|| kind(&text("data_kind")?).ok()),
@@ -197,23 +202,23 @@ impl Common {
                 ([], Some(rules)) => rules.split(',').map(String::from).collect(),
                 (rules, _) => rules.to_vec(),
             },
-            begun_with: begun.as_ref().map(|begun| begun.classes()).unwrap_or_default(),
+            begun_with: begun.map(Begun::classes).unwrap_or_default(),
             shapes: recipe.shapes.clone(),
         };
         let mut data = data::open(&options)?;
         verify(&mut data)?;
-        let extra = self.extra(stored.as_ref(), folder("extra"))?;
+        let extra = self.extra(stored, folder("extra"))?;
         if let Some(extra) = &extra {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
         check(&data)?;
-        match (data.check_masks(), &begun) {
+        match (data.check_masks(), begun) {
             (Err(error), None) => return Err(error),
             (Err(error), Some(_)) => log::warn!("{error}"),
             (Ok(()), _) => {}
         }
         let mut config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
-        if let Some(begun) = &begun {
+        if let Some(begun) = begun {
             begun.keep_places(&mut config);
             if config.get("images") != begun.config.get("images") {
                 inputs::tell(&out, &data)?;
@@ -298,8 +303,8 @@ impl Common {
 /// A run that was begun.
 struct Begun {
     config: Table,
-    /// Whether what it read is known.
-    has_inputs: bool,
+    /// Where its data were last; `None` where it does not know what it read.
+    place: Option<PathBuf>,
 }
 
 /// The run in `out`, if there is one.
@@ -310,7 +315,7 @@ fn begun(out: &Path) -> Result<Option<Begun>> {
     let run = RunDir::read(out)?;
     Ok(Some(Begun {
         config: run.config().clone(),
-        has_inputs: run.inputs().is_some(),
+        place: run.inputs().map(|inputs| inputs.place),
     }))
 }
 
@@ -336,7 +341,7 @@ impl Begun {
             let (Some(from), Some(to)) = (folder(old), folder(new)) else {
                 continue;
             };
-            let is_moved = self.has_inputs || !Path::new(&from).is_dir() || is_same_folder(&from, &to);
+            let is_moved = self.place.is_some() || !Path::new(&from).is_dir() || is_same_folder(&from, &to);
             if old != new && is_moved {
                 log::info!("the images of {old} are in {new} by their names and tags: the run goes on");
                 new.clone_from(old);
