@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::{Table, Value};
@@ -148,11 +148,12 @@ impl Common {
     /// # Errors
     /// One line for whatever does not exist, does not fit or is in use.
     pub fn open(&self, method: Option<&str>, recipe: Option<&str>) -> Result<Opened> {
-        let stored = match &self.out {
-            Some(out) if !self.fresh => stored(out)?,
+        let named = match &self.out {
+            Some(out) if !self.fresh => begun(out)?,
             _ => None,
         };
-        let text = |key: &str| -> Option<String> { Some(stored.as_ref()?.get(key)?.as_str()?.to_string()) };
+        let stored = named.as_ref().map(|named| &named.config);
+        let text = |key: &str| -> Option<String> { Some(stored?.get(key)?.as_str()?.to_string()) };
         let method = match method.map(String::from).or_else(|| text("method")) {
             Some(name) => methods::named(&name)?,
             None => methods::USUAL,
@@ -161,8 +162,8 @@ impl Common {
         let data = data.unwrap_or_else(|| BUILT_IN.into());
         let data = match (&self.data, &self.out) {
             (None, Some(out)) => {
-                let last = RunDir::read(out).ok().and_then(|run| run.inputs());
-                found_again(data, out, last.map(|inputs| inputs.place))
+                let last = named.as_ref().and_then(|named| named.place.clone());
+                found_again(data, out, last)
             }
             _ => data,
         };
@@ -172,14 +173,24 @@ impl Common {
             Some(found_again(text(key)?, out, None))
         };
         let recipe = recipe.unwrap_or(usual_recipe(&data));
-        let recipe = self.recipe(stored.as_ref(), recipe, method)?;
+        let recipe = self.recipe(stored, recipe, method)?;
         if let Some(warning) = recipe.foreign_input() {
             log::warn!("{warning}");
         }
         let seed = self
             .seed
-            .or_else(|| stored.as_ref()?.get("seed")?.as_integer()?.try_into().ok())
+            .or_else(|| stored?.get("seed")?.as_integer()?.try_into().ok())
             .unwrap_or(0);
+        let out = self.out.clone().unwrap_or_else(|| {
+            let name = Path::new(&data).file_name().unwrap_or_default();
+            Path::new("runs").join(format!("{}-{}", method.name, name.to_string_lossy()))
+        });
+        // What a run has begun with goes on, also where its directory was not named.
+        let unnamed = match self.out {
+            None if !self.fresh => begun(&out)?,
+            _ => None,
+        };
+        let begun = named.as_ref().or(unnamed.as_ref());
         let options = DataOptions {
             data,
             kind: self.data_kind.or_else(|| kind(&text("data_kind")?).ok()),
@@ -191,29 +202,25 @@ impl Common {
                 ([], Some(rules)) => rules.split(',').map(String::from).collect(),
                 (rules, _) => rules.to_vec(),
             },
+            begun_with: begun.map(Begun::classes).unwrap_or_default(),
             shapes: recipe.shapes.clone(),
         };
-        let out = self.out.clone().unwrap_or_else(|| {
-            let name = Path::new(&options.data).file_name().unwrap_or_default();
-            Path::new("runs").join(format!("{}-{}", method.name, name.to_string_lossy()))
-        });
         let mut data = data::open(&options)?;
         verify(&mut data)?;
-        let extra = self.extra(stored.as_ref(), folder("extra"))?;
+        let extra = self.extra(stored, folder("extra"))?;
         if let Some(extra) = &extra {
             join(&mut data, extra, &options).with_context(|| format!("--extra {}", extra.data))?;
         }
         check(&data)?;
-        // What a run has begun with goes on.
-        match (data.check_masks(), &stored) {
+        match (data.check_masks(), begun) {
             (Err(error), None) => return Err(error),
             (Err(error), Some(_)) => log::warn!("{error}"),
             (Ok(()), _) => {}
         }
         let mut config = config(method.name, &options, extra.as_ref(), seed, &data, &recipe);
-        if let Some(stored) = &stored {
-            keep_places(&mut config, stored);
-            if config.get("images") != stored.get("images") {
+        if let Some(begun) = begun {
+            begun.keep_places(&mut config);
+            if config.get("images") != begun.config.get("images") {
                 inputs::tell(&out, &data)?;
             }
         }
@@ -293,12 +300,59 @@ impl Common {
     }
 }
 
-/// The configuration of the run in `out`, if there is one.
-fn stored(out: &Path) -> Result<Option<Table>> {
+/// A run that was begun.
+struct Begun {
+    config: Table,
+    /// Where its data were last; `None` where it does not know what it read.
+    place: Option<PathBuf>,
+}
+
+/// The run in `out`, if there is one.
+fn begun(out: &Path) -> Result<Option<Begun>> {
     if !out.join("config.toml").exists() {
         return Ok(None);
     }
-    Ok(Some(RunDir::read(out)?.config().clone()))
+    let run = RunDir::read(out)?;
+    Ok(Some(Begun {
+        config: run.config().clone(),
+        place: run.inputs().map(|inputs| inputs.place),
+    }))
+}
+
+impl Begun {
+    fn classes(&self) -> Vec<String> {
+        let classes = self.config.get("classes").and_then(Value::as_array);
+        let names = classes.into_iter().flatten().filter_map(Value::as_str);
+        names.map(String::from).collect()
+    }
+
+    /// Leaves the places of data in `config` as the run knows them where the images are the same: data may be moved.
+    /// Where the run does not know what it read and its data are where they were, other data with the same names are not
+    /// taken for them.
+    fn keep_places(&self, config: &mut Table) {
+        if config.get("images") != self.config.get("images") {
+            return;
+        }
+        for key in ["data", "val", "extra"] {
+            let (Some(old), Some(new)) = (self.config.get(key), config.get_mut(key)) else {
+                continue;
+            };
+            let folder = |place: &Value| Some(place.as_str()?.to_owned()).filter(|place| place != BUILT_IN);
+            let (Some(from), Some(to)) = (folder(old), folder(new)) else {
+                continue;
+            };
+            let is_moved = self.place.is_some() || !Path::new(&from).is_dir() || is_same_folder(&from, &to);
+            if old != new && is_moved {
+                log::info!("the images of {old} are in {new} by their names and tags: the run goes on");
+                new.clone_from(old);
+            }
+        }
+    }
+}
+
+fn is_same_folder(a: &str, b: &str) -> bool {
+    let real = |place: &str| Path::new(place).canonicalize().ok();
+    real(a).is_some() && real(a) == real(b)
 }
 
 /// Where a folder of data of the run in `out` is: as the run was told, seen from here; else where it was `last`; else
@@ -313,23 +367,6 @@ fn found_again(data: String, out: &Path, last: Option<PathBuf>) -> String {
     match places.find(|place| place.is_dir()) {
         Some(place) => place.display().to_string(),
         None => data,
-    }
-}
-
-/// Leaves the places of data in `config` as the run knows them where the images are the same: data may be moved.
-fn keep_places(config: &mut Table, stored: &Table) {
-    if config.get("images") != stored.get("images") {
-        return;
-    }
-    for key in ["data", "val", "extra"] {
-        let (Some(old), Some(new)) = (stored.get(key), config.get_mut(key)) else {
-            continue;
-        };
-        let is_folder = |place: &Value| place.as_str().is_some_and(|place| place != BUILT_IN);
-        if old != new && is_folder(old) && is_folder(new) {
-            log::info!("the images of {old} are in {new} by their names and tags: the run goes on");
-            new.clone_from(old);
-        }
     }
 }
 
@@ -383,6 +420,7 @@ fn join(data: &mut Data, extra: &Extra, options: &DataOptions) -> Result<()> {
         val_list: None,
         val: None,
         mask_values: Vec::new(),
+        begun_with: Vec::new(),
         shapes: options.shapes.clone(),
     })?;
     verify(&mut other)?;
@@ -423,12 +461,6 @@ pub fn verify(data: &mut Data) -> Result<()> {
 
 fn check(data: &Data) -> Result<()> {
     ensure!(!data.classes.is_empty(), "the data set has no classes: tag its images");
-    if data.classes.len() > 254 {
-        bail!(
-            "the data set has {} classes: masks hold at most 254; merge or split them",
-            data.classes.len()
-        );
-    }
     if data.skipped > 0 {
         log::warn!(
             "{} images left out, {} left to train on",

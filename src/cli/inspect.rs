@@ -52,6 +52,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         val_list: args.val_list,
         val: args.val,
         mask_values: args.mask_values,
+        begun_with: Vec::new(),
         shapes: ShapesOptions::default(),
     })?;
     context::verify(&mut data)?;

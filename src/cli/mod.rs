@@ -62,6 +62,7 @@ enum Command {
     #[command(flatten)]
     Stage(stage::StageCommand),
     /// Look at a data set before training: what it is taken for, its classes, images and masks, what is left out.
+    /// Decodes every image and mask once, as every run does at its start.
     Inspect(inspect::Args),
     /// Masks for any images with a run's segmentation network, or with any trained one's weights; stage 7, the
     /// validation images, where none are given.

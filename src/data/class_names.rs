@@ -44,6 +44,9 @@ const PARTS: [&str; 30] = [
     "test2017",
 ];
 
+/// Those that an image may show.
+const SHOWN: [&str; 7] = ["train", "image", "label", "labels", "mask", "masks", "annotation"];
+
 /// Fails where there are more classes than a mask of 8 bits can tell apart, where one is called as what is no class,
 /// where two differ in case, quotes or white space alone, and where one holds what separates tags.
 ///
@@ -86,20 +89,33 @@ pub(super) fn check(names: &[String], place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. In a
-/// table `train` may be the vehicle. `layout` is what the folder looks like.
+/// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. Where no
+/// other part is named, `train` beside other classes is the vehicle, and in a table images may show a `mask` or a
+/// `label`. `layout` tells what the folder looks like.
 ///
 /// # Errors
 /// As [`check`].
-pub(super) fn check_parts(names: &[String], place: &Path, from_folders: bool, layout: Option<&str>) -> Result<()> {
+pub(super) fn check_parts(
+    names: &[String],
+    place: &Path,
+    from_folders: bool,
+    layout: impl FnOnce() -> Option<&'static str>,
+) -> Result<()> {
     let parts: Vec<&String> = names
         .iter()
         .filter(|name| PARTS.contains(&name.to_lowercase().as_str()))
-        .filter(|name| from_folders || !name.eq_ignore_ascii_case("train"))
+        .filter(|name| from_folders || !SHOWN.iter().any(|shown| name.eq_ignore_ascii_case(shown)))
         .collect();
     let Some(first) = parts.first() else {
         return Ok(());
     };
+    let layout = layout();
+    if let ([only], None) = (&parts[..], layout)
+        && only.eq_ignore_ascii_case("train")
+        && names.len() > 1
+    {
+        return Ok(());
+    }
     let place = place.display();
     let begins = |with: &[&str]| {
         let is = |name: &&&String| with.iter().any(|w| name.to_lowercase().starts_with(w));
@@ -170,13 +186,19 @@ mod tests {
     #[test]
     fn parts_of_data_sets_are_no_classes() {
         let check = |list: &[&str], folders| {
-            check_parts(&names(list), Path::new("set"), folders, None).map_err(|e| e.to_string())
+            check_parts(&names(list), Path::new("set"), folders, || None).map_err(|e| e.to_string())
         };
         let split = check(&["train", "val"], true).unwrap_err();
         assert!(split.contains("--data set/train --val set/val"), "{split}");
         let labels = check(&["Images", "labels"], true).unwrap_err();
         assert!(labels.contains("\"Images\"") && labels.contains("classes.txt"));
         check(&["car", "train"], false).unwrap();
+        check(&["Mask", "no mask"], false).unwrap();
+        check(&["bus", "train"], true).unwrap();
+        assert!(check(&["train"], true).is_err());
+        assert!(check(&["bus", "mask"], true).is_err());
+        let layout = check_parts(&names(&["bus", "train"]), Path::new("set"), true, || Some("YOLO"));
+        assert!(layout.unwrap_err().to_string().contains("YOLO"));
         assert!(check(&["car", "val"], false).is_err());
         check(&["cat", "dog"], true).unwrap();
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 pub use super::files::collect_images;
 pub use super::masks::{read_mask, write_mask};
@@ -24,7 +24,7 @@ pub const MAX_PIXELS: u64 = 64 << 20;
 /// checked before anything is decoded.
 pub fn read_rgb(path: impl AsRef<Path>) -> Result<RgbImage> {
     let path = path.as_ref();
-    let (decoder, orientation) = open(path)?;
+    let (decoder, orientation, _) = open(path)?;
     if jpeg_is_truncated(path)? {
         bail!(
             "cannot read the image {}: the JPEG ends too early; copy it again or remove it",
@@ -75,13 +75,9 @@ impl Header {
 /// As [`image_size`].
 pub fn header(path: impl AsRef<Path>) -> Result<Header> {
     let path = path.as_ref();
-    let (decoder, orientation) = open(path)?;
-    let format = ImageReader::open(path)
-        .and_then(ImageReader::with_guessed_format)
-        .map_err(|e| unreadable(path, e))?
-        .format();
+    let (decoder, orientation, format) = open(path)?;
     Ok(Header {
-        format: format.map_or("unknown", |f| f.extensions_str().first().unwrap_or(&"unknown")),
+        format: format.extensions_str().first().unwrap_or(&"unknown"),
         stored: decoder.dimensions(),
         orientation: orientation.to_exif(),
     })
@@ -106,17 +102,17 @@ pub fn with_orientation(error: anyhow::Error, image: &Path) -> anyhow::Error {
     )
 }
 
-fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
+fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation, ImageFormat)> {
     let file = File::open(path).map_err(|e| unreadable(path, e))?;
     let reader = ImageReader::new(BufReader::new(file))
         .with_guessed_format()
         .map_err(|e| unreadable(path, e))?;
-    if reader.format().is_none() {
+    let Some(format) = reader.format() else {
         bail!(
             "cannot read the image {}: it is in no known format; convert it to PNG or JPEG",
             path.display()
         );
-    }
+    };
     let mut decoder = reader.into_decoder().map_err(|e| unreadable(path, e))?;
     let (width, height) = decoder.dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
@@ -131,7 +127,7 @@ fn open(path: &Path) -> Result<(impl ImageDecoder, Orientation)> {
     }
     // A picture whose metadata are broken is still a picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    Ok((decoder, orientation))
+    Ok((decoder, orientation, format))
 }
 
 /// Whether the file is a JPEG without an end: the decoder fills what is missing with grey instead of failing.

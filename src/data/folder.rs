@@ -13,21 +13,21 @@
 //! - Run directories inside of the folder, and masks that this program has written, are not looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 
 use super::files::{self, EXTENSIONS};
 use super::mask_files::Masks;
+use super::naming::{Listed, Named, merge};
 use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
 use super::{Data, Kind, Skips, class_names, layouts, table, tag_indices};
 
 const TABLE: &str = "tags.csv";
 
-/// Opens a folder; `val` is the folder with the validation images.
-pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
+/// Opens a folder; `val` is the folder with the validation images, `begun_with` as in `DataOptions`.
+pub(super) fn open(dir: &Path, val: Option<&Path>, begun_with: &[String]) -> Result<Data> {
     let mut skips = Skips::default();
     let listed = list(dir, val, &mut skips)?;
     let from_folders = !dir.join(TABLE).exists();
@@ -36,14 +36,18 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
         Some(classes) => classes,
         None => {
             let names: BTreeSet<_> = listed.iter().flat_map(|l| &l.tags).cloned().collect();
-            let mut names: Vec<String> = names.into_iter().collect();
-            numbered = class_names::sort_numbers(&mut names);
-            let layout = layouts::of_others(dir);
-            class_names::check_parts(&names, dir, from_folders, layout)?;
-            names
+            match names.len() == begun_with.len() && begun_with.iter().all(|name| names.contains(name)) {
+                true => begun_with.to_vec(),
+                false => {
+                    let mut names: Vec<String> = names.into_iter().collect();
+                    numbered = class_names::sort_numbers(&mut names);
+                    class_names::check_parts(&names, dir, from_folders, || layouts::of_others(dir))?;
+                    class_names::check(&names, dir)?;
+                    names
+                }
+            }
         }
     };
-    class_names::check(&classes, dir)?;
     let mut masks = MaskFiles::default();
     let train = items(dir, listed, &classes, true, &mut skips, &mut masks)?;
     if train.is_empty() {
@@ -89,11 +93,6 @@ pub(super) fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
     })
 }
 
-struct Listed {
-    path: PathBuf,
-    tags: Vec<String>,
-}
-
 fn mask_path(item: &Item) -> Option<&PathBuf> {
     match &item.pixels {
         Pixels::Files { mask, .. } => mask.as_ref(),
@@ -107,12 +106,15 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     }
     let table = dir.join(TABLE);
     let tagged: Option<BTreeMap<PathBuf, Vec<String>>> = match table.exists() {
-        true => Some(table::read(dir, &table, skips)?),
+        true => Some(table::read(dir, &table, besides, skips)?),
         false => None,
     };
     // What is in the folder but has no tags is told, not silently left out.
     let (mut listed, mut untagged) = (Vec::new(), Vec::new());
-    for path in files::entries(dir)?.into_iter().filter(|p| is_content(p, besides)) {
+    let besides = besides.and_then(|b| b.canonicalize().ok());
+    let around = dir.canonicalize().ok();
+    let is_content = |path: &PathBuf| is_content(path, around.as_deref(), besides.as_deref());
+    for path in files::entries(dir)?.into_iter().filter(is_content) {
         let mut images = Vec::new();
         if path.is_dir() && files::is_run(&path) {
             skips.left_out.add(files::RUNS, &path);
@@ -142,87 +144,19 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     Ok(listed)
 }
 
-/// Whether an entry of the data folder is one of its images or class folders, and no link to where it lies itself.
-fn is_content(path: &Path, besides: Option<&Path>) -> bool {
-    let other = besides.and_then(|b| b.canonicalize().ok());
+/// Whether an entry of the data folder, which is really `around`, is one of its images or class folders: neither a link
+/// to where it lies itself, nor the folder `besides`.
+fn is_content(path: &Path, around: Option<&Path>, besides: Option<&Path>) -> bool {
+    if files::file_name(path) == "masks" {
+        return false;
+    }
+    // Of many entries nearly all are plain files.
+    if !path.is_dir() {
+        return true;
+    }
     let real = path.canonicalize().ok();
-    let around = path.parent().and_then(|p| p.canonicalize().ok());
-    let leads_up = matches!((&real, &around), (Some(real), Some(around)) if around.starts_with(real));
-    files::file_name(path) != "masks" && !leads_up && (other.is_none() || real != other)
-}
-
-/// An image with the name that results are stored under.
-struct Named {
-    name: String,
-    /// Whether other images have the same file name.
-    shared: bool,
-    image: Listed,
-}
-
-/// Joins files with one name and the same bytes into one image with the tags of all, and calls different images with
-/// one name after their paths. Sorted by name.
-///
-/// # Errors
-/// Two different images that get one name nevertheless: results are stored under it.
-fn merge(dir: &Path, listed: Vec<Listed>) -> Result<Vec<Named>> {
-    let mut by_stem: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
-    for new in listed {
-        // Some file systems do not tell upper from lower case.
-        let group = by_stem.entry(files::stem(&new.path).to_lowercase()).or_default();
-        let mut same = None;
-        for (i, old) in group.iter().enumerate() {
-            if files::file_name(&old.path) == files::file_name(&new.path) && same_bytes(&old.path, &new.path)? {
-                same = Some(i);
-                break;
-            }
-        }
-        match same.and_then(|i| group.get_mut(i)) {
-            Some(old) => old.tags.extend(new.tags),
-            None => group.push(new),
-        }
-    }
-    let mut by_name: BTreeMap<String, Named> = BTreeMap::new();
-    for group in by_stem.into_values() {
-        let shared = group.len() > 1;
-        for image in group {
-            let name = match shared {
-                true => name_of_path(dir, &image.path),
-                false => files::stem(&image.path),
-            };
-            let key = name.to_lowercase();
-            if let Some(old) = by_name.get(&key) {
-                bail!(
-                    "{} and {} have one name (upper or lower case aside); rename one of them",
-                    old.image.path.display(),
-                    image.path.display()
-                );
-            }
-            let named = Named { name, shared, image };
-            by_name.insert(key, named);
-        }
-    }
-    Ok(by_name.into_values().collect())
-}
-
-/// The folders below `dir` and the file's name, without extension, in one.
-fn name_of_path(dir: &Path, path: &Path) -> String {
-    let folder = path.parent().unwrap_or(dir);
-    let folder = folder.strip_prefix(dir).unwrap_or(Path::new(""));
-    let mut parts: Vec<String> = folder
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    parts.push(files::stem(path));
-    parts.join("_")
-}
-
-fn same_bytes(a: &Path, b: &Path) -> Result<bool> {
-    let length = |path: &Path| fs::metadata(path).map(|m| m.len()).ok();
-    if length(a) != length(b) {
-        return Ok(false);
-    }
-    let read = |path: &Path| fs::read(path).map_err(|e| anyhow!("cannot read {}: {e}", path.display()));
-    Ok(read(a)? == read(b)?)
+    let leads_up = matches!((&real, around), (Some(real), Some(around)) if around.starts_with(real));
+    !leads_up && (besides.is_none() || real.as_deref() != besides)
 }
 
 fn items(
@@ -233,7 +167,7 @@ fn items(
     skips: &mut Skips,
     seen: &mut MaskFiles,
 ) -> Result<Vec<Item>> {
-    let mut masks = Masks::list(dir)?;
+    let mut masks = Masks::list(dir, listed.iter().map(|image| image.path.as_path()))?;
     listed.retain(|Listed { path, tags }| {
         let useful = !tags.is_empty() || (!training && masks.has(dir, path));
         if !useful {
@@ -264,6 +198,8 @@ fn items(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::data::decode::write_mask;
     use image::{GrayImage, Luma, Rgb, RgbImage};
@@ -282,6 +218,10 @@ mod tests {
             fs::write(dir.path().join(name), text).unwrap();
         }
         dir
+    }
+
+    fn open(dir: &Path, val: Option<&Path>) -> Result<Data> {
+        super::open(dir, val, &[])
     }
 
     fn names(split: &Split) -> Vec<&str> {
@@ -450,9 +390,14 @@ mod tests {
 
     #[test]
     fn classes_that_are_numbers_are_sorted_as_numbers() {
-        let data = open(folder(&["10/a.png", "9/b.png"], &[]).path(), None).unwrap();
+        let dir = folder(&["10/a.png", "9/b.png"], &[]);
+        let data = open(dir.path(), None).unwrap();
         assert_eq!(data.classes, ["9", "10"]);
         assert!(data.seen.numbered);
+        // But not under a run that has them in another order.
+        let begun = |classes: [&str; 2]| super::open(dir.path(), None, &classes.map(String::from)).unwrap();
+        assert_eq!(begun(["10", "9"]).classes, ["10", "9"]);
+        assert_eq!(begun(["10", "8"]).classes, ["9", "10"]);
     }
 
     #[test]
@@ -466,6 +411,10 @@ mod tests {
         let open_quote = ("tags.csv", "a.png,\"cat\nb.png,dog\n");
         let line = error(&folder(&["a.png", "b.png"], &[open_quote]));
         assert!(line.contains("a line end"), "{line}");
+        // A run that has begun with such classes goes on.
+        let dir = folder(&["cat/a.png", "Cat/b.png"], &[]);
+        let begun = super::open(dir.path(), None, &["Cat".to_owned(), "cat".to_owned()]);
+        assert_eq!(begun.unwrap().classes, ["Cat", "cat"]);
         let vehicle = [("classes.txt", "bus\ntrain\n")];
         let data = open(folder(&["bus/a.png", "train/b.png"], &vehicle).path(), None).unwrap();
         assert_eq!(data.classes, ["bus", "train"]);

@@ -29,6 +29,13 @@ const SUFFIXES: [&str; 16] = [
 ];
 const PREFIXES: [&str; 4] = ["mask_", "mask-", "gt_", "label_"];
 
+/// Where a file is in a folder, without extension, in lower case.
+fn place(folder: &Path, file: &Path) -> PathBuf {
+    let inside = file.strip_prefix(folder).unwrap_or(file);
+    let name = inside.with_file_name(files::stem(file));
+    PathBuf::from(name.to_string_lossy().to_lowercase())
+}
+
 /// The rules, as they are told, best first.
 const SAME_FOLDER: &str = "masks/FOLDER/NAME.png";
 const SAME_NAME: &str = "masks/NAME.png";
@@ -38,6 +45,8 @@ const WITH_EXTENSION: &str = "masks/NAME.EXT.png";
 /// The files of a folder of masks.
 pub(super) struct Masks {
     root: PathBuf,
+    /// What the images are called, in lower case: their names without extension, and the paths of these in the folder.
+    images: BTreeSet<PathBuf>,
     /// By name without extension, in lower case.
     by_stem: BTreeMap<String, Vec<PathBuf>>,
     used: BTreeSet<PathBuf>,
@@ -47,8 +56,10 @@ pub(super) struct Masks {
 }
 
 impl Masks {
-    /// Lists the `masks` folder of a data folder, at any depth; nothing where there is none.
-    pub(super) fn list(dir: &Path) -> Result<Masks> {
+    /// Lists the `masks` folder of a data folder, at any depth; nothing where there is none. `images` are all images of
+    /// the folder, used or not: a mask that is called as one of them belongs to no other.
+    pub(super) fn list<'a>(dir: &Path, images: impl Iterator<Item = &'a Path>) -> Result<Masks> {
+        let images = images.flat_map(|image| [PathBuf::from(files::stem(image).to_lowercase()), place(dir, image)]);
         let root = dir.join("masks");
         let mut found = Vec::new();
         if root.is_dir() {
@@ -63,6 +74,7 @@ impl Masks {
         }
         Ok(Masks {
             root,
+            images: images.collect(),
             by_stem,
             used: BTreeSet::new(),
             refused: BTreeMap::new(),
@@ -109,12 +121,21 @@ impl Masks {
         }
         tried.extend(SUFFIXES.map(|s| (format!("{key}{s}"), format!("masks/NAME{s}.png"))));
         tried.extend(PREFIXES.map(|p| (format!("{p}{key}"), format!("masks/{p}NAME.png"))));
+        let own = place(dir, image);
         for (stem, rule) in tried {
+            if stem != key && self.images.contains(Path::new(&stem)) {
+                continue;
+            }
             let Some(candidates) = self.by_stem.get(&stem) else {
                 continue;
             };
-            let is_png = |path: &&PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
-            let mut pngs = candidates.iter().filter(is_png);
+            let is_others = |mask: &&PathBuf| {
+                let of = place(&self.root, mask);
+                of.components().count() > 1 && of != own && self.images.contains(&of)
+            };
+            let candidates: Vec<&PathBuf> = candidates.iter().filter(|mask| !is_others(mask)).collect();
+            let is_png = |path: &PathBuf| path.extension().is_some_and(|e| e.eq_ignore_ascii_case("png"));
+            let mut pngs = candidates.iter().copied().filter(|path| is_png(path));
             match (pngs.next(), pngs.next()) {
                 (Some(only), None) => return Some((only.clone(), rule)),
                 (None, _) => {
@@ -164,7 +185,8 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();
         }
-        let mut all = Masks::list(dir.path()).unwrap();
+        let paths: Vec<PathBuf> = images.iter().map(|image| dir.path().join(image)).collect();
+        let mut all = Masks::list(dir.path(), paths.iter().map(PathBuf::as_path)).unwrap();
         let mut of = |image: &&str| {
             let image = dir.path().join(image);
             let mask = all.of(dir.path(), &image, &files::stem(&image), false)?;
@@ -192,6 +214,20 @@ mod tests {
             let (found, summary) = matched(&[mask], &[image]);
             assert_eq!(found, [Some(mask.to_owned())], "{image}");
             assert_eq!((summary.found, summary.unmatched.len()), (1, 0), "{mask}");
+        }
+    }
+
+    #[test]
+    fn a_mask_that_is_called_as_an_image_is_that_images_alone() {
+        for (mask, images) in [
+            ("a_m.png", ["a.jpg", "a_m.jpg"]),
+            ("mask_a.png", ["a.jpg", "mask_a.jpg"]),
+            ("y/a.png", ["x/a.jpg", "y/a.jpg"]),
+            ("Y/A.png", ["x/a.jpg", "y/a.jpg"]),
+        ] {
+            let (found, summary) = matched(&[mask], &images);
+            assert_eq!(found, [None, Some(mask.to_owned())], "{images:?}");
+            assert_eq!(summary.unmatched.len(), 0, "{mask}");
         }
     }
 

@@ -58,7 +58,9 @@ pub(super) fn read_mapped(path: &Path, classes: usize, size: (u32, u32), map: Op
             let value = match info.color_type {
                 ColorType::Rgb | ColorType::Rgba => {
                     let colour = [sample(0), sample(1), sample(2)];
-                    let index = (0..=classes as u32)
+                    // Where values mean others, any may occur.
+                    let last = if map.is_some() { 255 } else { classes as u32 };
+                    let index = (0..=last)
                         .chain([MaskValue::IGNORED.get().into()])
                         .find(|&i| colours.get(i as usize).is_some_and(|c| c.map(u32::from) == colour));
                     index.ok_or_else(|| {
@@ -214,6 +216,20 @@ mod tests {
             let mask = read_mask(&path, 3, (5, 1)).unwrap();
             assert_eq!(mask.into_raw(), [0, 1, 2, 3, 3], "{color:?} {depth:?}");
         }
+    }
+
+    #[test]
+    fn colours_of_values_that_mean_others_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.png");
+        let colours = palette();
+        RgbImage::from_fn(2, 1, |x, _| Rgb(colours[if x == 0 { 15 } else { 1 }]))
+            .save(&path)
+            .unwrap();
+        let map = MaskMap::new(&["15=dog".to_owned()], &["cat".to_owned(), "dog".to_owned()]).unwrap();
+        let mask = read_mapped(&path, 2, (2, 1), Some(&map)).unwrap();
+        assert_eq!(mask.into_raw(), [2, 1]);
+        assert!(read_mask(&path, 2, (2, 1)).is_err());
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod mask_map;
 mod mask_value;
 mod masks;
 mod mat;
+mod naming;
 pub mod pairs;
 mod palette;
 mod seen;
@@ -77,6 +78,9 @@ pub struct DataOptions {
     pub val: Option<PathBuf>,
     /// What values in mask files mean, where it is not themselves: `VALUE=CLASS`, as in `255=dog`.
     pub mask_values: Vec<String>,
+    /// Classes that a run was begun with, else none. Where they are those of a folder, their order holds and their names
+    /// are not judged: the run goes on.
+    pub begun_with: Vec<String>,
     /// Size of the generated data set.
     pub shapes: ShapesOptions,
 }
@@ -92,6 +96,7 @@ impl DataOptions {
             val_list: None,
             val: None,
             mask_values: Vec::new(),
+            begun_with: Vec::new(),
             shapes,
         }
     }
@@ -127,7 +132,7 @@ pub fn open(options: &DataOptions) -> Result<Data> {
     let path = Path::new(&options.data);
     let mut data = match options.kind.map_or_else(|| detect(&options.data), Ok)? {
         Kind::Shapes => shapes::open(&options.shapes, options.seed),
-        Kind::Folder => folder::open(path, options.val.as_deref()),
+        Kind::Folder => folder::open(path, options.val.as_deref(), &options.begun_with),
         Kind::Voc => voc::open(path, options.train_list.as_deref(), options.val_list.as_deref()),
     }?;
     if !options.mask_values.is_empty() {

@@ -40,11 +40,17 @@ const TAG_HEADERS: [&str; 8] = [
     "categories",
 ];
 
-/// The files of a table with their tags, in the order of their paths.
-pub(super) fn read(dir: &Path, table: &Path, skips: &mut Skips) -> Result<BTreeMap<PathBuf, Vec<String>>> {
+/// The files of a table with their tags, in the order of their paths. Names without a folder do not mean files in
+/// `besides`, where other images are.
+pub(super) fn read(
+    dir: &Path,
+    table: &Path,
+    besides: Option<&Path>,
+    skips: &mut Skips,
+) -> Result<BTreeMap<PathBuf, Vec<String>>> {
     let text = read_text(table)?;
     let place = table.display();
-    let finder = Finder::new(dir)?;
+    let finder = Finder::new(dir, besides)?;
     let separator = separator(&text, &finder);
     let rows = records(&text, separator).map_err(|e| anyhow!("cannot read {place}: {e}"))?;
     let mut rows = rows
@@ -145,10 +151,10 @@ fn is_header(row: &StringRecord, finder: &Finder) -> bool {
     let known = |names: &[&str], field: Option<&str>| {
         field.is_some_and(|field| names.iter().any(|name| field.eq_ignore_ascii_case(name)))
     };
-    known(&FILE_HEADERS, row.get(0))
-        && (row.get(0).is_some_and(|f| f.eq_ignore_ascii_case("file"))
-            || row.get(0).is_some_and(|f| finder.find(f).is_none()))
-        || known(&TAG_HEADERS, row.get(1)) && row.get(0).is_some_and(|f| finder.find(f).is_none())
+    let (files, tags) = (known(&FILE_HEADERS, row.get(0)), known(&TAG_HEADERS, row.get(1)));
+    // One such word alone may be an image.jpg, or a tag.
+    let is_image = || row.get(0).is_some_and(|file| finder.find(file).is_some());
+    known(&["file"], row.get(0)) || files && tags || (files || tags) && !is_image()
 }
 
 /// Whether the columns behind the first are classes, and hold which of them an image has.
@@ -175,12 +181,26 @@ struct Finder {
 }
 
 impl Finder {
-    fn new(dir: &Path) -> Result<Finder> {
+    fn new(dir: &Path, besides: Option<&Path>) -> Result<Finder> {
+        let inside = |folder: &Path| {
+            let inside = folder
+                .canonicalize()
+                .ok()?
+                .strip_prefix(dir.canonicalize().ok()?)
+                .ok()?
+                .to_owned();
+            Some(dir.join(inside))
+        };
+        let besides = besides.and_then(inside);
+        let is_other = |path: &Path| besides.as_ref().is_some_and(|folder| path.starts_with(folder));
         let mut images = Vec::new();
         files::walk(dir, &mut images, &mut LeftOut::default())?;
         let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
         let masks = dir.join("masks");
-        for path in images.into_iter().filter(|path| !path.starts_with(&masks)) {
+        for path in images
+            .into_iter()
+            .filter(|path| !path.starts_with(&masks) && !is_other(path))
+        {
             for name in [files::file_name(&path), files::stem(&path)] {
                 by_name.entry(name.to_lowercase()).or_default().push(path.clone());
             }
@@ -230,7 +250,7 @@ mod tests {
         }
         let path = dir.path().join("tags.csv");
         fs::write(&path, table).unwrap();
-        let rows = read(dir.path(), &path, &mut Skips::default()).map_err(|e| e.to_string())?;
+        let rows = read(dir.path(), &path, None, &mut Skips::default()).map_err(|e| e.to_string())?;
         let row = |(path, tags): (PathBuf, Vec<String>)| format!("{}: {}", files::file_name(&path), tags.join("+"));
         Ok(rows.into_iter().map(row).collect())
     }
@@ -276,9 +296,42 @@ mod tests {
         let path = dir.path().join("tags.csv");
         fs::write(&path, "a.jpg,cat\nb.jpg,dog\ngone.jpg,dog\nY/a,cat\n").unwrap();
         let mut skips = Skips::default();
-        let rows = read(dir.path(), &path, &mut skips).unwrap();
+        let rows = read(dir.path(), &path, None, &mut skips).unwrap();
         assert_eq!((rows.len(), skips.count), (1, 3));
         fs::write(&path, "y/a,cat\n").unwrap();
-        assert_eq!(read(dir.path(), &path, &mut skips).unwrap().len(), 1);
+        assert_eq!(read(dir.path(), &path, None, &mut skips).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_header_is_one_beside_an_image_of_that_name() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["image.jpg", "b.jpg"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let path = dir.path().join("tags.csv");
+        let read = |table: &str| {
+            fs::write(&path, table).unwrap();
+            let rows = read(dir.path(), &path, None, &mut Skips::default()).unwrap();
+            rows.into_values().map(|tags| tags.join("+")).collect::<Vec<_>>()
+        };
+        assert_eq!(read("image,label\nimage.jpg,cat\nb.jpg,dog\n"), ["dog", "cat"]);
+        assert_eq!(read("image,cat\nb,dog\n"), ["dog", "cat"]);
+    }
+
+    #[test]
+    fn names_do_not_mean_files_of_the_folder_besides() {
+        let dir = tempfile::tempdir().unwrap();
+        let val = dir.path().join("val");
+        fs::create_dir(&val).unwrap();
+        for name in ["a.jpg", "val/b.jpg", "val/c.jpg"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        let path = dir.path().join("tags.csv");
+        fs::write(&path, "a.jpg,cat\nb.jpg,dog\nval/c.jpg,dog\n").unwrap();
+        let mut skips = Skips::default();
+        let found = read(dir.path(), &path, Some(&val), &mut skips).unwrap();
+        let found: Vec<String> = found.keys().map(|path| files::file_name(path)).collect();
+        assert_eq!((found, skips.count), (vec!["a.jpg".to_owned(), "c.jpg".to_owned()], 1));
+        assert_eq!(read(dir.path(), &path, None, &mut skips).unwrap().len(), 3);
     }
 }

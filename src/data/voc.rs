@@ -6,22 +6,26 @@
 //! sorted set of the names.
 //!
 //! A line of a list is a name, with or without extension and spaces in it, or the paths of an image and a mask. Names of
-//! classes that differ in case or white space alone are one class: VOC's own spelling, or the one that most objects have.
+//! classes that differ in case or white space alone are one class: as `classes.txt` has it, or VOC, or most objects.
 //!
 //! An image's mask is the one that its list names, or that in `SegmentationClass`, or SBD's `cls/NAME.mat` beside the
 //! folder of the image, or that in `SegmentationClassAug`.
 
-use std::borrow::Cow;
+mod annotation;
+mod line;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use rayon::prelude::*;
 
-use super::files::{self, EXTENSIONS};
+use super::files;
 use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
 use super::{Data, Kind, Skips, class_names, layouts, mat, tag_indices, text};
+use annotation::read_tags;
+use line::{Line, image_of};
 
 const VOC_CLASSES: &str = include_str!("../../assets/classes/voc.txt");
 
@@ -97,9 +101,10 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
             layouts::hint(&root)
         );
     }
-    one_spelling(&mut train, &mut val);
+    let listed = files::read_classes(&root.join("classes.txt"))?;
+    one_spelling(&mut train, &mut val, listed.as_deref().unwrap_or_default());
     let names: BTreeSet<_> = train.iter().chain(&val).flat_map(|e| &e.names).collect();
-    let classes = match files::read_classes(&root.join("classes.txt"))? {
+    let classes = match listed {
         Some(classes) => classes,
         None if names.iter().all(|n| VOC_CLASSES.lines().any(|c| c == *n)) => {
             VOC_CLASSES.lines().map(str::to_owned).collect()
@@ -136,21 +141,25 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
     })
 }
 
-/// Gives names that differ in case or white space alone one spelling, with a warning: VOC's, or the most frequent.
-fn one_spelling(train: &mut [Entry], val: &mut [Entry]) {
+/// Gives names that differ in case or white space alone one spelling, with a warning: that of `listed`, or VOC's, or the
+/// most frequent.
+fn one_spelling(train: &mut [Entry], val: &mut [Entry], listed: &[String]) {
     let mut spellings: BTreeMap<String, BTreeMap<String, usize>> = BTreeMap::new();
     for name in train.iter().chain(val.iter()).flat_map(|e| &e.names) {
         let spelling = spellings.entry(class_names::plain(name)).or_default();
         *spelling.entry(name.clone()).or_default() += 1;
     }
-    spellings.retain(|_, names| names.len() > 1);
     let mut chosen: BTreeMap<String, String> = BTreeMap::new();
     for (plain, names) in spellings {
+        let own = listed.iter().find(|name| class_names::plain(name) == plain);
         let vocs = names.keys().find(|n| VOC_CLASSES.lines().any(|c| c == *n));
         let most = names.iter().max_by_key(|(_, count)| **count);
-        let Some(name) = vocs.or(most.map(|(name, _)| name)) else {
+        let Some(name) = own.or(vocs).or(most.map(|(name, _)| name)) else {
             continue;
         };
+        if names.keys().all(|n| n == name) {
+            continue;
+        }
         let all: Vec<String> = names.keys().map(|n| format!("{n:?}")).collect();
         log::warn!(
             "the annotations call a class {}: they are taken for one, {name:?}",
@@ -287,7 +296,13 @@ fn read_list(root: &Path, list: &Path, training: bool, skips: &mut Skips) -> Res
             continue;
         }
         let place = format!("{} line {}", list.display(), number + 1);
-        let mut entry = parse_line(root, line, &place)?;
+        let Line { name, image, mask } = line::parse(root, line, &place)?;
+        let mut entry = Entry {
+            name,
+            image,
+            mask,
+            names: Vec::new(),
+        };
         // Some file systems do not tell upper from lower case.
         if let Some(other) = seen.insert(entry.name.to_lowercase(), entry.image.clone()) {
             if other != entry.image {
@@ -353,129 +368,6 @@ fn standard_masks(root: &Path, entry: &Entry) -> [PathBuf; 4] {
         root.join("SegmentationClassAug").join(&png),
         root.join("SegmentationClass").join(format!("{}.PNG", entry.name)),
     ]
-}
-
-/// A line in the short (`2007_000032`) or long (`/JPEGImages/2007_000032.jpg /SegmentationClassAug/2007_000032.png`) form.
-fn parse_line(root: &Path, line: &str, place: &str) -> Result<Entry> {
-    let below = |path: &str| root.join(path.trim_start_matches('/'));
-    let is_path = |p: &str| p.contains('/') || files::has_image_extension(Path::new(p));
-    let entry = |image: PathBuf, name: String, mask: Option<PathBuf>| Entry {
-        name,
-        image,
-        mask,
-        names: Vec::new(),
-    };
-    let mut parts = line.split_whitespace();
-    let (first, second) = (parts.next().unwrap_or_default(), parts.next());
-    let several = parts.next().is_some();
-    let are_paths = is_path(first) && second.is_some_and(is_path) && !several;
-    if second.is_some() && !are_paths {
-        // Names with spaces: the whole line, or what stands before one of its spaces.
-        if let Some((image, name)) = whole(root, line) {
-            return Ok(entry(image, name, None));
-        }
-        for (space, _) in line.match_indices(char::is_whitespace) {
-            let (image, mask) = (line[..space].trim_end(), line[space..].trim_start());
-            if several && is_path(image) && is_path(mask) && below(image).is_file() {
-                let image = below(image);
-                let name = files::stem(&image);
-                return Ok(entry(image, name, Some(below(mask))));
-            }
-        }
-    }
-    if several || second.is_some_and(|p| !is_path(p)) {
-        bail!("{place} is {line:?}; write an image name, or the paths of an image and a mask");
-    }
-    let mask = second.map(below);
-    if is_path(first) {
-        let given = below(first);
-        let (image, name) = match given.is_file() || first.contains('/') {
-            true => (given.clone(), files::stem(&given)),
-            false => whole(root, first).unwrap_or_else(|| (given.clone(), files::stem(&given))),
-        };
-        return Ok(entry(image, name, mask));
-    }
-    let usual = || root.join("JPEGImages").join(format!("{first}.jpg"));
-    let image = image_of(root, first).unwrap_or_else(usual);
-    Ok(entry(image, first.to_owned(), mask))
-}
-
-/// The image that a whole line of a list names, with extension or without, and its name.
-fn whole(root: &Path, line: &str) -> Option<(PathBuf, String)> {
-    if let Some(image) = image_of(root, line) {
-        return Some((image, line.to_owned()));
-    }
-    let stem = Path::new(line).file_stem()?.to_str()?;
-    let is_name = !line.contains('/') && files::has_image_extension(Path::new(line));
-    let exact = root.join("JPEGImages").join(line);
-    let image = match exact.is_file() {
-        true => exact,
-        false => image_of(root, stem)?,
-    };
-    is_name.then(|| (image, stem.to_owned()))
-}
-
-/// The image of that name in `JPEGImages`, of whichever format.
-fn image_of(root: &Path, name: &str) -> Option<PathBuf> {
-    let at = |extension: &str| root.join("JPEGImages").join(format!("{name}.{extension}"));
-    let first = ["jpg", "png", "jpeg"];
-    let rest = EXTENSIONS.iter().filter(|e| !first.contains(e));
-    let extensions = first.iter().chain(rest).map(|e| (*e).to_owned());
-    let upper = EXTENSIONS.iter().map(|e| e.to_uppercase());
-    let mut all = extensions.chain(upper).map(|e| at(&e));
-    all.find(|path| path.is_file())
-}
-
-/// The names of the objects in an annotation file, `None` where there is no file.
-fn read_tags(path: &Path) -> Result<Option<Vec<String>>> {
-    if !path.exists() {
-        return Ok(None);
-    }
-    let text = text::read_xml(path)?;
-    let text = without_doctype(&text);
-    let document = roxmltree::Document::parse(&text)
-        .map_err(|e| anyhow!("{} is not valid XML: {e}; repair or remove it", path.display()))?;
-    let objects = document.root_element().children().filter(|n| n.has_tag_name("object"));
-    let mut names = Vec::new();
-    for object in objects {
-        // Parts of an object, such as a person's head, have names too, one level further down.
-        let name = object.children().find(|n| n.has_tag_name("name"));
-        match name.and_then(|n| n.text()).map(str::trim) {
-            Some(name) if name.contains(char::REPLACEMENT_CHARACTER) => bail!(
-                "{} has an object whose name is in an encoding that is not read; save the file as UTF-8",
-                path.display()
-            ),
-            Some(name) if !name.is_empty() => names.push(name.to_owned()),
-            _ => bail!("{} has an object without a name; repair or remove it", path.display()),
-        }
-    }
-    Ok(Some(names))
-}
-
-/// The document without its DOCTYPE: whatever entities that defines are never expanded, and what uses them is an error.
-fn without_doctype(text: &str) -> Cow<'_, str> {
-    let Some(start) = text.find("<!DOCTYPE") else {
-        return Cow::Borrowed(text);
-    };
-    let (mut depth, mut quote) = (0usize, None);
-    for (at, sign) in text[start..].char_indices() {
-        match (quote, sign) {
-            (Some(open), sign) if sign == open => quote = None,
-            (Some(_), _) => {}
-            (None, '"' | '\'') => quote = Some(sign),
-            (None, '[' | '<') => depth += 1,
-            (None, ']') => depth = depth.saturating_sub(1),
-            (None, '>') => {
-                depth = depth.saturating_sub(1);
-                if depth == 0 {
-                    let rest = &text[start + at + 1..];
-                    return Cow::Owned(format!("{}{rest}", &text[..start]));
-                }
-            }
-            _ => {}
-        }
-    }
-    Cow::Borrowed(text)
 }
 
 #[cfg(test)]

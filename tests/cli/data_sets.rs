@@ -253,6 +253,25 @@ fn a_run_goes_on_where_its_data_were_moved() {
 }
 
 #[test]
+fn a_run_that_does_not_know_its_files_takes_no_others_for_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    pets(&at("set"));
+    pets(&at("other"));
+    small(dir.path(), &["classify", "--data", "set", "--out", "run"]).succeeds();
+    let mut record = json(&at("run/run.json"));
+    let inputs = record.as_object_mut().unwrap().remove("inputs");
+    assert!(inputs.is_some());
+    fs::write(at("run/run.json"), record.to_string()).unwrap();
+    let cam = |data: &str| weakseg(dir.path(), &["cam", "--out", "run", "--device", "cpu", "--data", data]);
+    cam("other").fails(&["another configuration", "data: "]);
+    // Where they are no longer, they were moved.
+    fs::rename(at("set"), at("moved")).unwrap();
+    let ran = cam("moved").succeeds();
+    assert!(ran.err.contains("the run goes on"), "{}", ran.err);
+}
+
+#[test]
 fn replaced_files_make_the_stages_stale_that_read_them() {
     let dir = tempfile::tempdir().unwrap();
     let set = dir.path().join("set");

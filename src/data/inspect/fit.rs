@@ -84,15 +84,19 @@ fn contradicted(data: &Data) -> Result<()> {
         .filter(|image| image.classes.is_disjoint(&image.tags))
         .count();
     let wrong = images.iter().filter(|image| !image.fits()).count();
+    let mostly = |count: usize| 2 * count > images.len();
+    // Images whose classes are not among their tags do not fit either.
+    if !mostly(wrong) {
+        return Ok(());
+    }
     let order = likely_order(&images, data.classes.len());
     let fitting = |order: &[usize]| {
         let meant = |image: &&Tagged| image.classes.iter().all(|v| image.tags.contains(&order[*v]));
         images.iter().filter(meant).count()
     };
     let better = fitting(&order);
-    let mostly = |count: usize| 2 * count > images.len();
     // Tags that name the main object alone miss classes of the masks too, but no other order mends that.
-    let is_order = mostly(wrong) && 10 * better >= 9 * images.len();
+    let is_order = 10 * better >= 9 * images.len();
     if !mostly(disjoint) && !is_order {
         return Ok(());
     }
@@ -125,12 +129,22 @@ fn contradicted(data: &Data) -> Result<()> {
 /// The class that each value's images are tagged with most: for every value the class whose tag agrees with it in most
 /// images, each class once, the surest first.
 fn likely_order(images: &[Tagged], classes: usize) -> Vec<usize> {
+    // Images with a value, with a tag, and with both.
+    let (mut values, mut tags) = (vec![0; classes], vec![0; classes]);
+    let mut both = vec![vec![0; classes]; classes];
+    for image in images {
+        image.tags.iter().for_each(|&class| tags[class] += 1);
+        for &value in &image.classes {
+            values[value] += 1;
+            image.tags.iter().for_each(|&class| both[value][class] += 1);
+        }
+    }
     let mut agreement = Vec::new();
     for value in 0..classes {
-        let occurs = images.iter().any(|i| i.classes.contains(&value));
+        let occurs = values[value] > 0;
         for class in 0..classes {
-            let agrees = |i: &&Tagged| i.classes.contains(&value) == i.tags.contains(&class);
-            let count = images.iter().filter(agrees).count();
+            // Those with both and those with neither.
+            let count: usize = images.len() + 2 * both[value][class] - values[value] - tags[class];
             // Values that do not occur take what the others leave, their own class if that is free.
             agreement.push((!occurs, usize::MAX - count, value != class, value, class));
         }

@@ -264,6 +264,12 @@ fn spellings_of_one_class_are_one_class() {
     assert_eq!((data.classes.len(), data.train.tags(0)), (20, &[11][..]));
     let (_dir, root) = year("a\nb\n", ["Zebra", "zebra", "zebra"]);
     assert_eq!(open(&root, None, None).unwrap().classes, ["zebra"]);
+    fs::write(root.join("classes.txt"), "ZEBRA\nDog\n").unwrap();
+    let data = open(&root, None, None).unwrap();
+    assert_eq!(
+        (data.classes, data.train.tags(1)),
+        (vec!["ZEBRA".to_owned(), "Dog".to_owned()], &[0][..])
+    );
 }
 
 #[test]
