@@ -17,15 +17,18 @@ const KNOWN: [&str; 7] = [
 /// Where averages of the weights (EMA) are kept.
 const AVERAGES: [&str; 5] = ["ema_model.", "model_ema.", "ema.", "averaged.", "shadow."];
 
+/// Most prefixes that are taken off, one after another. No program puts on more than a few, but a name that was made to
+/// do harm may be millions of them.
+const MAX_ROUNDS: usize = 32;
+
 /// Takes the known prefixes off the names of `entries`, wherever this leaves all names different, and says so in
 /// `notes`. Averages of weights keep their prefix where there are the weights themselves.
 pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) -> BTreeMap<String, T> {
-    // Each round makes names shorter.
-    while let Some(prefix) = KNOWN
-        .into_iter()
-        .chain(AVERAGES)
-        .find(|prefix| can_go(&entries, prefix))
-    {
+    for _ in 0..MAX_ROUNDS {
+        let mut prefixes = KNOWN.into_iter().chain(AVERAGES);
+        let Some(prefix) = prefixes.find(|prefix| can_go(&entries, prefix)) else {
+            break;
+        };
         let total = entries.len();
         let mut renamed = 0;
         entries = entries
@@ -44,6 +47,9 @@ pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) ->
         });
     }
     for prefix in KNOWN.into_iter().chain(AVERAGES) {
+        if can_go(&entries, prefix) {
+            continue; // One too many.
+        }
         let left = entries.keys().filter(|name| inner(name, prefix).is_some());
         match left.count() {
             0 => {}
@@ -99,9 +105,13 @@ pub fn of_keys<'a>(names: &[&'a str], keys: &[String]) -> Vec<&'a str> {
         })
         .collect();
     let is_average = |prefix: &&str| {
-        ["ema", "teacher", "momentum", "average"]
-            .iter()
-            .any(|word| prefix.to_ascii_lowercase().contains(word))
+        let prefix = prefix.to_ascii_lowercase();
+        // As a word of its own: "semantic" has it too.
+        let mut words = prefix.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| word == "ema")
+            || ["teacher", "momentum", "average", "shadow"]
+                .iter()
+                .any(|part| prefix.contains(part))
     };
     let plain: Vec<&str> = found.iter().copied().filter(|p| !is_average(p)).collect();
     match plain.is_empty() {
@@ -134,6 +144,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_nothing_but_prefixes_takes_a_few_rounds() {
+        let name = "module.".repeat(MAX_ROUNDS + 1) + "a";
+        let (left, notes) = after(&[&name]);
+        assert_eq!(left, ["module.a"]);
+        assert_eq!(notes.len(), MAX_ROUNDS);
+    }
+
+    #[test]
     fn names_stay_different() {
         let (left, notes) = after(&["a", "b", "module.a"]);
         assert_eq!(left, ["a", "b", "module.a"]);
@@ -159,5 +177,9 @@ mod tests {
         assert_eq!(found(&["student.a", "teacher.a"], &["a"]), ["student."]);
         assert_eq!(found(&["teacher.a"], &["a"]), ["teacher."]);
         assert_eq!(found(&["left.a", "right.a"], &["a"]), ["left.", "right."]);
+        assert_eq!(found(&["net2.a", "net2_ema.a"], &["a"]), ["net2."]);
+        // Not the average of anything.
+        let both = ["instance_net.a", "semantic_net.a"];
+        assert_eq!(found(&both, &["a"]), ["instance_net.", "semantic_net."]);
     }
 }
