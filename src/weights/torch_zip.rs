@@ -22,7 +22,7 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
     let (name, program) = members
         .iter()
         .filter(|(name, _)| *name == "data.pkl" || name.ends_with("/data.pkl"))
-        .min_by_key(|(name, _)| name.len())
+        .min_by_key(|(name, _)| (name.len(), *name))
         .context("it is a zip archive, but not one that torch.save wrote: it has no data.pkl")?;
     let root = name.strip_suffix("data.pkl").unwrap_or_default();
     if let Some(order) = members.get(&format!("{root}byteorder")) {
