@@ -95,7 +95,7 @@ impl Checkpoint {
             Format::Safetensors => safetensors::entries(&bytes, &mut notes),
         };
         let entries = match read {
-            Ok(entries) if entries.is_empty() => return Err(Error::NoTensors { path, format }),
+            Ok(entries) if entries.is_empty() => return Err(Error::NoTensors { path, format, notes }),
             Ok(entries) => entries,
             Err(_) if format == Format::Caffe && !is_expected => {
                 return Err(Error::UnknownFormat(path));

@@ -122,6 +122,25 @@ fn averages_give_way_and_copies_are_told_apart_by_the_user() {
     }
 }
 
+/// Two key maps of this network know its first layer, as `features.0.weight` and as `vgg.features.0.weight`.
+#[test]
+fn behind_a_prefix_a_network_has_all_of_its_parts() {
+    let layers: Shapes = shapes(&[
+        ("vgg.features.0.weight", &[2, 3, 3, 3]),
+        ("extra_gate.weight", &[4, 2, 1, 1]),
+    ]);
+    let held: Shapes = layers
+        .iter()
+        .map(|(name, s)| (format!("student.{name}"), s.clone()))
+        .collect();
+    let held: Vec<(&str, &[usize])> = held.iter().map(|(name, s)| (&name[..], &s[..])).collect();
+    let (_dir, checkpoint) = safetensors(&held);
+    let plan = plan(&checkpoint, "vgg16_coattention", &layers).unwrap();
+    assert_eq!(plan.prefix, "student.");
+    assert_eq!(plan.shapes(), layers);
+    assert!(plan.surprises().is_empty(), "{:?}", plan.surprises());
+}
+
 #[test]
 fn weights_that_are_not_finite_are_named() {
     let declared = shapes(&LAYERS);
@@ -239,6 +258,23 @@ fn harmless_objects_are_skipped_and_listed() {
         let said = format!("skipped Python objects without running them: {class}");
         assert!(notes.contains(&said), "{notes} lacks {said}");
     }
+    // A state dict inside of something that is passed over is not read, and this is said.
+    let program = [
+        &b"\x80\x02ceasydict\nEasyDict\n)R"[..],
+        &craft::text("state_dict"),
+        &craft::dict(&[Pickled::new("w", "FloatStorage", &[2])]),
+        b"s.",
+    ]
+    .concat();
+    let hidden = craft::archive(&[
+        Stored::plain("a/data.pkl", &program),
+        Stored::plain("a/data/w", &[0; 8]),
+    ]);
+    refused(
+        "a.pth",
+        &hidden,
+        &["no tensors", "skipped", "easydict.EasyDict", "state_dict"],
+    );
     // Containers are containers, whoever's.
     for opcodes in [
         &b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntR"[..],
