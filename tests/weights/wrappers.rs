@@ -295,6 +295,27 @@ fn harmless_objects_are_skipped_and_listed() {
 }
 
 #[test]
+fn notes_stay_in_one_line_whatever_the_names() {
+    let program = [
+        &b"\x80\x02}("[..],
+        &craft::text("state_dict"),
+        &craft::dict(&[Pickled::new("w", "FloatStorage", &[2])]),
+        &craft::text("a\nb"),
+        b"K\x01u.",
+    ]
+    .concat();
+    let wrapped = craft::archive(&[
+        Stored::plain("a/data.pkl", &program),
+        Stored::plain("a/data/w", &[0; 8]),
+    ]);
+    let notes = open("a.pth", &wrapped).unwrap().notes().join("; ");
+    assert!(notes.contains("left out a\\nb") && !notes.contains('\n'), "{notes}");
+    let header = "{\"a\\nb\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[0,1]}}";
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0]].concat();
+    refused("a.safetensors", &bytes, &["no tensors", "left out \"a\\nb\""]);
+}
+
+#[test]
 fn what_is_not_harmless_stays_refused_wherever_it_hides() {
     let text = craft::text;
     let system = call("os", "system", &text("touch owned"));
