@@ -144,8 +144,8 @@ impl Checkpoint {
         &self.notes
     }
 
-    /// The tensors' names in alphabetical order: state-dict keys without prefixes of wrappers such as `module.`, MXNet names
-    /// without `arg:` and `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
+    /// The tensors' names in alphabetical order: state-dict keys without prefixes of wrappers such as `module.`, MXNet
+    /// names without `arg:` and `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }

@@ -22,7 +22,8 @@ const AVERAGES: [&str; 5] = ["ema_model.", "model_ema.", "ema.", "averaged.", "s
 const MAX_ROUNDS: usize = 32;
 
 /// Takes the known prefixes off the names of `entries`, wherever this leaves all names different, and says so in
-/// `notes`. Averages of weights keep their prefix where there are the weights themselves.
+/// `notes`. Averages of weights keep their prefix where there are the weights themselves, and so do copies of a network
+/// under several prefixes.
 pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) -> BTreeMap<String, T> {
     for _ in 0..MAX_ROUNDS {
         let mut prefixes = KNOWN.into_iter().chain(AVERAGES);
@@ -54,7 +55,7 @@ pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) ->
         match left.count() {
             0 => {}
             n => notes.push(format!(
-                "left {n} names with {prefix} as they are: the file has the same ones without it"
+                "left {n} names with {prefix} as they are: the file has the same ones without it, or with another"
             )),
         }
     }
@@ -74,18 +75,16 @@ fn bare(mut name: &str) -> &str {
     name
 }
 
-/// Whether some names have `prefix`, and none of these is another's without it.
+/// Whether some names have `prefix`, and none of these is another's, whatever known prefixes that one has: of two copies
+/// neither is the one to be taken without a word.
 fn can_go<T>(entries: &BTreeMap<String, T>, prefix: &str) -> bool {
     let mut with = entries.keys().filter_map(|name| inner(name, prefix)).peekable();
     if with.peek().is_none() {
         return false;
     }
-    if !AVERAGES.contains(&prefix) {
-        return with.all(|inner| !entries.contains_key(inner));
-    }
     let others = entries.keys().filter(|name| inner(name, prefix).is_none());
     let others: HashSet<&str> = others.map(|name| bare(name)).collect();
-    with.all(|inner| !others.contains(bare(inner)))
+    with.all(|inner| !entries.contains_key(inner) && !others.contains(bare(inner)))
 }
 
 /// The prefixes, each with its last dot, under which `names` have all of `keys`, which are not empty. Where some are of
@@ -156,6 +155,15 @@ mod tests {
         let (left, notes) = after(&["a", "b", "module.a"]);
         assert_eq!(left, ["a", "b", "module.a"]);
         assert!(notes[0].contains("left 1 names with module."), "{notes:?}");
+        for copies in [
+            ["model.a", "net.a"],
+            ["backbone.a", "model.backbone.a"],
+            ["model.a", "model.model.a"],
+        ] {
+            let (left, notes) = after(&copies);
+            assert_eq!(left, copies);
+            assert!(notes.iter().all(|note| note.contains("left")), "{notes:?}");
+        }
     }
 
     #[test]

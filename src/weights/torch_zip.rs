@@ -48,7 +48,8 @@ fn members(file: &Bytes) -> Result<HashMap<String, TensorBytes>> {
     let mut members = HashMap::new();
     let mut ranges = Vec::new();
     let mut unpacked = 0u64;
-    // PyTorch writes a zip64 trailer that it does not announce: whatever follows the last entry is not to be read as one.
+    // PyTorch writes a zip64 trailer that it does not announce: whatever follows the last entry is not to be read as
+    // one.
     let count = usize::try_from(archive.entries_hint())?;
     for header in archive.entries().take(count) {
         let header = header.map_err(damaged)?;

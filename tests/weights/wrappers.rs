@@ -114,11 +114,21 @@ fn averages_give_way_and_copies_are_told_apart_by_the_user() {
     let (_dir, checkpoint) = of(&["teacher.", "student."]);
     let taken = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap();
     assert_eq!(taken.prefix, "student.");
-    let (_dir, checkpoint) = of(&["left.", "right."]);
-    let error = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap_err();
-    let error = error.to_string();
-    for part in ["a.safetensors", "2 times", "left., right."] {
-        assert!(error.contains(part), "{error}");
+    for (copies, both) in [
+        (["left.", "right."], "left., right."),
+        (["model.", "net."], "model., net."),
+        (
+            ["module.backbone.", "module.model.backbone."],
+            "backbone., model.backbone.",
+        ),
+        (["instance_net.", "semantic_net."], "instance_net., semantic_net."),
+    ] {
+        let (_dir, checkpoint) = of(&copies);
+        let error = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap_err();
+        let error = error.to_string();
+        for part in ["a.safetensors", "2 times", both] {
+            assert!(error.contains(part), "{error}");
+        }
     }
 }
 
