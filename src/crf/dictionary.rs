@@ -8,6 +8,9 @@ use ndarray::{Array3, ArrayView2, Axis, ShapeBuilder};
 use super::stored::{Names, Stored};
 use crate::pickle::{self, Array, Heap, Object, PickleValue, Raw};
 
+/// Most that a class may be. Those of a data set are far fewer; a float32 still tells these apart.
+const HIGHEST_CLASS: usize = 999_999;
+
 /// Reads the dictionary from the pickle that follows a `.npy` file's header. Nothing in it is run, and all sizes are
 /// checked against its own before anything is allocated.
 ///
@@ -27,9 +30,12 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
             bail!("a key of its dictionary is no class; save {{class: array [H, W]}} with whole numbers as classes");
         };
         match heap.get(*value) {
-            Some(Object::Array(map)) => maps.insert(class, map),
+            Some(Object::Array(map)) => ensure!(
+                maps.insert(class, map).is_none(),
+                "its class {class} has two maps; save one for every class"
+            ),
             _ => bail!("its entry {class} is no array of numpy; save {{class: array [H, W]}}"),
-        };
+        }
     }
     let first = maps.values().next();
     let shape = first.context("its dictionary is empty; save a map for every class of the image")?;
@@ -37,6 +43,10 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
     let [h, w] = shape[..] else {
         bail!("its maps have the shape {shape:?}; save {{class: array [H, W]}}");
     };
+    ensure!(
+        h > 0 && w > 0,
+        "its maps have the shape {shape:?}, which is empty; save {{class: array [H, W]}}"
+    );
     let mut total = 0_usize;
     for (class, map) in &maps {
         ensure!(
@@ -44,12 +54,13 @@ pub fn read(bytes: &[u8]) -> Result<Stored> {
             "its map of class {class} has the shape {:?}, others {shape:?}; save maps of one size",
             map.shape
         );
+        // One map may stand for many classes: at each, because counting the characters of a text takes time.
         total = total.saturating_add(map.bytes()?);
+        ensure!(
+            total <= bytes.len(),
+            "its maps take more bytes than it has; save a map of its own for every class"
+        );
     }
-    ensure!(
-        total <= bytes.len(),
-        "its maps take more bytes than it has; save a map of its own for every class"
-    );
     let mut values = Array3::zeros((maps.len(), h, w));
     for (mut channel, map) in values.axis_iter_mut(Axis(0)).zip(maps.values()) {
         let numbers = map.values()?;
@@ -76,28 +87,33 @@ fn unwrapped<'a>(root: PickleValue<'a>, heap: &Heap<'a>) -> PickleValue<'a> {
     }
 }
 
-/// A class: a whole number of Python or numpy.
+/// A class: a whole number of Python or numpy, up to [`HIGHEST_CLASS`].
 fn class<'a>(key: PickleValue<'a>, heap: &Heap<'a>) -> Option<usize> {
-    match (key, heap.get(key)) {
-        (PickleValue::Int(class), _) => usize::try_from(class).ok(),
+    let class = match (key, heap.get(key)) {
         (PickleValue::Text(class), _) => class.parse().ok(),
         (_, Some(Object::Array(scalar))) if scalar.shape.is_empty() => {
             let value = scalar.values().ok()?.first().copied()?;
-            (value >= 0.0 && value.fract() == 0.0 && value < 1e6).then_some(value as usize)
+            (value >= 0.0 && value.fract() == 0.0).then_some(value as usize)
         }
-        _ => None,
-    }
+        _ => key.natural(),
+    };
+    class.filter(|class| *class <= HIGHEST_CLASS)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     /// An array's opcodes: `_reconstruct`, then its state of `shape`, float32 and `bytes`.
-    fn array(shape: [u8; 2], bytes: &[u8]) -> Vec<u8> {
+    pub fn array(shape: [u8; 2], bytes: &[u8]) -> Vec<u8> {
+        shaped(&[b'K', shape[0], b'K', shape[1], 0x86], bytes)
+    }
+
+    /// The same with the opcodes of its shape.
+    fn shaped(shape: &[u8], bytes: &[u8]) -> Vec<u8> {
         [
             &b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01"[..],
-            &[b'K', shape[0], b'K', shape[1], 0x86],
+            shape,
             b"cnumpy\ndtype\nX\x02\0\0\0f4K\x00K\x01\x87R(K\x03X\x01\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89",
             bytes,
             b"tb",
@@ -106,7 +122,7 @@ mod tests {
     }
 
     /// The pickle that `numpy.save` writes of `{key: map, ...}`.
-    fn pickled(entries: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
+    pub fn pickled(entries: &[(&[u8], Vec<u8>)]) -> Vec<u8> {
         let items: Vec<u8> = entries.iter().flat_map(|(key, map)| [key, &map[..]].concat()).collect();
         [
             &b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01)cnumpy\ndtype\nX\x02\0\0\0O8K\x00K\x01\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89]}("[..],
@@ -116,7 +132,8 @@ mod tests {
         .concat()
     }
 
-    fn raw(values: [f32; 2]) -> Vec<u8> {
+    /// The opcodes of an array's bytes.
+    pub fn raw(values: [f32; 2]) -> Vec<u8> {
         let bytes = values.into_iter().flat_map(f32::to_le_bytes);
         [&b"C\x08"[..], &bytes.collect::<Vec<u8>>()].concat()
     }
@@ -155,6 +172,21 @@ mod tests {
     #[test]
     fn what_is_no_dictionary_of_maps_is_refused_and_nothing_is_run() {
         let map = || array([1, 2], &raw([0.0, 1.0]));
+        // The map of class 0, as that of all others, which takes less room in the file than in memory.
+        let one = (0..=255_u8).map(|class| match class {
+            0 => (vec![b'K', 0], [&map()[..], b"q\x09"].concat()),
+            _ => (vec![b'K', class], b"h\x09".to_vec()),
+        });
+        let one: Vec<(Vec<u8>, Vec<u8>)> = one.collect();
+        let one: Vec<(&[u8], Vec<u8>)> = one.iter().map(|(key, map)| (&key[..], map.clone())).collect();
+        // No number in two dimensions, one of which is 2^60.
+        let empty = |class: u8| {
+            let shape = b"K\0\x8a\x08\0\0\0\0\0\0\0\x10\x86";
+            (vec![b'K', class], shaped(shape, b"C\0"))
+        };
+        let empty: Vec<(Vec<u8>, Vec<u8>)> = (0..8).map(empty).collect();
+        let empty: Vec<(&[u8], Vec<u8>)> = empty.iter().map(|(key, map)| (&key[..], map.clone())).collect();
+        let highest = [&b"X\x14\0\0\0"[..], b"18446744073709551615"].concat();
         let system = b"cos\nsystem\nX\x02\0\0\0ls\x85R".to_vec();
         // Two dimensions of 255 would take 260 KB.
         let large = || array([255, 255], &raw([0.0, 1.0]));
@@ -180,6 +212,11 @@ mod tests {
                 "one size",
             ),
             (pickled(&[]), "empty"),
+            (pickled(&empty), "which is empty"),
+            (pickled(&one), "more bytes than it has"),
+            (pickled(&[(&highest, map())]), "no class"),
+            (pickled(&[(b"J\xff\xff\xff\x7f", map())]), "no class"),
+            (pickled(&[(b"K\x01", map()), (b"X\x01\0\0\x001", map())]), "two maps"),
             (b"\x80\x03K\x01.".to_vec(), "no dictionary"),
         ] {
             let error = format!("{:#}", read(&file).err().unwrap());

@@ -116,7 +116,7 @@ fn tensor<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Option<T
     // More dimensions than any framework has are a way to make the reading slow.
     let numbers = |value| -> Option<Vec<usize>> {
         let items = heap.sequence(value).filter(|items| items.len() <= 64)?;
-        items.iter().map(|item| natural(*item)).collect()
+        items.iter().map(|item| item.natural()).collect()
     };
     let offset = usize::try_from(*offset).ok();
     let offset = offset.and_then(|offset| offset.checked_add(storage.offset));
@@ -128,13 +128,6 @@ fn tensor<'a>(arguments: &[PickleValue<'a>], heap: &Heap<'a>) -> Result<Option<T
             strides,
         })),
         _ => bail!("its pickle has a tensor with an impossible shape, stride or offset: the file is damaged"),
-    }
-}
-
-fn natural(value: PickleValue) -> Option<usize> {
-    match value {
-        PickleValue::Int(n) => usize::try_from(n).ok(),
-        _ => None,
     }
 }
 
@@ -161,10 +154,12 @@ pub fn persistent<'a>(id: PickleValue<'a>, heap: &mut Heap<'a>) -> Result<Pickle
     let Some(dtype) = storage_type(*class) else {
         return Ok(PickleValue::Opaque);
     };
-    let elements = natural(*elements).context("its pickle has a storage of impossible size")?;
+    let elements = elements
+        .natural()
+        .context("its pickle has a storage of impossible size")?;
     // A view of a storage (old PyTorch): its own key, where it starts, and how long it is.
     let offset = match view.first().and_then(|view| heap.sequence(*view)) {
-        Some([_, offset, _]) => natural(*offset).context("its pickle has an impossible view")?,
+        Some([_, offset, _]) => offset.natural().context("its pickle has an impossible view")?,
         _ => 0,
     };
     let storage = Storage {

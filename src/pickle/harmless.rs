@@ -14,11 +14,30 @@ pub enum Harmless {
 const PARTS: [(&str, &[&str]); 5] = [
     (
         "__builtin__",
-        &["set", "frozenset", "complex", "slice", "bytearray", "object", "range"],
+        &[
+            "set",
+            "frozenset",
+            "complex",
+            "slice",
+            "bytes",
+            "bytearray",
+            "object",
+            "range",
+            "xrange",
+        ],
     ),
     (
         "builtins",
-        &["set", "frozenset", "complex", "slice", "bytearray", "object", "range"],
+        &[
+            "set",
+            "frozenset",
+            "complex",
+            "slice",
+            "bytes",
+            "bytearray",
+            "object",
+            "range",
+        ],
     ),
     ("numpy", &["ndarray"]),
     ("torch", &["Size", "device"]),

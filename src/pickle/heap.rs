@@ -28,6 +28,7 @@ impl Object<'_> {
     pub(super) fn cost(&self) -> usize {
         match self {
             Object::Array(array) => array.shape.len(),
+            Object::Tensor(tensor) => tensor.shape.len() + tensor.strides.len(),
             _ => 0,
         }
     }

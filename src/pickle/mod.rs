@@ -337,7 +337,11 @@ impl<'a> Machine<'a> {
     fn set(&mut self, pairs: &[PickleValue<'a>]) -> Result<()> {
         match self.top()? {
             Some(Object::Dict(items)) => {
-                let (pairs, _) = pairs.as_chunks::<2>();
+                let (pairs, rest) = pairs.as_chunks::<2>();
+                ensure!(
+                    rest.is_empty(),
+                    "its pickle sets a key without a value: the file is damaged, get it again"
+                );
                 items.extend(pairs.iter().map(|[key, value]| (*key, *value)));
             }
             None => {}
@@ -424,6 +428,24 @@ mod tests {
     }
 
     #[test]
+    fn a_key_without_a_value_is_refused() {
+        let error = read(b"}(K\x01K\x02K\x03u.").unwrap_err().to_string();
+        assert!(error.contains("without a value"), "{error}");
+    }
+
+    /// What `pickle.dumps([b"", range(3)], 2)` calls.
+    #[test]
+    fn plain_values_of_protocol_2_are_passed_over() {
+        let bytes = b"\x80\x02](c__builtin__\nbytes\n)Rc__builtin__\nxrange\nK\x00K\x03K\x01\x87Re.";
+        let pickle = read(bytes).unwrap();
+        assert_eq!(
+            pickle.heap.sequence(pickle.root),
+            Some(&[PickleValue::Opaque, PickleValue::Opaque][..])
+        );
+        assert_eq!(pickle.heap.skipped().count(), 0);
+    }
+
+    #[test]
     fn memory_and_time_are_bounded() {
         let endless = vec![b')'; MAX_STEPS + 1];
         assert!(read(&endless).unwrap_err().to_string().contains("steps"));
@@ -434,6 +456,16 @@ mod tests {
         bomb.extend(b"h\x00h\x01\x85R0".repeat(100_000));
         bomb.push(b'.');
         assert!(read(&bomb).unwrap_err().to_string().contains("steps"));
+        // One tuple of 64 numbers as shape and strides of many tensors.
+        let storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x00wX\x03\x00\x00\x00cpuK\x01tQ";
+        let mut wide = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\x00((".to_vec();
+        wide.extend(b"K\x01".repeat(64));
+        wide.extend(b"tq\x010");
+        wide.extend(storage);
+        wide.extend(b"K\x00h\x01h\x01tq\x020");
+        wide.extend(b"h\x00h\x02R0".repeat(20_000));
+        wide.push(b'.');
+        assert!(read(&wide).unwrap_err().to_string().contains("steps"));
         // A list that holds itself.
         let cycle = read(b"]q\x00h\x00a.").unwrap();
         assert_eq!(cycle.heap.sequence(cycle.root), Some(&[cycle.root][..]));

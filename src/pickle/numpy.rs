@@ -96,13 +96,9 @@ impl<'a> Array<'a> {
         if shape.len() > MAX_DIMENSIONS {
             return None;
         }
-        let size = |value: &PickleValue| match value {
-            PickleValue::Int(n) => usize::try_from(*n).ok(),
-            _ => None,
-        };
         Some(Array {
             number: number_type(number, heap),
-            shape: shape.iter().map(size).collect::<Option<_>>()?,
+            shape: shape.iter().map(|size| size.natural()).collect::<Option<_>>()?,
             is_fortran,
             raw: raw(values, heap),
         })

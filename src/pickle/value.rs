@@ -22,3 +22,13 @@ pub enum PickleValue<'a> {
     /// Something harmless that nobody here needs, such as a float or a date.
     Opaque,
 }
+
+impl PickleValue<'_> {
+    /// The integer, where it is one that is not negative.
+    pub fn natural(self) -> Option<usize> {
+        match self {
+            PickleValue::Int(n) => usize::try_from(n).ok(),
+            _ => None,
+        }
+    }
+}

@@ -49,6 +49,8 @@ pub enum Error {
         path: PathBuf,
         /// Its format.
         format: Format,
+        /// What was left out while reading, one sentence each.
+        notes: Vec<String>,
     },
     /// A file without the tensor of a name.
     NoTensor {
@@ -203,11 +205,15 @@ impl fmt::Display for Error {
             Error::Damaged { path, format, reason } => {
                 write!(f, "cannot read the weight file {} ({format}): {reason}", path.display())
             }
-            Error::NoTensors { path, format } => write!(
-                f,
-                "{} ({format}) holds no tensors: give the file with a network's state_dict",
-                path.display()
-            ),
+            Error::NoTensors { path, format, notes } => {
+                write!(f, "{} ({format}) holds no tensors", path.display())?;
+                if !notes.is_empty() {
+                    let most = &notes[..notes.len().min(3)];
+                    let rest = if most.len() < notes.len() { "; ..." } else { "" };
+                    write!(f, " ({}{rest})", most.join("; "))?;
+                }
+                f.write_str(": give the file with a network's state_dict")
+            }
             Error::NoTensor { path, name } => {
                 write!(f, "{} has no tensor {name:?}", path.display())
             }

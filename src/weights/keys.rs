@@ -174,27 +174,26 @@ pub fn find(network: &str, checkpoint: &Checkpoint) -> Result<Fitting> {
         });
     }
     let names: Vec<&str> = checkpoint.names().collect();
-    for map in &maps {
-        if !map.formats.contains(&checkpoint.format()) {
-            continue;
-        }
-        let prefixes = prefix::of_keys(&names, &map.detect);
-        match prefixes[..] {
-            [] => {}
-            [prefix] => {
-                return Ok(Fitting {
-                    map,
-                    prefix: prefix.to_owned(),
-                });
-            }
-            [..] => {
-                return Err(Error::SeveralCopies {
-                    path: checkpoint.path().to_owned(),
-                    network: network.to_owned(),
-                    prefixes: prefixes.into_iter().map(str::to_owned).collect(),
-                });
-            }
-        }
+    // Of two maps that fit, the one that knows more of the names: `vgg.features.0.weight` behind `student.` is not
+    // `features.0.weight` behind `student.vgg.`.
+    let copies = maps
+        .iter()
+        .filter(|map| map.formats.contains(&checkpoint.format()))
+        .map(|map| (*map, prefix::of_keys(&names, &map.detect)))
+        .filter_map(|(map, prefixes)| Some((prefixes.iter().map(|prefix| prefix.len()).min()?, map, prefixes)))
+        .min_by_key(|(length, ..)| *length);
+    if let Some((_, map, prefixes)) = copies {
+        return match prefixes[..] {
+            [prefix] => Ok(Fitting {
+                map,
+                prefix: prefix.to_owned(),
+            }),
+            _ => Err(Error::SeveralCopies {
+                path: checkpoint.path().to_owned(),
+                network: network.to_owned(),
+                prefixes: prefixes.into_iter().map(str::to_owned).collect(),
+            }),
+        };
     }
     let sources: Vec<String> = maps
         .iter()

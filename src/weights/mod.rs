@@ -95,7 +95,7 @@ impl Checkpoint {
             Format::Safetensors => safetensors::entries(&bytes, &mut notes),
         };
         let entries = match read {
-            Ok(entries) if entries.is_empty() => return Err(Error::NoTensors { path, format }),
+            Ok(entries) if entries.is_empty() => return Err(Error::NoTensors { path, format, notes }),
             Ok(entries) => entries,
             Err(_) if format == Format::Caffe && !is_expected => {
                 return Err(Error::UnknownFormat(path));
@@ -144,9 +144,8 @@ impl Checkpoint {
         &self.notes
     }
 
-    /// The tensors' names in alphabetical order: state-dict keys without prefixes of wrappers such as
-    /// `module.`, MXNet names without `arg:` and
-    /// `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
+    /// The tensors' names in alphabetical order: state-dict keys without prefixes of wrappers such as `module.`, MXNet
+    /// names without `arg:` and `aux:`, and `LAYER.0`, `LAYER.1`, ... for a Caffe layer's blobs.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)
     }

@@ -17,15 +17,19 @@ const KNOWN: [&str; 7] = [
 /// Where averages of the weights (EMA) are kept.
 const AVERAGES: [&str; 5] = ["ema_model.", "model_ema.", "ema.", "averaged.", "shadow."];
 
+/// Most prefixes that are taken off, one after another. No program puts on more than a few, but a name that was made to
+/// do harm may be millions of them.
+const MAX_ROUNDS: usize = 32;
+
 /// Takes the known prefixes off the names of `entries`, wherever this leaves all names different, and says so in
-/// `notes`. Averages of weights keep their prefix where there are the weights themselves.
+/// `notes`. Averages of weights keep their prefix where there are the weights themselves, and so do copies of a network
+/// under several prefixes.
 pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) -> BTreeMap<String, T> {
-    // Each round makes names shorter.
-    while let Some(prefix) = KNOWN
-        .into_iter()
-        .chain(AVERAGES)
-        .find(|prefix| can_go(&entries, prefix))
-    {
+    for _ in 0..MAX_ROUNDS {
+        let mut prefixes = KNOWN.into_iter().chain(AVERAGES);
+        let Some(prefix) = prefixes.find(|prefix| can_go(&entries, prefix)) else {
+            break;
+        };
         let total = entries.len();
         let mut renamed = 0;
         entries = entries
@@ -44,11 +48,14 @@ pub fn take_off<T>(mut entries: BTreeMap<String, T>, notes: &mut Vec<String>) ->
         });
     }
     for prefix in KNOWN.into_iter().chain(AVERAGES) {
+        if can_go(&entries, prefix) {
+            continue; // One too many.
+        }
         let left = entries.keys().filter(|name| inner(name, prefix).is_some());
         match left.count() {
             0 => {}
             n => notes.push(format!(
-                "left {n} names with {prefix} as they are: the file has the same ones without it"
+                "left {n} names with {prefix} as they are: the file has the same ones without it, or with another"
             )),
         }
     }
@@ -68,18 +75,16 @@ fn bare(mut name: &str) -> &str {
     name
 }
 
-/// Whether some names have `prefix`, and none of these is another's without it.
+/// Whether some names have `prefix`, and none of these is another's, whatever known prefixes that one has: of two copies
+/// neither is the one to be taken without a word.
 fn can_go<T>(entries: &BTreeMap<String, T>, prefix: &str) -> bool {
     let mut with = entries.keys().filter_map(|name| inner(name, prefix)).peekable();
     if with.peek().is_none() {
         return false;
     }
-    if !AVERAGES.contains(&prefix) {
-        return with.all(|inner| !entries.contains_key(inner));
-    }
     let others = entries.keys().filter(|name| inner(name, prefix).is_none());
     let others: HashSet<&str> = others.map(|name| bare(name)).collect();
-    with.all(|inner| !others.contains(bare(inner)))
+    with.all(|inner| !entries.contains_key(inner) && !others.contains(bare(inner)))
 }
 
 /// The prefixes, each with its last dot, under which `names` have all of `keys`, which are not empty. Where some are of
@@ -99,9 +104,13 @@ pub fn of_keys<'a>(names: &[&'a str], keys: &[String]) -> Vec<&'a str> {
         })
         .collect();
     let is_average = |prefix: &&str| {
-        ["ema", "teacher", "momentum", "average"]
-            .iter()
-            .any(|word| prefix.to_ascii_lowercase().contains(word))
+        let prefix = prefix.to_ascii_lowercase();
+        // As a word of its own: "semantic" has it too.
+        let mut words = prefix.split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| word == "ema")
+            || ["teacher", "momentum", "average", "shadow"]
+                .iter()
+                .any(|part| prefix.contains(part))
     };
     let plain: Vec<&str> = found.iter().copied().filter(|p| !is_average(p)).collect();
     match plain.is_empty() {
@@ -134,10 +143,27 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_nothing_but_prefixes_takes_a_few_rounds() {
+        let name = "module.".repeat(MAX_ROUNDS + 1) + "a";
+        let (left, notes) = after(&[&name]);
+        assert_eq!(left, ["module.a"]);
+        assert_eq!(notes.len(), MAX_ROUNDS);
+    }
+
+    #[test]
     fn names_stay_different() {
         let (left, notes) = after(&["a", "b", "module.a"]);
         assert_eq!(left, ["a", "b", "module.a"]);
         assert!(notes[0].contains("left 1 names with module."), "{notes:?}");
+        for copies in [
+            ["model.a", "net.a"],
+            ["backbone.a", "model.backbone.a"],
+            ["model.a", "model.model.a"],
+        ] {
+            let (left, notes) = after(&copies);
+            assert_eq!(left, copies);
+            assert!(notes.iter().all(|note| note.contains("left")), "{notes:?}");
+        }
     }
 
     #[test]
@@ -159,5 +185,9 @@ mod tests {
         assert_eq!(found(&["student.a", "teacher.a"], &["a"]), ["student."]);
         assert_eq!(found(&["teacher.a"], &["a"]), ["teacher."]);
         assert_eq!(found(&["left.a", "right.a"], &["a"]), ["left.", "right."]);
+        assert_eq!(found(&["net2.a", "net2_ema.a"], &["a"]), ["net2."]);
+        // Not the average of anything.
+        let both = ["instance_net.a", "semantic_net.a"];
+        assert_eq!(found(&both, &["a"]), ["instance_net.", "semantic_net."]);
     }
 }

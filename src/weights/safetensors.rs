@@ -25,7 +25,7 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
     let mut entries = BTreeMap::new();
     for (name, view) in parsed.iter() {
         let Some(dtype) = dtype(view.dtype()) else {
-            notes.push(format!("left out {name}, whose type {} is not read", view.dtype()));
+            notes.push(format!("left out {name:?}, whose type {} is not read", view.dtype()));
             continue;
         };
         let data = file.slice_ref(view.data());

@@ -102,7 +102,7 @@ fn unwrap<'a>(pickle: &Pickle<'a>, notes: &mut Vec<String>) -> PickleValue<'a> {
         let others: Vec<String> = items
             .iter()
             .filter(|(_, item)| *item != inner)
-            .map(|(key, _)| label(*key))
+            .map(|(key, _)| label(*key).escape_debug().to_string())
             .take(20)
             .collect();
         let mut note = format!("took the entry {wrapper} of a larger checkpoint");

@@ -22,7 +22,7 @@ pub fn entries(file: &Bytes, notes: &mut Vec<String>) -> Result<BTreeMap<String,
     let (name, program) = members
         .iter()
         .filter(|(name, _)| *name == "data.pkl" || name.ends_with("/data.pkl"))
-        .min_by_key(|(name, _)| name.len())
+        .min_by_key(|(name, _)| (name.len(), *name))
         .context("it is a zip archive, but not one that torch.save wrote: it has no data.pkl")?;
     let root = name.strip_suffix("data.pkl").unwrap_or_default();
     if let Some(order) = members.get(&format!("{root}byteorder")) {
@@ -48,7 +48,8 @@ fn members(file: &Bytes) -> Result<HashMap<String, TensorBytes>> {
     let mut members = HashMap::new();
     let mut ranges = Vec::new();
     let mut unpacked = 0u64;
-    // PyTorch writes a zip64 trailer that it does not announce: whatever follows the last entry is not to be read as one.
+    // PyTorch writes a zip64 trailer that it does not announce: whatever follows the last entry is not to be read as
+    // one.
     let count = usize::try_from(archive.entries_hint())?;
     for header in archive.entries().take(count) {
         let header = header.map_err(damaged)?;

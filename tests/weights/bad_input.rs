@@ -147,6 +147,21 @@ fn one_long_text_used_many_times_takes_no_memory() {
 }
 
 #[test]
+fn of_two_pickles_in_an_archive_the_same_one_is_always_read() {
+    let [a, b] = ["first", "second"].map(|name| craft::state_dict(&[Pickled::new(name, "FloatStorage", &[1])]));
+    let bytes = craft::archive(&[
+        Stored::plain("b/data.pkl", &b),
+        Stored::plain("b/data/second", &[0; 4]),
+        Stored::plain("a/data.pkl", &a),
+        Stored::plain("a/data/first", &[0; 4]),
+    ]);
+    for _ in 0..20 {
+        let checkpoint = open("a.pth", &bytes).unwrap();
+        assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["first"]);
+    }
+}
+
+#[test]
 fn headers_that_claim_a_terabyte_are_refused() {
     let tera = 1u64 << 40;
     let safetensors = [&tera.to_le_bytes()[..], b"{\"w\":"].concat();

@@ -114,12 +114,41 @@ fn averages_give_way_and_copies_are_told_apart_by_the_user() {
     let (_dir, checkpoint) = of(&["teacher.", "student."]);
     let taken = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap();
     assert_eq!(taken.prefix, "student.");
-    let (_dir, checkpoint) = of(&["left.", "right."]);
-    let error = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap_err();
-    let error = error.to_string();
-    for part in ["a.safetensors", "2 times", "left., right."] {
-        assert!(error.contains(part), "{error}");
+    for (copies, both) in [
+        (["left.", "right."], "left., right."),
+        (["model.", "net."], "model., net."),
+        (
+            ["module.backbone.", "module.model.backbone."],
+            "backbone., model.backbone.",
+        ),
+        (["instance_net.", "semantic_net."], "instance_net., semantic_net."),
+    ] {
+        let (_dir, checkpoint) = of(&copies);
+        let error = plan(&checkpoint, "resnet38_cls", &shapes(&LAYERS)).unwrap_err();
+        let error = error.to_string();
+        for part in ["a.safetensors", "2 times", both] {
+            assert!(error.contains(part), "{error}");
+        }
     }
+}
+
+/// Two key maps of this network know its first layer, as `features.0.weight` and as `vgg.features.0.weight`.
+#[test]
+fn behind_a_prefix_a_network_has_all_of_its_parts() {
+    let layers: Shapes = shapes(&[
+        ("vgg.features.0.weight", &[2, 3, 3, 3]),
+        ("extra_gate.weight", &[4, 2, 1, 1]),
+    ]);
+    let held: Shapes = layers
+        .iter()
+        .map(|(name, s)| (format!("student.{name}"), s.clone()))
+        .collect();
+    let held: Vec<(&str, &[usize])> = held.iter().map(|(name, s)| (&name[..], &s[..])).collect();
+    let (_dir, checkpoint) = safetensors(&held);
+    let plan = plan(&checkpoint, "vgg16_coattention", &layers).unwrap();
+    assert_eq!(plan.prefix, "student.");
+    assert_eq!(plan.shapes(), layers);
+    assert!(plan.surprises().is_empty(), "{:?}", plan.surprises());
 }
 
 #[test]
@@ -239,6 +268,23 @@ fn harmless_objects_are_skipped_and_listed() {
         let said = format!("skipped Python objects without running them: {class}");
         assert!(notes.contains(&said), "{notes} lacks {said}");
     }
+    // A state dict inside of something that is passed over is not read, and this is said.
+    let program = [
+        &b"\x80\x02ceasydict\nEasyDict\n)R"[..],
+        &craft::text("state_dict"),
+        &craft::dict(&[Pickled::new("w", "FloatStorage", &[2])]),
+        b"s.",
+    ]
+    .concat();
+    let hidden = craft::archive(&[
+        Stored::plain("a/data.pkl", &program),
+        Stored::plain("a/data/w", &[0; 8]),
+    ]);
+    refused(
+        "a.pth",
+        &hidden,
+        &["no tensors", "skipped", "easydict.EasyDict", "state_dict"],
+    );
     // Containers are containers, whoever's.
     for opcodes in [
         &b"ccollections\ndefaultdict\n(c__builtin__\nlist\ntR"[..],
@@ -256,6 +302,27 @@ fn harmless_objects_are_skipped_and_listed() {
     .concat();
     let checkpoint = open("a.pth", &beside_a_tensor(&twice)).unwrap();
     assert!(checkpoint.notes().join("; ").contains("pathlib.PosixPath (2 times)"));
+}
+
+#[test]
+fn notes_stay_in_one_line_whatever_the_names() {
+    let program = [
+        &b"\x80\x02}("[..],
+        &craft::text("state_dict"),
+        &craft::dict(&[Pickled::new("w", "FloatStorage", &[2])]),
+        &craft::text("a\nb"),
+        b"K\x01u.",
+    ]
+    .concat();
+    let wrapped = craft::archive(&[
+        Stored::plain("a/data.pkl", &program),
+        Stored::plain("a/data/w", &[0; 8]),
+    ]);
+    let notes = open("a.pth", &wrapped).unwrap().notes().join("; ");
+    assert!(notes.contains("left out a\\nb") && !notes.contains('\n'), "{notes}");
+    let header = "{\"a\\nb\":{\"dtype\":\"F8_E4M3\",\"shape\":[1],\"data_offsets\":[0,1]}}";
+    let bytes = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &[0]].concat();
+    refused("a.safetensors", &bytes, &["no tensors", "left out \"a\\nb\""]);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use ndarray_npy::NpzWriter;
 use tempfile::TempDir;
 
 use super::*;
+use crate::crf::dictionary::tests::{array as array_of, pickled, raw};
 use crate::data::decode::write_mask;
 use crate::maps::{Maps, write_maps};
 
@@ -442,26 +443,12 @@ fn a_label_map_may_have_a_leading_axis() {
     }
 }
 
-/// The bytes that `numpy.save` writes for `{0: [[1, 0.5]], 14: [[0.25, 0]]}` of float32.
 #[test]
 fn a_dictionary_of_maps_counts_classes_from_0() {
-    let map = |bytes: [f32; 2]| {
-        let bytes: Vec<u8> = bytes.into_iter().flat_map(f32::to_le_bytes).collect();
-        [
-            &b"cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01K\x01K\x02\x86cnumpy\ndtype\nX\x02\0\0\0f4\x89\x88\x87R(K\x03X\x01\0\0\0<NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89C\x08"[..],
-            &bytes,
-            b"tb",
-        ]
-        .concat()
-    };
-    let pickle = [
-        &b"\x80\x03cnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85C\x01b\x87R(K\x01)cnumpy\ndtype\nX\x02\0\0\0O8\x89\x88\x87R(K\x03X\x01\0\0\0|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK?tb\x89]}(K\x00"[..],
-        &map([1.0, 0.5]),
-        b"K\x0e",
-        &map([0.25, 0.0]),
-        b"uatb.",
-    ]
-    .concat();
+    let pickle = pickled(&[
+        (b"K\x00", array_of([1, 2], &raw([1.0, 0.5]))),
+        (b"K\x0e", array_of([1, 2], &raw([0.25, 0.0]))),
+    ]);
     let bytes = npy("|O", false, "()", &pickle);
     fails(&bytes, As::Auto, (2, 1), &["sum to 1.25"]);
     let scores = read_bytes("a.npy", &bytes, As::Foreground, (2, 1)).unwrap();
