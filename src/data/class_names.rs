@@ -45,7 +45,7 @@ const PARTS: [&str; 30] = [
 ];
 
 /// Those that an image may show.
-const SHOWN: [&str; 7] = ["train", "image", "label", "labels", "mask", "masks", "annotation"];
+const SHOWN: [&str; 6] = ["train", "image", "label", "mask", "masks", "annotation"];
 
 /// Fails where there are more classes than a mask of 8 bits can tell apart, where one is called as what is no class,
 /// where two differ in case, quotes or white space alone, and where one holds what separates tags.
@@ -89,9 +89,8 @@ pub(super) fn check(names: &[String], place: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. Where no
-/// other part is named, `train` beside other classes is the vehicle, and in a table images may show a `mask` or a
-/// `label`. `layout` tells what the folder looks like.
+/// Fails where a class is called as parts of a data set are; names in `classes.txt` are meant and not checked. In a
+/// table images may show a `train` or a `mask`. `layout` tells what the folder looks like.
 ///
 /// # Errors
 /// As [`check`].
@@ -109,14 +108,7 @@ pub(super) fn check_parts(
     let Some(first) = parts.first() else {
         return Ok(());
     };
-    let layout = layout();
-    if let ([only], None) = (&parts[..], layout)
-        && only.eq_ignore_ascii_case("train")
-        && names.len() > 1
-    {
-        return Ok(());
-    }
-    let place = place.display();
+    let (place, layout) = (place.display(), layout());
     let begins = |with: &[&str]| {
         let is = |name: &&&String| with.iter().any(|w| name.to_lowercase().starts_with(w));
         parts.iter().find(is)
@@ -194,8 +186,8 @@ mod tests {
         assert!(labels.contains("\"Images\"") && labels.contains("classes.txt"));
         check(&["car", "train"], false).unwrap();
         check(&["Mask", "no mask"], false).unwrap();
-        check(&["bus", "train"], true).unwrap();
-        assert!(check(&["train"], true).is_err());
+        assert!(check(&["bus", "train"], true).unwrap_err().contains("classes.txt"));
+        assert!(check(&["bus", "labels"], false).is_err());
         assert!(check(&["bus", "mask"], true).is_err());
         let layout = check_parts(&names(&["bus", "train"]), Path::new("set"), true, || Some("YOLO"));
         assert!(layout.unwrap_err().to_string().contains("YOLO"));
