@@ -24,7 +24,7 @@ use crate::models::{Head, Network};
 use crate::progress;
 use crate::recipe::{NetworkInput, Part, Recipe};
 use crate::stages::joint::dense;
-use crate::stages::joint::mining::{self, Crops, Miner};
+use crate::stages::joint::mining::{Crops, Miner};
 use crate::train::{self, Optimizer};
 
 const RECIPE: &str = "rrm-resnet38";
@@ -204,7 +204,7 @@ impl Bench {
         let pixels = batch.indices.len() * batch.size * batch.size;
         let crops = Crops {
             batch,
-            images: mining::images(batch, &self.input()?),
+            images: batch.crops(),
             inside: vec![true; pixels],
         };
         let miner = Miner {

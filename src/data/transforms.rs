@@ -48,9 +48,9 @@ impl Scaling {
         std::array::from_fn(|c| (pixel[c] - self.mean[c]) / self.std[c])
     }
 
-    /// The RGB pixel in [0, 1] of a network's channels.
-    pub fn invert(&self, channels: [f32; 3]) -> [f32; 3] {
-        let mut pixel = std::array::from_fn(|c| channels[c] * self.std[c] + self.mean[c]);
+    /// The RGB pixel, in [0, 1], that a network sees as 0.
+    pub fn mean_colour(&self) -> [f32; 3] {
+        let mut pixel = self.mean;
         if self.bgr {
             pixel.reverse();
         }
@@ -59,11 +59,11 @@ impl Scaling {
 }
 
 impl Augment {
-    /// A random view of the image, `[3, crop, crop]` normalised, and of its label, `[crop, crop]`.
+    /// A random view of the image, `[3, crop, crop]` in [0, 1], and of its label, `[crop, crop]`.
     ///
     /// The window lies inside the image extended by `shift` on each side; an image smaller than the window lies at a
-    /// random place inside of it. Outside of the image the view is 0 (the mean colour) and the label 255. The mean
-    /// that contrast is changed about is that of the window.
+    /// random place inside of it. Outside of the image the view has the mean colour and the label is 255. The mean that
+    /// contrast is changed about is that of the window.
     ///
     /// # Panics
     /// Where the label's size is not the image's.
@@ -99,12 +99,17 @@ impl Augment {
         self.change_colours(&mut pixels, rng);
 
         let plane = (self.crop as usize).pow(2);
-        let mut view = vec![0.0; 3 * plane];
+        let mut view: Vec<f32> = self
+            .scaling
+            .mean_colour()
+            .into_iter()
+            .flat_map(|v| vec![v; plane])
+            .collect();
         let mut next = pixels.iter();
         window.visit(|at, _| {
             let Some(pixel) = next.next() else { return };
-            for (channel, value) in self.scaling.apply(*pixel).into_iter().enumerate() {
-                view[channel * plane + at] = value;
+            for (channel, value) in pixel.iter().enumerate() {
+                view[channel * plane + at] = *value;
             }
         });
         let label = label.map(|label| {
@@ -384,10 +389,7 @@ mod tests {
             for (value, expected) in values.iter().zip(expected) {
                 assert!((value - expected).abs() < 1e-6, "{values:?}");
             }
-            let pixel = [0.1, 0.6, 0.9];
-            for (back, channel) in scaling.invert(scaling.apply(pixel)).iter().zip(pixel) {
-                assert!((back - channel).abs() < 1e-6);
-            }
+            assert_eq!(scaling.apply(scaling.mean_colour()), [0.0; 3]);
         }
     }
 }

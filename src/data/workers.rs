@@ -187,6 +187,7 @@ impl Shared {
             step,
             indices: Vec::with_capacity(samples.len()),
             size,
+            scaling: self.augment.scaling,
             images: Vec::with_capacity(samples.len() * 3 * size * size),
             tags: vec![0.0; samples.len() * self.classes],
             labels: self

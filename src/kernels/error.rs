@@ -1,13 +1,12 @@
 //! What can go wrong in the operators that check more than shapes.
 
-use std::fmt;
-
 /// Why an operator cannot compute what it was asked for. All of them speak of a [`Lattice`](super::Lattice): the other
 /// operators take whatever has the right shape.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Features of a number of dimensions that no lattice has.
+    #[error("a lattice over {dimensions} feature dimensions: use 1 to {most}")]
     Dimensions {
         /// D.
         dimensions: usize,
@@ -15,8 +14,10 @@ pub enum Error {
         most: usize,
     },
     /// Features of no pixels.
+    #[error("a lattice over no pixels")]
     NoPixels,
     /// A number of values that is not a multiple of the number of dimensions.
+    #[error("{values} feature values are no image in {dimensions} dimensions")]
     Uneven {
         /// Number of values.
         values: usize,
@@ -24,6 +25,7 @@ pub enum Error {
         dimensions: usize,
     },
     /// More vertices than there are numbers for.
+    #[error("{pixels} pixels in {dimensions} dimensions: more than a lattice can number, use a smaller image")]
     TooManyPixels {
         /// N.
         pixels: usize,
@@ -31,23 +33,28 @@ pub enum Error {
         dimensions: usize,
     },
     /// Features that are NaN or infinite.
+    #[error("feature {feature} of a lattice holds NaN or infinite values")]
     NotFinite {
         /// Which of the D features.
         feature: usize,
     },
     /// Features whose place in a lattice cannot be told in single precision.
+    #[error("features are too large for a lattice in single precision: use larger standard deviations")]
     TooLarge,
     /// Features whose lattice points cannot be numbered.
+    #[error("features spread too far for a lattice of {dimensions} dimensions: use larger standard deviations")]
     TooFarApart {
         /// D.
         dimensions: usize,
     },
     /// Features that are not numbers or whose place cannot be told in single precision, found on a device.
+    #[error("the features of {pixels} pixels are not numbers or too far out: divide them by larger deviations")]
     BadPixels {
         /// How many pixels have such features.
         pixels: usize,
     },
     /// A lattice that does not fit the device's buffers.
+    #[error("a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB: scale the image down or use --device cpu", megabytes(.needed), megabytes(.largest))]
     LatticeTooLarge {
         /// N.
         pixels: usize,
@@ -57,6 +64,7 @@ pub enum Error {
         largest: usize,
     },
     /// A mean field that does not fit the device's buffers.
+    #[error("{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB: give fewer labels or use --device cpu", megabytes(.needed) as usize, megabytes(.largest) as usize)]
     TooManyLabels {
         /// C.
         labels: usize,
@@ -68,70 +76,14 @@ pub enum Error {
         largest: usize,
     },
     /// The device did not give back the size of a lattice; its reason is the source.
-    Unread(Box<dyn std::error::Error + Send + Sync>),
+    #[error("reading the size of a lattice")]
+    Unread(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The device gave back something else than the size of a lattice.
+    #[error("reading the size of a lattice: the device returned {0:?}")]
     Misread(Vec<u32>),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Error::Dimensions { dimensions, most } => {
-                write!(f, "a lattice over {dimensions} feature dimensions: use 1 to {most}")
-            }
-            Error::NoPixels => write!(f, "a lattice over no pixels"),
-            Error::Uneven { values, dimensions } => {
-                write!(f, "{values} feature values are no image in {dimensions} dimensions")
-            }
-            Error::TooManyPixels { pixels, dimensions } => write!(
-                f,
-                "{pixels} pixels in {dimensions} dimensions: more than a lattice can number, use a smaller image"
-            ),
-            Error::NotFinite { feature } => write!(f, "feature {feature} of a lattice holds NaN or infinite values"),
-            Error::TooLarge => write!(
-                f,
-                "features are too large for a lattice in single precision: use larger standard deviations"
-            ),
-            Error::TooFarApart { dimensions } => write!(
-                f,
-                "features spread too far for a lattice of {dimensions} dimensions: use larger standard deviations"
-            ),
-            Error::BadPixels { pixels } => write!(
-                f,
-                "the features of {pixels} pixels are not numbers or too far out: divide them by larger deviations"
-            ),
-            Error::LatticeTooLarge {
-                pixels,
-                needed,
-                largest,
-            } => write!(
-                f,
-                "a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB: scale the image down or use --device cpu",
-                *needed as f64 / 1e6,
-                *largest as f64 / 1e6
-            ),
-            Error::TooManyLabels {
-                labels,
-                pixels,
-                needed,
-                largest,
-            } => write!(
-                f,
-                "{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB: give fewer labels or use --device cpu",
-                needed / 1_000_000,
-                largest / 1_000_000
-            ),
-            Error::Unread(_) => write!(f, "reading the size of a lattice"),
-            Error::Misread(counts) => write!(f, "reading the size of a lattice: the device returned {counts:?}"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Error::Unread(source) => Some(&**source),
-            _ => None,
-        }
-    }
+/// Bytes as MB.
+fn megabytes(bytes: &usize) -> f64 {
+    *bytes as f64 / 1e6
 }

@@ -324,10 +324,10 @@ struct Pass {
     losses: Vec<(&'static str, f32)>,
 }
 
-/// The batch's images `[B, 3, S, S]` on `device`.
+/// The batch's images `[B, 3, S, S]`, normalised, on `device`.
 pub fn images(batch: &Batch, device: &Device) -> Tensor<4> {
     let shape = [batch.indices.len(), 3, batch.size, batch.size];
-    Tensor::from_data(TensorData::new(batch.images.clone(), shape), device)
+    Tensor::from_data(TensorData::new(batch.normalised(), shape), device)
 }
 
 /// A recipe's augmentation.

@@ -1,8 +1,6 @@
 //! What goes wrong with weight files. Texts are one line and name files; advice about a program's commands is the
 //! program's to add.
 
-use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,10 +13,11 @@ pub(super) const CACHE_VARIABLE: &str = "WEAKSEG_WEIGHTS";
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why weights could not be read, found, fetched or written.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be opened and mapped.
+    #[error("cannot read the weight file {}: {reason}", .path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -26,6 +25,7 @@ pub enum Error {
         reason: String,
     },
     /// A file that is often taken for weights.
+    #[error("{} is no weight file but {what}", .path.display())]
     NotWeights {
         /// The file.
         path: PathBuf,
@@ -33,8 +33,10 @@ pub enum Error {
         what: &'static str,
     },
     /// A file of no format that is read here.
+    #[error("{} is of no format that is known here: give a PyTorch (.pth), MXNet (.params), Caffe (.caffemodel) or safetensors file", .0.display())]
     UnknownFormat(PathBuf),
     /// A damaged or truncated file, or a pickle that would run code.
+    #[error("cannot read the weight file {} ({format}): {reason}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -44,6 +46,7 @@ pub enum Error {
         reason: String,
     },
     /// A file without tensors.
+    #[error("{} ({format}) holds no tensors{}: give the file with a network's state_dict", .path.display(), left_out(.notes))]
     NoTensors {
         /// The file.
         path: PathBuf,
@@ -53,6 +56,7 @@ pub enum Error {
         notes: Vec<String>,
     },
     /// A file without the tensor of a name.
+    #[error("{} has no tensor {name:?}", .path.display())]
     NoTensor {
         /// The file.
         path: PathBuf,
@@ -60,6 +64,7 @@ pub enum Error {
         name: String,
     },
     /// A tensor's values cannot be decoded.
+    #[error("tensor {name:?} of {}: {reason}", .path.display())]
     DamagedTensor {
         /// The file.
         path: PathBuf,
@@ -69,8 +74,12 @@ pub enum Error {
         reason: String,
     },
     /// A network for which there are no published weights.
+    #[error(
+        "no published weights of {0:?} are known: use a ResNet38, VGG16, ResNet, pre-activation ResNet or EfficientNet-Lite"
+    )]
     UnknownNetwork(String),
     /// A file without the keys that weights of this network have.
+    #[error("{} ({format}) does not hold weights of {network}: give {}", .path.display(), .sources.join(" or "))]
     OtherNetwork {
         /// The file.
         path: PathBuf,
@@ -82,6 +91,7 @@ pub enum Error {
         sources: Vec<String>,
     },
     /// A tensor of another shape than the network's parameter.
+    #[error("{}: {key:?} has shape {:?}, but {name} of {network} has {:?}: give weights of the same network and width", .path.display(), .shapes[0], .shapes[1])]
     Shape {
         /// The file.
         path: PathBuf,
@@ -95,6 +105,7 @@ pub enum Error {
         shapes: Box<[Vec<usize>; 2]>,
     },
     /// A kernel whose colours should be turned around has none.
+    #[error("{}: {key:?} of shape {shape:?} has no colour channels to turn around", .path.display())]
     NoColours {
         /// The file.
         path: PathBuf,
@@ -104,6 +115,7 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// Two tensors of a file are one parameter of the network.
+    #[error("{}: both {:?} and {:?} give {name}: remove one", .path.display(), .keys[0], .keys[1])]
     Twice {
         /// The file.
         path: PathBuf,
@@ -113,6 +125,7 @@ pub enum Error {
         name: String,
     },
     /// A file holds a network several times.
+    #[error("{} holds the weights of {network} {} times, under {}: save one of these alone", .path.display(), .prefixes.len(), .prefixes.join(", "))]
     SeveralCopies {
         /// The file.
         path: PathBuf,
@@ -122,6 +135,7 @@ pub enum Error {
         prefixes: Vec<String>,
     },
     /// A parameter has values that are not finite numbers.
+    #[error("{}: {count} of the {total} values of {key:?} are not finite numbers (the first is {first}): its training has gone wrong, give an earlier checkpoint", .path.display())]
     NotFinite {
         /// The file.
         path: PathBuf,
@@ -135,6 +149,7 @@ pub enum Error {
         total: usize,
     },
     /// A file holds no parameter of the network.
+    #[error("{} holds no parameter of {network}", .path.display())]
     NothingToLoad {
         /// The file.
         path: PathBuf,
@@ -142,6 +157,7 @@ pub enum Error {
         network: String,
     },
     /// No published weights have this name.
+    #[error("no published weights are called {name:?}: use {}", .known.join(", "))]
     UnknownName {
         /// The name.
         name: String,
@@ -149,8 +165,10 @@ pub enum Error {
         known: Vec<String>,
     },
     /// Neither a file nor the name of published weights.
+    #[error("{} is neither a file nor the name of published weights", .0.display())]
     NeitherFileNorName(PathBuf),
     /// None of a published file's sources gave it.
+    #[error("cannot fetch {name}: {}: {remedy}", .failures.join("; "))]
     NotFetched {
         /// The weights' name.
         name: String,
@@ -160,22 +178,26 @@ pub enum Error {
         remedy: String,
     },
     /// The user has no folder for caches.
+    #[error("this user has no folder for caches: set {CACHE_VARIABLE} to a folder for weight files")]
     NoCache,
     /// The cache cannot be read.
+    #[error("cannot read {}: {reason}: make it readable, or set {CACHE_VARIABLE} to another folder", .path.display())]
     CacheRead {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// The cache cannot be written.
+    #[error("cannot write {}: {reason}: {}, or set {CACHE_VARIABLE} to another folder", .path.display(), remedy(.reason))]
     CacheWrite {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        reason: io::Error,
     },
     /// Tensors cannot be written as one file: names repeat, or shapes are too large.
+    #[error("cannot write {}: {reason}", .path.display())]
     Unwritable {
         /// The file.
         path: PathBuf,
@@ -183,170 +205,29 @@ pub enum Error {
         reason: String,
     },
     /// A key map or table that is part of the library is wrong, which its tests rule out.
+    #[error("{0}: this is a bug in weakseg, please report it")]
     Asset(String),
     /// An error of something else, which names the file.
-    Other(Box<dyn StdError + Send + Sync>),
+    #[error(transparent)]
+    Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Error::Unreadable { path, reason } => {
-                write!(f, "cannot read the weight file {}: {reason}", path.display())
-            }
-            Error::NotWeights { path, what } => {
-                write!(f, "{} is no weight file but {what}", path.display())
-            }
-            Error::UnknownFormat(path) => write!(
-                f,
-                "{} is of no format that is known here: give a PyTorch (.pth), MXNet (.params), Caffe (.caffemodel) or safetensors file",
-                path.display()
-            ),
-            Error::Damaged { path, format, reason } => {
-                write!(f, "cannot read the weight file {} ({format}): {reason}", path.display())
-            }
-            Error::NoTensors { path, format, notes } => {
-                write!(f, "{} ({format}) holds no tensors", path.display())?;
-                if !notes.is_empty() {
-                    let most = &notes[..notes.len().min(3)];
-                    let rest = if most.len() < notes.len() { "; ..." } else { "" };
-                    write!(f, " ({}{rest})", most.join("; "))?;
-                }
-                f.write_str(": give the file with a network's state_dict")
-            }
-            Error::NoTensor { path, name } => {
-                write!(f, "{} has no tensor {name:?}", path.display())
-            }
-            Error::DamagedTensor { path, name, reason } => {
-                write!(f, "tensor {name:?} of {}: {reason}", path.display())
-            }
-            Error::UnknownNetwork(network) => write!(
-                f,
-                "no published weights of {network:?} are known: use a ResNet38, VGG16, ResNet, pre-activation ResNet or EfficientNet-Lite"
-            ),
-            Error::OtherNetwork {
-                path,
-                format,
-                network,
-                sources,
-            } => write!(
-                f,
-                "{} ({format}) does not hold weights of {network}: give {}",
-                path.display(),
-                sources.join(" or ")
-            ),
-            Error::Shape {
-                path,
-                key,
-                network,
-                name,
-                shapes,
-            } => write!(
-                f,
-                "{}: {key:?} has shape {:?}, but {name} of {network} has {:?}: give weights of the same network and width",
-                path.display(),
-                shapes[0],
-                shapes[1]
-            ),
-            Error::NoColours { path, key, shape } => write!(
-                f,
-                "{}: {key:?} of shape {shape:?} has no colour channels to turn around",
-                path.display()
-            ),
-            Error::Twice {
-                path,
-                keys: [first, second],
-                name,
-            } => write!(
-                f,
-                "{}: both {first:?} and {second:?} give {name}: remove one",
-                path.display()
-            ),
-            Error::SeveralCopies {
-                path,
-                network,
-                prefixes,
-            } => write!(
-                f,
-                "{} holds the weights of {network} {} times, under {}: save one of these alone",
-                path.display(),
-                prefixes.len(),
-                prefixes.join(", ")
-            ),
-            Error::NotFinite {
-                path,
-                key,
-                first,
-                count,
-                total,
-            } => write!(
-                f,
-                "{}: {count} of the {total} values of {key:?} are not finite numbers (the first is {first}): its training has gone wrong, give an earlier checkpoint",
-                path.display()
-            ),
-            Error::NothingToLoad { path, network } => {
-                write!(f, "{} holds no parameter of {network}", path.display())
-            }
-            Error::UnknownName { name, known } => {
-                write!(f, "no published weights are called {name:?}: use {}", known.join(", "))
-            }
-            Error::NeitherFileNorName(path) => write!(
-                f,
-                "{} is neither a file nor the name of published weights",
-                path.display()
-            ),
-            Error::NotFetched { name, failures, remedy } => {
-                write!(f, "cannot fetch {name}: {}: {remedy}", failures.join("; "))
-            }
-            Error::NoCache => write!(
-                f,
-                "this user has no folder for caches: set {CACHE_VARIABLE} to a folder for weight files"
-            ),
-            Error::CacheRead { path, source } => write!(
-                f,
-                "cannot read {}: {source}: make it readable, or set {CACHE_VARIABLE} to another folder",
-                path.display()
-            ),
-            Error::CacheWrite { path, source } => {
-                let remedy = if is_full(source) {
-                    "free some space"
-                } else {
-                    "make the folder writable"
-                };
-                write!(
-                    f,
-                    "cannot write {}: {source}: {remedy}, or set {CACHE_VARIABLE} to another folder",
-                    path.display()
-                )
-            }
-            Error::Unwritable { path, reason } => {
-                write!(f, "cannot write {}: {reason}", path.display())
-            }
-            Error::Asset(text) => {
-                write!(f, "{text}: this is a bug in weakseg, please report it")
-            }
-            Error::Other(source) => source.fmt(f),
-        }
+/// What was left out of a file while reading it, as far as one line holds it.
+fn left_out(notes: &[String]) -> String {
+    let most = &notes[..notes.len().min(3)];
+    match notes.len() {
+        0 => String::new(),
+        n if n > most.len() => format!(" ({}; ...)", most.join("; ")),
+        _ => format!(" ({})", most.join("; ")),
     }
 }
 
-impl StdError for Error {
-    /// What lies behind the error of the system or of something else, whose own text is part of this one's.
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match self {
-            Error::CacheRead { source, .. } | Error::CacheWrite { source, .. } => source.source(),
-            Error::Other(source) => source.source(),
-            _ => None,
-        }
+/// What to do where the cache cannot be written.
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => "free some space",
+        _ => "make the folder writable",
     }
-}
-
-/// Whether it is a lack of space.
-fn is_full(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-    )
 }
 
 /// All that an error inside of this module says, in one line.

@@ -250,7 +250,7 @@ fn parity_runs(args: &[String]) -> Vec<Vec<String>> {
         runs.push(run(&[]));
     }
     if without || full {
-        runs.push(run(&["--no-default-features"]));
+        runs.push(run(&["--no-default-features", "--features=cli"]));
     }
     runs
 }
@@ -416,7 +416,7 @@ mod tests {
     #[test]
     fn parity_is_with_autotune_without_it_or_both() {
         let with = "test --release --package=weakseg --locked --test golden --";
-        let without = "test --release --package=weakseg --locked --no-default-features --test golden --";
+        let without = "test --release --package=weakseg --locked --no-default-features --features=cli --test golden --";
         assert_eq!(parity_runs(&[]), [words(with)]);
         assert_eq!(
             parity_runs(&words("--no-autotune walk")),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
-use image::{Rgb, RgbImage};
+use image::RgbImage;
 use ndarray::{Array2, Array3, ArrayView3, Axis};
 
 use super::reliable::{Reliable, Thresholds, best_share, released};
@@ -13,7 +13,7 @@ use crate::maps::{self, Maps, with_background};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
-use crate::recipe::{Joint, NetworkInput, Rule};
+use crate::recipe::{Joint, Rule};
 
 /// A batch, with what mining looks at beside its maps.
 pub struct Crops<'a> {
@@ -137,47 +137,15 @@ fn normalise(mut maps: Array3<f32>, inside: &Array2<bool>) -> Array3<f32> {
     maps
 }
 
-/// A batch's crops as 8-bit images again.
-pub fn images(batch: &Batch, input: &NetworkInput) -> Vec<RgbImage> {
-    let (side, plane) = (batch.size as u32, batch.size * batch.size);
-    batch
-        .images
-        .chunks_exact(3 * plane)
-        .map(|values| {
-            RgbImage::from_fn(side, side, |x, y| {
-                let at = y as usize * batch.size + x as usize;
-                let pixel = input.scaling.invert([0, 1, 2].map(|c| values[c * plane + at]));
-                Rgb(pixel.map(|value| (255.0 * value).round().clamp(0.0, 255.0) as u8))
-            })
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::normalize;
     use crate::models::Head;
     use crate::models::backbones::Backbone;
     use crate::models::params::Value;
     use crate::recipe::Recipe;
     use burn::tensor::TensorData;
     use ndarray::array;
-
-    #[test]
-    fn crops_survive_normalisation() {
-        let input = Recipe::load("vgg16", &[]).unwrap().network_input("vgg16").unwrap();
-        let image = RgbImage::from_fn(3, 3, |x, y| Rgb([x as u8 * 100, 255 - y as u8, 7]));
-        let batch = Batch {
-            step: 0,
-            indices: vec![0],
-            size: 3,
-            images: normalize(&image, &input.scaling),
-            tags: vec![],
-            labels: None,
-        };
-        assert_eq!(images(&batch, &input), [image]);
-    }
 
     /// What is mined from a crop of 16 x 16 pixels, the last row of them padding, by a network whose maps are all zero
     /// or all positive.
@@ -197,10 +165,10 @@ mod tests {
             indices: vec![0],
             size: 16,
             images: (0..3 * 256).map(|i| (i % 7) as f32 / 7.0).collect(),
+            scaling: recipe.network_input("nano").unwrap().scaling,
             tags: tags.to_vec(),
             labels: None,
         };
-        let input = recipe.network_input("nano").unwrap();
         let settings = Joint {
             rule,
             scales: vec![1.0],
@@ -213,11 +181,11 @@ mod tests {
             classes: 2,
         };
         let crops = Crops {
-            images: images(&batch, &input),
+            images: batch.crops(),
             batch: &batch,
             inside: (0..256).map(|i| i < 240).collect(),
         };
-        let x = Tensor::from_data(TensorData::new(batch.images.clone(), [1, 3, 16, 16]), &device);
+        let x = Tensor::from_data(TensorData::new(batch.normalised(), [1, 3, 16, 16]), &device);
         let mined = miner.mine(&network, &parameters, x, &crops, &[0.9, 0.9]);
         let labels = mined.unwrap().labels;
         assert!(labels[240..].iter().all(|l| *l == 255), "padding");

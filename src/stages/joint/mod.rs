@@ -127,7 +127,7 @@ impl Step<'_> {
         let inside = train::labels(batch)?;
         let crops = Crops {
             batch,
-            images: mining::images(batch, &self.context.input(network)?),
+            images: batch.crops(),
             inside: inside.iter().map(|l| *l == 0).collect(),
         };
         let targets = TensorData::new(batch.tags.clone(), [batch.indices.len(), self.miner.classes]);

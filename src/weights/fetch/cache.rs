@@ -90,7 +90,7 @@ impl Cache {
             Ok(about) => Ok(about),
             // A file where the folder should be is told when something is to be written.
             Err(error) if is_missing(&error) => Err(State::Absent),
-            Err(source) => return Err(Error::CacheRead { path, source }),
+            Err(reason) => return Err(Error::CacheRead { path, reason }),
         })
     }
 
@@ -116,7 +116,7 @@ impl Cache {
         let path = self.path(entry);
         let digest = match sha256(&path) {
             Ok(digest) => digest,
-            Err(source) => return Err(Error::CacheRead { path, source }),
+            Err(reason) => return Err(Error::CacheRead { path, reason }),
         };
         self.stamp(entry, &digest);
         Ok(verdict(entry, &digest))
@@ -139,9 +139,9 @@ impl Cache {
     /// # Errors
     /// One line with the remedy where nothing can be written there.
     pub(super) fn lock(&self, entry: &PublishedFile) -> Result<File> {
-        let write_error = |path: &Path, source| Error::CacheWrite {
+        let write_error = |path: &Path, reason| Error::CacheWrite {
             path: path.to_owned(),
-            source,
+            reason,
         };
         fs::create_dir_all(&self.folder).map_err(|error| write_error(&self.folder, error))?;
         let path = self.beside(entry, "lock");

@@ -25,9 +25,9 @@ impl Failure {
     }
 
     /// `path`, in the cache, cannot be written.
-    pub fn here(path: &Path, source: std::io::Error) -> Self {
+    pub fn here(path: &Path, reason: std::io::Error) -> Self {
         let path = path.to_owned();
-        Failure::Here(Error::CacheWrite { path, source })
+        Failure::Here(Error::CacheWrite { path, reason })
     }
 }
 
