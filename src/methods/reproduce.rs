@@ -229,7 +229,11 @@ fn has_weights(method: &Method, command: &str) {
         if let Some(trains) = stage.trains() {
             let backbone = recipe.backbone(trains.part);
             let is_first = backbone.name == recipe.backbone.name;
-            assert!(is_first || backbone.weights.is_some(), "{command}: no weights of {}", backbone.name);
+            assert!(
+                is_first || backbone.weights.is_some(),
+                "{command}: no weights of {}",
+                backbone.name
+            );
         }
     }
 }
@@ -249,7 +253,11 @@ fn every_row_of_the_papers_tables_has_a_command() {
         let row = runs.iter().find(|row| row[0].starts_with(figure));
         let command = command(row.unwrap_or_else(|| panic!("{figure}: no command")));
         let method = named(options(&command, "--method")[0]).unwrap();
-        assert_eq!(predicting(method, &recipe(&command)).architecture(), architecture, "{figure}");
+        assert_eq!(
+            predicting(method, &recipe(&command)).architecture(),
+            architecture,
+            "{figure}"
+        );
     }
     for (name, _) in RECIPES {
         let uses = |row: &Vec<&str>| options(&command(row), "--recipe").contains(&name);

@@ -69,7 +69,12 @@ pub const NETWORKS: [PaperNetwork; 27] = [
         "AffinityNet: class activation maps",
     ),
     entry("vgg16_affinity", "vgg16", Kind::Affinity, "AffinityNet"),
-    entry("vgg16_largefov", "vgg16", Kind::Segmentation, "AffinityNet, RRM two-step"),
+    entry(
+        "vgg16_largefov",
+        "vgg16",
+        Kind::Segmentation,
+        "AffinityNet, RRM two-step",
+    ),
     entry("vgg16_coattention", "vgg16_extra", Kind::CoAttention, "MCIS"),
     entry(
         "preact_resnet50_largefov",
@@ -93,7 +98,12 @@ pub const NETWORKS: [PaperNetwork; 27] = [
         Kind::DeepLab(Version::LargeFov),
         "MCIS: segmentation",
     ),
-    entry("deeplabv2_vgg16", "vgg16", Kind::DeepLab(Version::V2), "two-step methods"),
+    entry(
+        "deeplabv2_vgg16",
+        "vgg16",
+        Kind::DeepLab(Version::V2),
+        "two-step methods",
+    ),
     entry(
         "deeplabv2_resnet101",
         "resnet101_caffe",

@@ -38,10 +38,7 @@ pub(super) const EMBEDDED: [(&str, &str); 20] = [
         "cian-resnet101",
         include_str!("../../assets/recipes/cian-resnet101.toml"),
     ),
-    (
-        "cian-resnet50",
-        include_str!("../../assets/recipes/cian-resnet50.toml"),
-    ),
+    ("cian-resnet50", include_str!("../../assets/recipes/cian-resnet50.toml")),
     ("mcis-vgg16", include_str!("../../assets/recipes/mcis-vgg16.toml")),
     (
         "mcis-resnet101",

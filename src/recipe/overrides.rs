@@ -6,7 +6,9 @@ use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use super::table::shorten;
-use super::{AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, SegmentHead, Training};
+use super::{
+    AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, SegmentHead, Training,
+};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.

@@ -105,7 +105,11 @@ mod tests {
                 assert!(error.contains("segment.head") && !error.contains('\n'), "{error}");
             }
         }
-        let single = load(&["segment.backbone.name=resnet50", "segment.head=deeplab_v3", "segment.batch=1"]);
+        let single = load(&[
+            "segment.backbone.name=resnet50",
+            "segment.head=deeplab_v3",
+            "segment.batch=1",
+        ]);
         assert!(format!("{:#}", single.unwrap_err()).contains("segment.batch is 1"));
         let elsewhere = load(&["classify.head=deeplab_v2"]);
         assert!(format!("{:#}", elsewhere.unwrap_err()).contains("classify.head"));

@@ -62,7 +62,11 @@ fn train(context: &Context) -> Result<()> {
             return Ok(vec![("cross_entropy", fused)]);
         }
         // DeepLab-v2's released train.prototxt: each size's loss counts as much as that of the fused scores.
-        let total = scores.parts.into_iter().map(loss).fold(fused.clone(), |sum, part| sum + part);
+        let total = scores
+            .parts
+            .into_iter()
+            .map(loss)
+            .fold(fused.clone(), |sum, part| sum + part);
         Ok(vec![("total", total), ("cross_entropy", fused)])
     })
     .context("training the segmentation network")?;

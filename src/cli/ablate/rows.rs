@@ -120,7 +120,16 @@ mod tests {
         assert_eq!(deep, papers("nano"));
         let expected = [58.3, 59.1, 62.5, 64.3, 61.4, 65.8, 62.2, 67.3].map(Some);
         assert_eq!(deep, expected);
-        let of_table_4 = [Some(57.5), None, Some(60.4), None, Some(60.2), Some(63.5), Some(61.6), Some(65.7)];
+        let of_table_4 = [
+            Some(57.5),
+            None,
+            Some(60.4),
+            None,
+            Some(60.2),
+            Some(63.5),
+            Some(61.6),
+            Some(65.7),
+        ];
         assert_eq!(shallow, of_table_4);
     }
 

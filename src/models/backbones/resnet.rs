@@ -53,20 +53,7 @@ impl Depth {
 /// ResNet with all channel numbers divided by `divisor` (1 is the published width).
 #[derive(Clone, Copy, Debug)]
 pub struct ResNet {
-    /// The same in Caffe's style.
-const CAFFE_AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [2, 2]), (1, [4, 4])];
-const CAFFE_AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [2, 2])];
-
-/// Where a level strides, and from which block on it is dilated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    /// In its first 3x3 convolution; its first block still has the dilation of the level before it.
-    Torchvision,
-    /// In its first 1x1 convolution; all of its blocks are dilated.
-    Caffe,
-}
-
-/// Number of layers.
+    /// Number of layers.
     pub depth: Depth,
     /// Width divisor.
     pub divisor: usize,
@@ -161,12 +148,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(
-        name: impl Fn(&str) -> String,
-        [input, output]: [usize; 2],
-        strides: [usize; 2],
-        dilation: usize,
-    ) -> Block {
+    fn new(name: impl Fn(&str) -> String, [input, output]: [usize; 2], strides: [usize; 2], dilation: usize) -> Block {
         let inner = output / 4;
         let pair = |[conv, norm]: [&str; 2], channels: [usize; 2], size| {
             (
