@@ -1,10 +1,7 @@
 //! The head of the second network in a recipe.
 
-use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use super::{Part, Recipe};
-use crate::models::Head;
 use crate::models::heads::deeplab::Version;
 
 /// The head of the segmentation network.
@@ -29,7 +26,8 @@ impl SegmentHead {
         *self == SegmentHead::Usual
     }
 
-    fn version(self) -> Option<Version> {
+    /// DeepLab's head of this name.
+    pub(super) fn version(self) -> Option<Version> {
         match self {
             SegmentHead::Usual => None,
             SegmentHead::DeeplabLargefov => Some(Version::LargeFov),
@@ -40,43 +38,9 @@ impl SegmentHead {
     }
 }
 
-impl Recipe {
-    /// The head of the segmentation network for `classes`, without background.
-    pub fn segment_head(&self, classes: usize) -> Head {
-        match self.segment.head.version() {
-            Some(version) => Head::DeepLab { classes, version },
-            None => Head::Segmentation { classes },
-        }
-    }
-
-    /// Rejects heads that the backbone cannot have.
-    pub(super) fn check_segment_head(&self) -> Result<()> {
-        let Some(version) = self.segment.head.version() else {
-            return Ok(());
-        };
-        let backbone = self.backbone(Part::Segment).build()?;
-        let name = backbone.kind();
-        ensure!(
-            version.stands_on(backbone),
-            "segment.head: {} does not go onto {name}: {}",
-            version.name(),
-            match name {
-                "vgg16" => "vgg16 takes \"deeplab_v2\", and has DeepLab-LargeFOV's as \"usual\"",
-                _ => "set segment.backbone.name to resnet50, resnet101, resnet101_caffe or, for \"deeplab_v2\", vgg16",
-            }
-        );
-        ensure!(
-            version != Version::V3 || self.segment.batch >= 2,
-            "segment.batch is {}: DeepLab-v3's head learns from statistics of the batch: use at least 2",
-            self.segment.batch
-        );
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::recipe::Recipe;
 
     #[test]
     fn a_head_is_of_the_backbones_that_it_is_published_on() {
