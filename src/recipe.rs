@@ -11,6 +11,7 @@ mod networks;
 mod overrides;
 mod range;
 mod seeds;
+mod segment_head;
 mod table;
 mod training;
 
@@ -27,6 +28,7 @@ pub use crf::Crf;
 pub use cross::{CompletionClasses, Cross, Retraining};
 pub use joint::{Energy, Joint, PairLoss, Reach, Reassign, Rule};
 pub use seeds::Seeds;
+pub use segment_head::SegmentHead;
 pub use training::{AugmentSettings, Optimizer, Training};
 
 /// Hyper-parameters of all methods, stage by stage.

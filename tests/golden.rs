@@ -59,7 +59,8 @@ fn is_full_width(golden: &Golden) -> bool {
 
 /// Dozens of layers of as many shapes, each of which software Vulkan tunes for seconds.
 fn is_slow_in_software(golden: &Golden) -> bool {
-    golden.name.starts_with("efficientnet")
+    // Three sizes of the image through ResNet101.
+    golden.name.starts_with("efficientnet") || golden.name.starts_with("deeplabv2_resnet101")
 }
 
 fn is_operator(golden: &Golden) -> bool {

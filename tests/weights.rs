@@ -346,3 +346,64 @@ fn timms_names_of_efficientnet_lite0_are_the_same_layers() {
         assert_eq!((&loaded.key, &loaded.name), (key, name));
     }
 }
+
+/// The convolutions of ResNet101's blocks with the norm after each, in the order in which they are declared: level and
+/// block from 0, and which of the four it is.
+fn resnet101() -> impl Iterator<Item = (usize, usize, usize)> {
+    let blocks = [3, 4, 23, 3].into_iter().enumerate();
+    blocks.flat_map(|(level, blocks)| {
+        (0..blocks).flat_map(move |block| (0..if block == 0 { 4 } else { 3 }).map(move |layer| (level, block, layer)))
+    })
+}
+
+#[test]
+fn ports_of_deeplab_v2_have_the_same_layers_under_other_names() {
+    let network = weakseg::models::Network::named("deeplabv2_resnet101", 32, 20).unwrap();
+    let ours = network.declare().0.into_iter().map(|p| (p.name, p.shape));
+    let shapes: Vec<_> = ours.collect();
+    let layer = |conv: String, norm: String| {
+        let parts = ["weight", "bias", "running_mean", "running_var"];
+        let norm = parts.iter().map(|part| format!("{norm}.{part}"));
+        [format!("{conv}.weight")].into_iter().chain(norm).collect::<Vec<_>>()
+    };
+    // isht7/pytorch-deeplab-resnet.
+    let mut scale = layer("Scale.conv1".into(), "Scale.bn1".into());
+    // kazuto1011/deeplab-pytorch.
+    let mut blocks = layer("base.layer1.conv1.conv".into(), "base.layer1.conv1.bn".into());
+    for (level, block, i) in resnet101() {
+        let at = |name: &str| format!("Scale.layer{}.{block}.{name}", level + 1);
+        let (conv, norm) = [
+            ("conv1", "bn1"),
+            ("conv2", "bn2"),
+            ("conv3", "bn3"),
+            ("downsample.0", "downsample.1"),
+        ][i];
+        scale.extend(layer(at(conv), at(norm)));
+        let unit = ["reduce", "conv3x3", "increase", "shortcut"][i];
+        let at = format!("base.layer{}.block{}.{unit}", level + 2, block + 1);
+        blocks.extend(layer(format!("{at}.conv"), format!("{at}.bn")));
+    }
+    for (i, part) in (0..4).flat_map(|i| [(i, "weight"), (i, "bias")]) {
+        scale.push(format!("Scale.layer5.conv2d_list.{i}.{part}"));
+        blocks.push(format!("base.aspp.c{i}.{part}"));
+    }
+    for (port, keys) in [("isht7", scale), ("kazuto1011", blocks)] {
+        assert_eq!(keys.len(), shapes.len(), "{port}");
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deeplabv2.safetensors");
+        let file = keys.iter().cloned().zip(shapes.iter().map(|(_, s)| s.clone()));
+        let file: Vec<_> = file.collect();
+        let values = file.iter().map(|(_, shape)| Ok(vec![0.0; shape.iter().product()]));
+        write_safetensors(&path, &file, values.collect::<Vec<_>>()).unwrap();
+        let plan = plan(&Checkpoint::open(&path).unwrap(), "deeplabv2_resnet101", &shapes).unwrap();
+        assert!(
+            plan.missing.is_empty() && plan.skipped.is_empty(),
+            "{port}: {:?}",
+            plan.surprises()
+        );
+        assert_eq!(plan.input.mean, [104.008, 116.669, 122.675], "{port}");
+        for (loaded, (key, (name, _))) in plan.loaded.iter().zip(keys.iter().zip(&shapes)) {
+            assert_eq!((&loaded.key, &loaded.name), (key, name), "{port}");
+        }
+    }
+}

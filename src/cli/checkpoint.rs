@@ -66,7 +66,7 @@ pub fn load(file: &Path, name: &str, classes: Option<&Path>, device: &Device) ->
 fn segments(network: &Network) -> bool {
     matches!(
         network.head,
-        Head::Segmentation { .. } | Head::Aspp { .. } | Head::Joint { .. } | Head::CrossAffinity { .. }
+        Head::Segmentation { .. } | Head::DeepLab { .. } | Head::Joint { .. } | Head::CrossAffinity { .. }
     )
 }
 

@@ -44,8 +44,10 @@ pub struct Common {
     /// known too
     #[arg(long, value_name = "VALUE=CLASS", value_delimiter = ',')]
     pub mask_values: Vec<String>,
-    /// Hyper-parameters: photos, nano, rrm-nano, demo, smoke, resnet50, resnet38, vgg16, rrm-resnet38, aalr-resnet38,
-    /// cian-resnet101, mcis-vgg16, or a TOML file [default: photos, or nano for the built-in data set]
+    /// Hyper-parameters: photos, photos-released, nano, rrm-nano, demo, smoke, resnet50, resnet38, vgg16, rrm-resnet38,
+    /// rrm-largefov-vgg16, rrm-deeplabv2-vgg16, rrm-deeplabv2-resnet101, aalr-resnet38, cian-resnet50, cian-resnet101,
+    /// mcis-vgg16, mcis-resnet101, mcis-largefov-vgg16, mcis-lid-resnet38, or a TOML file [default: photos, or nano for
+    /// the built-in data set]
     #[arg(long)]
     pub recipe: Option<String>,
     /// Override one hyper-parameter, as in --set classify.epochs=20; may be repeated

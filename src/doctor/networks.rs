@@ -157,8 +157,9 @@ fn outputs(network: &Network, f: &Forward, images: Tensor<4>) -> Result<Vec<Tens
             vec![cam::maps(f, network.backbone, features), maps(logits)]
         }
         Head::Affinity { .. } => vec![network.affinity_net()?.features(f, images)],
-        Head::Segmentation { .. } | Head::Aspp { .. } => {
-            vec![network.segmenter()?.scores(f, images)]
+        Head::Segmentation { .. } | Head::DeepLab { .. } => {
+            let scores = network.segmenter()?.all_scores(f, images);
+            std::iter::once(scores.fused).chain(scores.parts).collect()
         }
         Head::Joint { .. } => {
             let joint = network.joint()?.outputs(f, images);

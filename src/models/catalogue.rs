@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 
 use super::backbones::Backbone;
 use super::heads::co_attention::Form;
+use super::heads::deeplab::Version;
 use super::{Head, Network};
 
 /// A network of the papers.
@@ -24,7 +25,7 @@ enum Kind {
     Cam,
     Affinity,
     Segmentation,
-    Aspp,
+    DeepLab(Version),
     Joint,
     CrossAffinity,
     CoAttention,
@@ -40,7 +41,7 @@ const fn entry(name: &'static str, backbone: &'static str, head: Kind, used_by: 
 }
 
 /// All networks of the papers.
-pub const NETWORKS: [PaperNetwork; 24] = [
+pub const NETWORKS: [PaperNetwork; 27] = [
     entry(
         "resnet38_cls",
         "resnet38",
@@ -68,7 +69,12 @@ pub const NETWORKS: [PaperNetwork; 24] = [
         "AffinityNet: class activation maps",
     ),
     entry("vgg16_affinity", "vgg16", Kind::Affinity, "AffinityNet"),
-    entry("vgg16_largefov", "vgg16", Kind::Segmentation, "RRM two-step"),
+    entry(
+        "vgg16_largefov",
+        "vgg16",
+        Kind::Segmentation,
+        "AffinityNet, RRM two-step",
+    ),
     entry("vgg16_coattention", "vgg16_extra", Kind::CoAttention, "MCIS"),
     entry(
         "preact_resnet50_largefov",
@@ -86,8 +92,36 @@ pub const NETWORKS: [PaperNetwork; 24] = [
     entry("cian_resnet101", "preact_resnet101", Kind::CrossAffinity, "CIAN"),
     entry("deeplab_resnet50", "resnet50", Kind::Segmentation, "two-step methods"),
     entry("deeplab_resnet101", "resnet101", Kind::Segmentation, "two-step methods"),
-    entry("deeplabv3_resnet50", "resnet50", Kind::Aspp, "DeepLab-v3"),
-    entry("deeplabv3_resnet101", "resnet101", Kind::Aspp, "MCIS-LID: segmentation"),
+    entry(
+        "largefov_resnet101",
+        "resnet101",
+        Kind::DeepLab(Version::LargeFov),
+        "MCIS: segmentation",
+    ),
+    entry(
+        "deeplabv2_vgg16",
+        "vgg16",
+        Kind::DeepLab(Version::V2),
+        "two-step methods",
+    ),
+    entry(
+        "deeplabv2_resnet101",
+        "resnet101_caffe",
+        Kind::DeepLab(Version::V2Msc),
+        "RRM two-step: segmentation",
+    ),
+    entry(
+        "deeplabv3_resnet50",
+        "resnet50",
+        Kind::DeepLab(Version::V3),
+        "DeepLab-v3",
+    ),
+    entry(
+        "deeplabv3_resnet101",
+        "resnet101",
+        Kind::DeepLab(Version::V3),
+        "MCIS-LID: segmentation",
+    ),
     entry(
         "efficientnet_lite0",
         "efficientnet_lite0",
@@ -150,7 +184,7 @@ impl Network {
                 channels: [64, 128, 256].map(|c| c / divisor.max(1)),
             },
             Kind::Segmentation => Head::Segmentation { classes },
-            Kind::Aspp => Head::Aspp { classes },
+            Kind::DeepLab(version) => Head::DeepLab { classes, version },
             Kind::Joint => Head::Joint { classes },
             Kind::CrossAffinity => Head::CrossAffinity { classes },
             Kind::CoAttention => Head::CoAttention {
@@ -171,7 +205,7 @@ impl Network {
             Head::Cam { .. } => Kind::Cam,
             Head::Affinity { .. } => Kind::Affinity,
             Head::Segmentation { .. } => Kind::Segmentation,
-            Head::Aspp { .. } => Kind::Aspp,
+            Head::DeepLab { version, .. } => Kind::DeepLab(version),
             Head::Joint { .. } => Kind::Joint,
             Head::CrossAffinity { .. } => Kind::CrossAffinity,
             Head::CoAttention { .. } => Kind::CoAttention,

@@ -21,7 +21,8 @@ use backbones::vgg16::{Tail, Vgg16};
 use backbones::{Backbone, Levels};
 use forward::Forward;
 use heads::co_attention::{self, Form};
-use heads::{affinity, aspp, cam, cross_affinity, imagenet, segmentation};
+use heads::deeplab::{self, Version};
+use heads::{affinity, aspp_l, cam, cross_affinity, imagenet, large_fov, segmentation};
 use params::{Declarations, Declared, Parameters, Role, belongs};
 
 pub use tasks::Joint;
@@ -46,10 +47,12 @@ pub enum Head {
         /// C, without background.
         classes: usize,
     },
-    /// Scores for C + 1 classes through atrous spatial pyramid pooling (DeepLab-v3).
-    Aspp {
+    /// Scores for C + 1 classes by one of DeepLab's heads, whichever the backbone usually has.
+    DeepLab {
         /// C, without background.
         classes: usize,
+        /// Which of them.
+        version: Version,
     },
     /// Class logits, class activation maps and scores for C + 1 classes from one backbone (RRM, AALR).
     Joint {
@@ -87,7 +90,7 @@ impl Network {
             Head::Cam { classes } => format!("cam/{classes}"),
             Head::Affinity { channels: [a, b, c] } => format!("affinity/{a}-{b}-{c}"),
             Head::Segmentation { classes } => format!("segmentation/{classes}"),
-            Head::Aspp { classes } => format!("aspp/{classes}"),
+            Head::DeepLab { classes, version } => format!("{}/{classes}", version.name()),
             Head::Joint { classes } => format!("joint/{classes}"),
             Head::CrossAffinity { classes } => format!("cross-affinity/{classes}"),
             Head::CoAttention { classes, form } => {
@@ -102,14 +105,14 @@ impl Network {
     /// All parameters.
     pub fn declare(&self) -> Declarations {
         let mut to = Declarations::default();
-        let backbone = self.backbone;
+        let backbone = self.trunk();
         backbone.declare(&mut to);
         match self.head {
             Head::ImageNet => imagenet::declare(&mut to, backbone),
             Head::Cam { classes } => cam::declare(&mut to, backbone, classes),
             Head::Affinity { channels } => affinity::declare(&mut to, backbone, channels),
             Head::Segmentation { classes } => segmentation::declare(&mut to, backbone, classes + 1),
-            Head::Aspp { classes } => aspp::declare(&mut to, backbone, classes + 1),
+            Head::DeepLab { classes, version } => deeplab::declare(&mut to, backbone, classes + 1, version),
             Head::Joint { classes } => {
                 cam::declare(&mut to, backbone, classes);
                 segmentation::declare(&mut to, backbone, classes + 1);
@@ -138,27 +141,32 @@ impl Network {
 
     /// Images `[B, 3, H, W]` → the feature maps that this network's head is built on.
     pub fn levels(&self, f: &Forward, images: Tensor<4>) -> Levels {
-        let backbone = match (self.backbone, self.head) {
-            (
-                Backbone::Vgg16(Vgg16 {
-                    tail: Tail::LargeFov { .. },
-                    divisor,
-                }),
-                head,
-            ) => {
-                // AffinityNet's released code has 1 and 4; DeepLab-LargeFOV has its field of view in fc6.
-                let dilation = match head {
-                    Head::Affinity { .. } => 4,
-                    Head::Segmentation { .. } | Head::Joint { .. } => segmentation::DILATION,
-                    _ => 1,
-                };
-                let pooled = matches!(head, Head::Segmentation { .. } | Head::Joint { .. });
-                let tail = Tail::LargeFov { dilation, pooled };
-                Backbone::Vgg16(Vgg16 { divisor, tail })
-            }
-            (backbone, _) => backbone,
+        self.trunk().forward(f, images)
+    }
+
+    /// The backbone as this network's head asks for it.
+    fn trunk(&self) -> Backbone {
+        let Backbone::Vgg16(Vgg16 {
+            tail: Tail::LargeFov { .. },
+            divisor,
+        }) = self.backbone
+        else {
+            return self.backbone;
         };
-        backbone.forward(f, images)
+        let segments = matches!(self.head, Head::Segmentation { .. } | Head::Joint { .. });
+        let tail = match self.head {
+            Head::DeepLab { .. } => Tail::Pools,
+            // AffinityNet's released code has 1 and 4; DeepLab-LargeFOV has its field of view in fc6.
+            Head::Affinity { .. } => Tail::LargeFov {
+                dilation: 4,
+                pooled: false,
+            },
+            _ => Tail::LargeFov {
+                dilation: if segments { segmentation::DILATION } else { 1 },
+                pooled: segments,
+            },
+        };
+        Backbone::Vgg16(Vgg16 { divisor, tail })
     }
 }
 
@@ -177,18 +185,40 @@ fn initial(network: &Network, p: &Declared, rng: &mut ChaCha8Rng) -> Vec<f32> {
         Role::Shift | Role::Mean | Role::Bias => vec![0.0; n],
         Role::Kernel => {
             let fan_in: usize = p.shape[1..].iter().product();
-            let gain = if heads::is_last(&p.name) { 0.1 } else { 2.0f32.sqrt() };
-            let published = matches!(network.head, Head::CrossAffinity { .. })
-                && matches!(network.backbone, Backbone::PreactResNet(_));
-            let deviation = match published && network.is_head(&p.name) {
-                true => 0.01,
-                false => gain / (fan_in.max(1) as f32).sqrt(),
-            };
+            let deviation = published_deviation(network, &p.name, fan_in).unwrap_or_else(|| {
+                let gain = if heads::is_last(&p.name) { 0.1 } else { 2.0f32.sqrt() };
+                gain / (fan_in.max(1) as f32).sqrt()
+            });
             match Normal::new(0.0, deviation) {
                 Ok(normal) => normal.sample_iter(rng).take(n).collect(),
                 Err(_) => vec![0.0; n],
             }
         }
+    }
+}
+
+/// The standard deviation that a fresh kernel is published with, where it is not He's.
+fn published_deviation(network: &Network, name: &str, fan_in: usize) -> Option<f32> {
+    let is_last = heads::is_last(name);
+    match network.head {
+        // CIAN, Reproducibility.
+        Head::CrossAffinity { .. } if matches!(network.backbone, Backbone::PreactResNet(_)) => {
+            network.is_head(name).then_some(0.01)
+        }
+        // DeepLab-v2's released train.prototxt.
+        Head::DeepLab {
+            version: Version::V2 | Version::V2Msc,
+            ..
+        } => aspp_l::LAST.iter().any(|layer| belongs(name, layer)).then_some(0.01),
+        // MCIS's released train_resnet_fov.prototxt: xavier, and msra for the scores.
+        Head::DeepLab {
+            version: Version::LargeFov,
+            ..
+        } => large_fov::LAYERS.iter().any(|layer| belongs(name, layer)).then(|| {
+            let gain = if is_last { 2.0f32 } else { 1.0 };
+            (gain / fan_in.max(1) as f32).sqrt()
+        }),
+        _ => None,
     }
 }
 

@@ -6,7 +6,8 @@ use burn::tensor::Tensor;
 use super::forward::Forward;
 use super::heads::co_attention::{self, Form, Pairing, Side};
 use super::heads::cross_affinity::{self, CrossAffinity, Merge};
-use super::heads::{affinity, aspp, cam, imagenet, segmentation};
+use super::heads::deeplab::{self, Scores};
+use super::heads::{affinity, cam, imagenet, segmentation};
 use super::resize::resize;
 use super::{Head, Network};
 
@@ -91,7 +92,7 @@ impl Network {
     /// Where no part of its head segments.
     pub fn segmenter(&self) -> Result<Segmenter> {
         match self.head {
-            Head::Segmentation { .. } | Head::Aspp { .. } | Head::Joint { .. } | Head::CrossAffinity { .. } => {
+            Head::Segmentation { .. } | Head::DeepLab { .. } | Head::Joint { .. } | Head::CrossAffinity { .. } => {
                 Ok(Segmenter(*self))
             }
             _ => self.lacks("a segmentation head"),
@@ -179,15 +180,25 @@ impl AffinityNet {
 impl Segmenter {
     /// Images `[B, 3, H, W]` → segmentation scores `[B, C + 1, h, w]`, background first, before softmax.
     pub fn scores(&self, f: &Forward, images: Tensor<4>) -> Tensor<4> {
-        let (backbone, levels) = (self.0.backbone, self.0.levels(f, images));
-        match self.0.head {
-            Head::Aspp { .. } => aspp::scores(f, levels.high),
+        self.all_scores(f, images).fused
+    }
+
+    /// As [`Self::scores`], with those maps that a training has further losses of.
+    pub fn all_scores(&self, f: &Forward, images: Tensor<4>) -> Scores {
+        let backbone = self.0.trunk();
+        if let Head::DeepLab { version, .. } = self.0.head {
+            return deeplab::scores(f, backbone, version, images, |x| self.0.levels(f, x));
+        }
+        let levels = self.0.levels(f, images);
+        let fused = match self.0.head {
             Head::CrossAffinity { .. } => cross_affinity::scores(f, backbone, levels),
             _ => {
                 let embedding = segmentation::embedding(f, backbone, levels);
                 segmentation::scores(f, backbone, embedding)
             }
-        }
+        };
+        let parts = Vec::new();
+        Scores { fused, parts }
     }
 }
 

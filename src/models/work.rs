@@ -93,7 +93,7 @@ impl Network {
                 logits.reshape([b, classes, 1, 1])
             }
             Head::Affinity { .. } => self.affinity_net()?.features(f, images),
-            Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
+            Head::Segmentation { .. } | Head::DeepLab { .. } | Head::CrossAffinity { .. } => {
                 self.segmenter()?.scores(f, images)
             }
             Head::Joint { .. } => self.joint()?.outputs(f, images).scores,

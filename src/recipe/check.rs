@@ -8,6 +8,7 @@ impl Recipe {
     /// Rejects values that no stage can work with.
     pub(super) fn check(&self) -> Result<()> {
         self.check_backbones()?;
+        self.check_segment_head()?;
         let (cam, predict, affinity) = (&self.cam, &self.predict, &self.affinity);
         for (key, value) in [
             ("cam.batch", cam.batch),

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 use super::{Recipe, overrides};
 
 /// Embedded recipes by name; `affinitynet-` before it may be written too.
-pub(super) const EMBEDDED: [(&str, &str); 12] = [
+pub(super) const EMBEDDED: [(&str, &str); 20] = [
     ("nano", include_str!("../../assets/recipes/affinitynet-nano.toml")),
     ("demo", include_str!("../../assets/recipes/affinitynet-demo.toml")),
     ("smoke", include_str!("../../assets/recipes/affinitynet-smoke.toml")),
@@ -21,12 +21,41 @@ pub(super) const EMBEDDED: [(&str, &str); 12] = [
     ("resnet50", include_str!("../../assets/recipes/resnet50.toml")),
     ("rrm-nano", include_str!("../../assets/recipes/rrm-nano.toml")),
     ("rrm-resnet38", include_str!("../../assets/recipes/rrm-resnet38.toml")),
+    (
+        "rrm-largefov-vgg16",
+        include_str!("../../assets/recipes/rrm-largefov-vgg16.toml"),
+    ),
+    (
+        "rrm-deeplabv2-vgg16",
+        include_str!("../../assets/recipes/rrm-deeplabv2-vgg16.toml"),
+    ),
+    (
+        "rrm-deeplabv2-resnet101",
+        include_str!("../../assets/recipes/rrm-deeplabv2-resnet101.toml"),
+    ),
     ("aalr-resnet38", include_str!("../../assets/recipes/aalr-resnet38.toml")),
     (
         "cian-resnet101",
         include_str!("../../assets/recipes/cian-resnet101.toml"),
     ),
+    ("cian-resnet50", include_str!("../../assets/recipes/cian-resnet50.toml")),
     ("mcis-vgg16", include_str!("../../assets/recipes/mcis-vgg16.toml")),
+    (
+        "mcis-resnet101",
+        include_str!("../../assets/recipes/mcis-resnet101.toml"),
+    ),
+    (
+        "mcis-largefov-vgg16",
+        include_str!("../../assets/recipes/mcis-largefov-vgg16.toml"),
+    ),
+    (
+        "mcis-lid-resnet38",
+        include_str!("../../assets/recipes/mcis-lid-resnet38.toml"),
+    ),
+    (
+        "photos-released",
+        include_str!("../../assets/recipes/photos-released.toml"),
+    ),
 ];
 
 impl Recipe {

@@ -1,8 +1,9 @@
-//! Which backbone each network of a recipe has.
+//! Which backbone each network of a recipe has, and which head the second network.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{BackboneSettings, Crf, Part, Recipe, Training};
+use crate::models::heads::deeplab::Version;
 use crate::models::{Head, Network};
 
 impl Recipe {
@@ -76,6 +77,38 @@ impl Recipe {
                 backbone.check(&format!("{}.backbone", part.section()))?;
             }
         }
+        Ok(())
+    }
+
+    /// The head of the segmentation network for `classes`, without background.
+    pub fn segment_head(&self, classes: usize) -> Head {
+        match self.segment.head.version() {
+            Some(version) => Head::DeepLab { classes, version },
+            None => Head::Segmentation { classes },
+        }
+    }
+
+    /// Rejects heads that the backbone cannot have.
+    pub(super) fn check_segment_head(&self) -> Result<()> {
+        let Some(version) = self.segment.head.version() else {
+            return Ok(());
+        };
+        let backbone = self.backbone(Part::Segment).build()?;
+        let name = backbone.kind();
+        ensure!(
+            version.stands_on(backbone),
+            "segment.head: {} does not go onto {name}: {}",
+            version.name(),
+            match name {
+                "vgg16" => "vgg16 takes \"deeplab_v2\", and has DeepLab-LargeFOV's as \"usual\"",
+                _ => "set segment.backbone.name to resnet50, resnet101, resnet101_caffe or, for \"deeplab_v2\", vgg16",
+            }
+        );
+        ensure!(
+            version != Version::V3 || self.segment.batch >= 2,
+            "segment.batch is {}: DeepLab-v3's head learns from statistics of the batch: use at least 2",
+            self.segment.batch
+        );
         Ok(())
     }
 }

@@ -6,7 +6,9 @@ use anyhow::{Result, anyhow, bail};
 use toml::{Table, Value};
 
 use super::table::shorten;
-use super::{AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, Training};
+use super::{
+    AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, SegmentHead, Training,
+};
 use crate::weights::keys::Order;
 
 /// The recipe with `text`, `key=value`, applied.
@@ -97,6 +99,7 @@ fn with_options(recipe: &Recipe) -> Recipe {
     fill(&mut full.classify);
     fill(&mut full.affinity.training);
     fill(&mut full.segment);
+    full.segment.head = SegmentHead::DeeplabV2;
     for crf in [
         &mut full.affinity.crf,
         &mut full.label.crf,

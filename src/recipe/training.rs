@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::backbones::{BackboneSettings, Part};
+use super::segment_head::SegmentHead;
 
 /// One training stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,6 +14,9 @@ pub struct Training {
     /// it beside theirs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backbone: Option<BackboneSettings>,
+    /// The network's head; only in `[segment]`. The backbone's own where absent.
+    #[serde(default, skip_serializing_if = "SegmentHead::is_usual")]
+    pub head: SegmentHead,
     /// Passes over the training images; may be a fraction.
     pub epochs: f32,
     /// Steps that it takes at least, however few images there are. 0 where absent.
@@ -145,6 +149,10 @@ impl Training {
             self.backbone.is_none() || key == "segment",
             "{key}.backbone: it belongs into {}",
             Part::sections()
+        );
+        ensure!(
+            self.head.is_usual() || key == "segment",
+            "{key}.head: only the network of [segment] has a choice of heads: set segment.head"
         );
         ensure!(
             !(self.whole && self.head_alone),

@@ -2,6 +2,7 @@
 //! labels.
 
 use anyhow::{Context as _, Result};
+use burn::tensor::Tensor;
 
 use crate::data::Order;
 use crate::losses::cross_entropy::cross_entropy;
@@ -28,7 +29,7 @@ pub const STAGE: Stage = Stage::new(&Definition {
 });
 
 fn head(task: &Task) -> Head {
-    Head::Segmentation { classes: task.classes }
+    task.recipe.segment_head(task.classes)
 }
 
 fn train(context: &Context) -> Result<()> {
@@ -50,10 +51,23 @@ fn train(context: &Context) -> Result<()> {
         device: &context.device,
     }
     .run(|network, forward, images, batch| {
-        let scores = network.segmenter()?.scores(forward, images);
-        let [_, _, h, w] = scores.dims();
-        let labels = sample(labels(batch)?, batch.size, [h, w]);
-        Ok(vec![("cross_entropy", cross_entropy(scores, &labels))])
+        let scores = network.segmenter()?.all_scores(forward, images);
+        let labels = labels(batch)?;
+        let loss = |scores: Tensor<4>| {
+            let [_, _, h, w] = scores.dims();
+            cross_entropy(scores, &sample(labels, batch.size, [h, w]))
+        };
+        let fused = loss(scores.fused);
+        if scores.parts.is_empty() {
+            return Ok(vec![("cross_entropy", fused)]);
+        }
+        // DeepLab-v2's released train.prototxt: each size's loss counts as much as that of the fused scores.
+        let total = scores
+            .parts
+            .into_iter()
+            .map(loss)
+            .fold(fused.clone(), |sum, part| sum + part);
+        Ok(vec![("total", total), ("cross_entropy", fused)])
     })
     .context("training the segmentation network")?;
     Ok(())

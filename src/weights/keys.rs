@@ -10,7 +10,7 @@ use super::pattern::{Bindings, Pattern, Words};
 use super::{Checkpoint, Format, prefix};
 
 /// The embedded key maps by file name.
-const EMBEDDED: [(&str, &str); 11] = [
+const EMBEDDED: [(&str, &str); 15] = [
     (
         "efficientnet_lite-pytorch",
         include_str!("../../assets/weights/efficientnet_lite-pytorch.toml"),
@@ -44,6 +44,22 @@ const EMBEDDED: [(&str, &str); 11] = [
     (
         "resnet-torchvision",
         include_str!("../../assets/weights/resnet-torchvision.toml"),
+    ),
+    (
+        "resnet_caffe-pytorch",
+        include_str!("../../assets/weights/resnet_caffe-pytorch.toml"),
+    ),
+    (
+        "resnet_caffe-blocks",
+        include_str!("../../assets/weights/resnet_caffe-blocks.toml"),
+    ),
+    (
+        "vgg16_deeplabv2-caffe",
+        include_str!("../../assets/weights/vgg16_deeplabv2-caffe.toml"),
+    ),
+    (
+        "vgg16_deeplabv2-pytorch",
+        include_str!("../../assets/weights/vgg16_deeplabv2-pytorch.toml"),
     ),
     ("nano-weakseg", include_str!("../../assets/weights/nano-weakseg.toml")),
 ];
@@ -79,8 +95,8 @@ struct Rule {
     from: Pattern,
     /// Only tensors of this many dimensions.
     rank: Option<usize>,
-    /// The network's name for it.
-    to: Option<Pattern>,
+    /// The network's name for it, or names: where several layers begin as one.
+    to: Option<Names>,
     /// Why the network does not need it.
     skip: Option<String>,
     /// Dimensions of size 1 may come and go: a fully connected layer is a 1x1 convolution.
@@ -89,6 +105,23 @@ struct Rule {
     /// The kernel's input channels are in the opposite order (BGR for RGB).
     #[serde(default)]
     reverse_channels: bool,
+}
+
+/// One name of a parameter, or several.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+enum Names {
+    One(Pattern),
+    Several(Vec<Pattern>),
+}
+
+impl Names {
+    fn patterns(&self) -> &[Pattern] {
+        match self {
+            Names::One(pattern) => std::slice::from_ref(pattern),
+            Names::Several(patterns) => patterns,
+        }
+    }
 }
 
 /// What a network expects of its input: `(pixel / 255 * range - mean) / std` per channel, pixels in 0..=255.
@@ -118,10 +151,10 @@ pub enum Order {
 /// What a key map says of one key.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Target {
-    /// It is the parameter `name`.
+    /// It is the parameter of each of `names`.
     Parameter {
-        /// State-dict name.
-        name: String,
+        /// State-dict names, at least one.
+        names: Vec<String>,
         /// Dimensions of size 1 may come and go.
         squeeze: bool,
         /// Input channels are in the opposite order.
@@ -230,7 +263,9 @@ impl KeyMap {
             let map: Self = toml::from_str(text)?;
             for rule in &map.map {
                 match (&rule.to, &rule.skip) {
-                    (Some(to), None) => to.is_filled_by(&rule.from)?,
+                    (Some(to), None) if !to.patterns().is_empty() => {
+                        to.patterns().iter().try_for_each(|to| to.is_filled_by(&rule.from))?;
+                    }
                     (None, Some(_)) => {}
                     _ => bail!("a rule has to say either to or skip: {rule:?}"),
                 }
@@ -253,9 +288,11 @@ impl KeyMap {
         };
         Ok(match (&rule.to, &rule.skip) {
             (Some(to), _) => Target::Parameter {
-                name: to
-                    .fill(&bindings)
-                    .with_context(|| format!("key {key:?}"))
+                names: to
+                    .patterns()
+                    .iter()
+                    .map(|to| to.fill(&bindings).with_context(|| format!("key {key:?}")))
+                    .collect::<anyhow::Result<_>>()
                     .map_err(|error| Error::Asset(reason(&error)))?,
                 squeeze: rule.squeeze,
                 reverse_channels: rule.reverse_channels,
@@ -297,6 +334,9 @@ mod tests {
             "cian_resnet50",
             "cian_resnet101",
             "deeplab_resnet101",
+            "deeplabv2_vgg16",
+            "deeplabv2_resnet101",
+            "largefov_resnet101",
             "deeplabv3_resnet50",
             "efficientnet_lite0_cls",
             "efficientnet_lite2",
@@ -315,7 +355,7 @@ mod tests {
         let skipped = map.target("fc1_weight", 2).unwrap();
         assert!(matches!(skipped, Target::Skip(_)), "{skipped:?}");
         let kept = map.target("fc1_weight", 4).unwrap();
-        assert!(matches!(&kept, Target::Parameter { name, .. } if name == "fc1_weight"));
+        assert!(matches!(&kept, Target::Parameter { names, .. } if names == &["fc1_weight"]));
         let (map, _) = of("vgg16").unwrap();
         assert_eq!(map.target("pool5.0", 1).unwrap(), Target::Unknown);
         assert!(map.requires("conv5_3.bias") && !map.requires("fc8.weight"));

@@ -97,7 +97,7 @@ fn plan_by(
                 is_expected,
             });
         };
-        let (name, squeeze, reverse_channels) =
+        let (names, squeeze, reverse_channels) =
             match map.target(key.strip_prefix(prefix).unwrap_or(key), shape.len())? {
                 Target::Unknown => {
                     skip(format!("{} is not known to hold it", map.source), false);
@@ -108,53 +108,55 @@ fn plan_by(
                     continue;
                 }
                 Target::Parameter {
-                    name,
+                    names,
                     squeeze,
                     reverse_channels,
-                } => (name, squeeze, reverse_channels),
+                } => (names, squeeze, reverse_channels),
             };
-        let Some(expected) = shapes.get(name.as_str()).copied() else {
-            // A head of another network is no surprise; a part of the backbone is.
-            skip(format!("{network} has no parameter {name}"), !map.requires(&name));
-            continue;
-        };
-        if !fits(shape, expected, squeeze) {
-            if !(map.is_classifier(&name) && is_other_count(shape, expected)) {
-                return Err(Error::Shape {
+        for name in names {
+            let Some(expected) = shapes.get(name.as_str()).copied() else {
+                // A head of another network is no surprise; a part of the backbone is.
+                skip(format!("{network} has no parameter {name}"), !map.requires(&name));
+                continue;
+            };
+            if !fits(shape, expected, squeeze) {
+                if !(map.is_classifier(&name) && is_other_count(shape, expected)) {
+                    return Err(Error::Shape {
+                        path: path(),
+                        key: key.to_owned(),
+                        network: network.to_owned(),
+                        name,
+                        shapes: Box::new([shape.to_vec(), expected.to_vec()]),
+                    });
+                }
+                let reason = format!(
+                    "left fresh: the file's classifier has {} classes, this one {}",
+                    shape[0], expected[0]
+                );
+                skip(reason.clone(), true);
+                fresh.insert(name, reason);
+                continue;
+            }
+            if reverse_channels && !matches!(expected, [_, 3, _, _]) {
+                return Err(Error::NoColours {
                     path: path(),
                     key: key.to_owned(),
-                    network: network.to_owned(),
-                    name,
-                    shapes: Box::new([shape.to_vec(), expected.to_vec()]),
+                    shape: shape.to_vec(),
                 });
             }
-            let reason = format!(
-                "left fresh: the file's classifier has {} classes, this one {}",
-                shape[0], expected[0]
-            );
-            skip(reason.clone(), true);
-            fresh.insert(name, reason);
-            continue;
-        }
-        if reverse_channels && !matches!(expected, [_, 3, _, _]) {
-            return Err(Error::NoColours {
-                path: path(),
+            let entry = Loaded {
                 key: key.to_owned(),
-                shape: shape.to_vec(),
-            });
-        }
-        let entry = Loaded {
-            key: key.to_owned(),
-            name: name.clone(),
-            shape: expected.to_vec(),
-            reverse_channels,
-        };
-        if let Some(first) = found.insert(name, entry) {
-            return Err(Error::Twice {
-                path: path(),
-                keys: [first.key, key.to_owned()],
-                name: first.name,
-            });
+                name: name.clone(),
+                shape: expected.to_vec(),
+                reverse_channels,
+            };
+            if let Some(first) = found.insert(name, entry) {
+                return Err(Error::Twice {
+                    path: path(),
+                    keys: [first.key, key.to_owned()],
+                    name: first.name,
+                });
+            }
         }
     }
     let mut loaded = Vec::new();
@@ -352,6 +354,29 @@ mod tests {
         let other = shapes(&[("x", &[1])]);
         let error = plan(&checkpoint, "resnet38_cls", &other).unwrap_err().to_string();
         assert!(error.contains("no parameter of resnet38_cls"), "{error}");
+    }
+
+    #[test]
+    fn the_branches_of_deeplab_v2_begin_as_imagenets_fc6_and_fc7() {
+        let held = shapes(&[
+            ("conv1_1.weight", &[2, 3, 3, 3]),
+            ("fc6.weight", &[2, 2, 3, 3]),
+            ("fc7.bias", &[2]),
+        ]);
+        let (_dir, checkpoint) = file(&held);
+        let mut declared = shapes(&[("conv1_1.weight", &[2, 3, 3, 3])]);
+        for branch in 1..5 {
+            declared.push((format!("fc6_{branch}.weight"), vec![2, 2, 3, 3]));
+            declared.push((format!("fc7_{branch}.bias"), vec![2]));
+            declared.push((format!("fc8_voc12_{branch}.weight"), vec![21, 2, 1, 1]));
+        }
+        let plan = plan(&checkpoint, "deeplabv2_vgg16", &declared).unwrap();
+        assert_eq!((plan.loaded.len(), plan.missing.len()), (9, 4));
+        assert!(plan.surprises().is_empty(), "{:?}", plan.surprises());
+        for value in plan.values(&checkpoint) {
+            let (name, values) = value.unwrap();
+            assert!(values.iter().enumerate().all(|(i, v)| *v == i as f32), "{name}");
+        }
     }
 
     #[test]

@@ -53,7 +53,7 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 23] = [
+pub const CHECKS: [(&str, Check); 24] = [
     ("depthwise_conv", convolution),
     ("pointwise_conv", convolution),
     ("efficientnet", networks::check),
@@ -72,6 +72,7 @@ pub const CHECKS: [(&str, Check); 23] = [
     ("vgg16", networks::check),
     ("cian", networks::check),
     ("deeplab", networks::check),
+    ("largefov", networks::check),
     ("train_resnet38_cls", training::classifier),
     ("train_resnet38_affinity", training::affinity),
     ("train_resnet38_rrm", training::rrm),
@@ -79,7 +80,15 @@ pub const CHECKS: [(&str, Check); 23] = [
     ("train_cian", training::cian),
 ];
 /// Prefixes of the files of networks.
-const NETWORKS: [&str; 6] = ["resnet38", "vgg16", "cian", "deeplab", "efficientnet", "train"];
+const NETWORKS: [&str; 7] = [
+    "resnet38",
+    "vgg16",
+    "cian",
+    "deeplab",
+    "largefov",
+    "efficientnet",
+    "train",
+];
 
 pub fn find(g: &Golden) -> Option<Check> {
     let has_width = g.meta.contains_key("width_divisor");

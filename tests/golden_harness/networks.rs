@@ -105,9 +105,14 @@ fn outputs(g: &Golden, network: &Network, f: &Forward, on: &On) -> Outputs {
                 network.affinity_net().unwrap().features(f, x),
             );
         }
-        Head::Segmentation { .. } | Head::Aspp { .. } => {
+        Head::Segmentation { .. } | Head::DeepLab { .. } => {
             keep(&mut to, "features", network.levels(f, x.clone()).high);
-            keep(&mut to, "logits", network.segmenter().unwrap().scores(f, x));
+            let scores = network.segmenter().unwrap().all_scores(f, x);
+            keep(&mut to, "logits", scores.fused);
+            // Of DeepLab-v2 over several sizes: the whole image, three quarters of it and half.
+            for (name, part) in ["logits_100", "logits_75", "logits_50"].into_iter().zip(scores.parts) {
+                keep(&mut to, name, part);
+            }
         }
         Head::Joint { .. } => {
             let out = network.joint().unwrap().outputs(f, x.clone());

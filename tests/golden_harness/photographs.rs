@@ -83,7 +83,7 @@ fn outputs(
             let features = network.affinity_net().unwrap().features(f, image);
             vec![("features", features, channels.iter().sum())]
         }
-        Head::Segmentation { .. } | Head::Aspp { .. } | Head::CrossAffinity { .. } => {
+        Head::Segmentation { .. } | Head::DeepLab { .. } | Head::CrossAffinity { .. } => {
             vec![("scores", network.segmenter().unwrap().scores(f, image), CLASSES + 1)]
         }
         Head::Joint { .. } => vec![

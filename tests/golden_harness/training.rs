@@ -11,8 +11,9 @@ use weakseg::models::Network;
 use weakseg::models::forward::{Forward, Mode};
 use weakseg::models::heads::co_attention::Side;
 use weakseg::models::heads::cross_affinity::Merge;
+use weakseg::models::params::Parameters;
 use weakseg::models::resize::resize;
-use weakseg::recipe;
+use weakseg::recipe::{self, Recipe};
 use weakseg::train::{self, Group, Optimizer};
 
 use super::check::{EPS, On, close, download, upload};
@@ -41,8 +42,20 @@ fn train(
         bias_lr_factor: factor("biases "),
         fresh_lr_factor: factor("fresh layers "),
     };
+    if let Some(source) = g.meta.get("recipe") {
+        let classify = Recipe::load(source.split(',').next().unwrap(), &[]).unwrap().classify;
+        assert_eq!(settings, classify.optimizer, "{}: the recipe's optimizer", g.name);
+    }
     let groups = g.text("groups");
     let alike = groups.contains("all parameters") || groups.contains("on all");
+    let whole = groups.contains("nothing but batch norm frozen");
+    // Small steps leave small errors.
+    let tolerance = match g.meta.get("tolerance").map(String::as_str) {
+        Some("a tenth of the usual") => on.training / 10.0,
+        None => on.training,
+        Some(other) => panic!("{}: tolerance {other:?}", g.name),
+    };
+    let initial = parameters.clone();
     let decay = g.number_after("groups", "decay") as f32;
     let total = g.number_after("schedule", "over") as usize;
     let (rule, schedule, peak) = train::rule(&settings);
@@ -51,7 +64,7 @@ fn train(
     let expected = g.tensor("losses");
     let columns = expected.shape[1];
     for step in 0..g.usize("steps") {
-        let tracked = parameters.track(|name, role| train::trains(&network, name, role));
+        let tracked = parameters.track(|name, role| train::trains(&network, name, role) || (whole && !role.is_norm()));
         let f = Forward::new(&tracked, Mode::Frozen(None));
         let parts = losses(&network, &f, &autodiff);
         let mut grads = parts[0].backward();
@@ -62,7 +75,7 @@ fn train(
                 &format!("{} step {step} loss {column}", g.name),
                 &[*value],
                 &[expected.values[step * columns + column]],
-                on.training,
+                tolerance,
             );
         }
         let rate = peak * schedule.factor(step, total);
@@ -78,14 +91,24 @@ fn train(
         if name == "losses" {
             continue;
         }
-        let p = parameters.0.get(name);
-        let p = p.unwrap_or_else(|| panic!("{}: the network has no {name}", g.name));
-        close(
-            &format!("{} {name}", g.name),
-            &p.value.to_vec().unwrap(),
-            &expected.values,
-            on.training,
-        );
+        // What the steps have added: a parameter's own size hides it.
+        let (parameter, is_change) = match name.strip_prefix("change/") {
+            Some(parameter) => (parameter, true),
+            None => (name.as_str(), false),
+        };
+        let values = |parameters: &Parameters| {
+            let p = parameters.0.get(parameter);
+            let p = p.unwrap_or_else(|| panic!("{}: the network has no {parameter}", g.name));
+            p.value.to_vec().unwrap()
+        };
+        let after = values(&parameters);
+        let (actual, tolerance) = if is_change {
+            let before = values(&initial);
+            (after.iter().zip(before).map(|(a, b)| a - b).collect(), on.training)
+        } else {
+            (after, tolerance)
+        };
+        close(&format!("{} {name}", g.name), &actual, &expected.values, tolerance);
     }
 }
 

@@ -60,7 +60,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             table: row.table.clone(),
             row: row.name.clone(),
             title: row.title.clone(),
-            paper: row.paper,
+            paper: ablation.paper(row, &opened.context.recipe.backbone.name),
             mean_iou_maps: maps.and_then(|stage| mean(stage.name())),
             mean_iou: mean(NETWORK),
             mean_iou_crf: mean(NETWORK_CRF),

@@ -1,5 +1,7 @@
 //! What an ablation trains: the rows of a paper's tables, from `assets/ablations/`.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
@@ -40,6 +42,9 @@ pub struct Row {
     pub set: Vec<String>,
     /// mIoU in the paper, percent; none where it has no such row.
     pub paper: Option<f64>,
+    /// The same with other backbones, by name, where the paper has rows with several.
+    #[serde(default)]
+    pub paper_on: BTreeMap<String, f64>,
     /// Another row, whose training is this one's too.
     pub from: Option<Source>,
     /// Extra images: single or web.
@@ -58,6 +63,18 @@ pub struct Source {
 impl Row {
     fn is_called(&self, name: &str) -> bool {
         self.name == name || self.table.split(',').any(|table| table == name)
+    }
+}
+
+impl Ablation {
+    /// The paper's mIoU of `row` with the backbone called `backbone`: of one that the paper has rows with, that row's own or
+    /// none; of others the usual one.
+    pub fn paper(&self, row: &Row, backbone: &str) -> Option<f64> {
+        let is_another = self.row.iter().any(|row| row.paper_on.contains_key(backbone));
+        match is_another {
+            true => row.paper_on.get(backbone).copied(),
+            false => row.paper,
+        }
     }
 }
 
@@ -94,6 +111,27 @@ mod tests {
     use super::*;
     use crate::methods;
     use crate::recipe::Recipe;
+
+    #[test]
+    fn a_row_has_the_papers_figure_of_its_own_backbone() {
+        let (cian, rows) = rows("cian", &["2".into(), "4".into()]).unwrap();
+        let papers = |backbone: &str| -> Vec<_> { rows.iter().map(|row| cian.paper(row, backbone)).collect() };
+        let [deep, shallow] = ["preact_resnet101", "preact_resnet50"].map(papers);
+        assert_eq!(deep, papers("nano"));
+        let expected = [58.3, 59.1, 62.5, 64.3, 61.4, 65.8, 62.2, 67.3].map(Some);
+        assert_eq!(deep, expected);
+        let of_table_4 = [
+            Some(57.5),
+            None,
+            Some(60.4),
+            None,
+            Some(60.2),
+            Some(63.5),
+            Some(61.6),
+            Some(65.7),
+        ];
+        assert_eq!(shallow, of_table_4);
+    }
 
     #[test]
     fn every_row_changes_the_recipe_as_it_says() {

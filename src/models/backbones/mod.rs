@@ -16,12 +16,12 @@ use super::resize::resize;
 use efficientnet_lite::{EfficientNetLite, Size};
 use nano::Nano;
 use preact_resnet::PreactResNet;
-use resnet::{Depth, ResNet};
+use resnet::{Depth, ResNet, Style};
 use resnet38::ResNet38;
 use vgg16::{Tail, Vgg16};
 
 /// The backbones that [`Backbone::named`] knows.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "nano",
     "efficientnet_lite0",
     "efficientnet_lite1",
@@ -31,6 +31,7 @@ pub const NAMES: [&str; 11] = [
     "vgg16_extra",
     "resnet50",
     "resnet101",
+    "resnet101_caffe",
     "preact_resnet50",
     "preact_resnet101",
 ];
@@ -112,9 +113,13 @@ impl Backbone {
                 pooled: false,
             }),
             "vgg16_extra" => vgg16(Tail::ExtraConvs),
-            "resnet50" | "resnet101" => Backbone::ResNet(ResNet {
+            "resnet50" | "resnet101" | "resnet101_caffe" => Backbone::ResNet(ResNet {
                 depth,
                 divisor,
+                style: match name {
+                    "resnet101_caffe" => Style::Caffe,
+                    _ => Style::Torchvision,
+                },
                 output_stride: 8,
             }),
             "preact_resnet50" | "preact_resnet101" => Backbone::PreactResNet(PreactResNet { depth, divisor }),
@@ -169,12 +174,13 @@ impl Backbone {
                 .map_or("efficientnet_lite0", |(name, _)| name),
             Backbone::ResNet38(_) => "resnet38",
             Backbone::Vgg16(b) => match b.tail {
-                Tail::LargeFov { .. } => "vgg16",
+                Tail::LargeFov { .. } | Tail::Pools => "vgg16",
                 Tail::ExtraConvs => "vgg16_extra",
             },
-            Backbone::ResNet(b) => match b.depth {
-                Depth::Fifty => "resnet50",
-                Depth::HundredOne => "resnet101",
+            Backbone::ResNet(b) => match (b.depth, b.style) {
+                (Depth::Fifty, _) => "resnet50",
+                (Depth::HundredOne, Style::Torchvision) => "resnet101",
+                (Depth::HundredOne, Style::Caffe) => "resnet101_caffe",
             },
             Backbone::PreactResNet(b) => match b.depth {
                 Depth::Fifty => "preact_resnet50",

@@ -1,5 +1,7 @@
 //! ResNet50 and ResNet101 (He et al., CVPR 2016) in torchvision's layout at output stride 8: the last two levels are
-//! dilated by 2 and 4 instead of striding, as DeepLab has it. At 16 the last one is dilated alone, by 2.
+//! dilated by 2 and 4 instead of striding, as DeepLab has it. At 16 the last one is dilated alone, by 2. In Caffe's style
+//! ResNet101 is the one that DeepLab-v2 was published with (train.prototxt): a level strides in its first 1x1 convolution,
+//! and all of its blocks have one dilation.
 
 use burn::tensor::Tensor;
 use burn::tensor::activation::relu;
@@ -15,6 +17,19 @@ const CHANNELS: [usize; 4] = [256, 512, 1024, 2048];
 /// the level before it.
 const AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [1, 2]), (1, [2, 4])];
 const AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [1, 2])];
+
+/// The same in Caffe's style.
+const CAFFE_AT_8: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (1, [2, 2]), (1, [4, 4])];
+const CAFFE_AT_16: [(usize, [usize; 2]); 4] = [(1, [1, 1]), (2, [1, 1]), (2, [1, 1]), (1, [2, 2])];
+
+/// Where a level strides, and from which block on it is dilated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// In its first 3x3 convolution; its first block still has the dilation of the level before it.
+    Torchvision,
+    /// In its first 1x1 convolution; all of its blocks are dilated.
+    Caffe,
+}
 
 /// Number of layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +57,8 @@ pub struct ResNet {
     pub depth: Depth,
     /// Width divisor.
     pub divisor: usize,
+    /// Where it strides and dilates.
+    pub style: Style,
     /// Pixels of the image per pixel of the last two levels: 8 or 16.
     pub output_stride: usize,
 }
@@ -83,9 +100,22 @@ impl ResNet {
         }
     }
 
+    /// A level's stride, in the first and in the second convolution of its first block.
+    fn strides(self, stride: usize) -> [usize; 2] {
+        match self.style {
+            Style::Torchvision => [1, stride],
+            Style::Caffe => [stride, 1],
+        }
+    }
+
     /// The blocks of a level, from 0.
     fn level(self, level: usize) -> Vec<Block> {
-        let steps = if self.output_stride == 16 { AT_16 } else { AT_8 };
+        let steps = match (self.style, self.output_stride) {
+            (Style::Torchvision, 16) => AT_16,
+            (Style::Torchvision, _) => AT_8,
+            (Style::Caffe, 16) => CAFFE_AT_16,
+            (Style::Caffe, _) => CAFFE_AT_8,
+        };
         let (stride, [first, rest]) = steps[level];
         let output = CHANNELS[level] / self.divisor;
         let input = match level.checked_sub(1) {
@@ -95,9 +125,9 @@ impl ResNet {
         let block = |block: usize| {
             let name = |layer: &str| format!("layer{}.{block}.{layer}", level + 1);
             if block == 0 {
-                Block::new(name, [input, output], stride, first)
+                Block::new(name, [input, output], self.strides(stride), first)
             } else {
-                Block::new(name, [output, output], 1, rest)
+                Block::new(name, [output, output], [1, 1], rest)
             }
         };
         (0..self.depth.blocks()[level]).map(block).collect()
@@ -118,7 +148,7 @@ struct Block {
 }
 
 impl Block {
-    fn new(name: impl Fn(&str) -> String, [input, output]: [usize; 2], stride: usize, dilation: usize) -> Block {
+    fn new(name: impl Fn(&str) -> String, [input, output]: [usize; 2], strides: [usize; 2], dilation: usize) -> Block {
         let inner = output / 4;
         let pair = |[conv, norm]: [&str; 2], channels: [usize; 2], size| {
             (
@@ -126,16 +156,17 @@ impl Block {
                 BatchNorm::new(name(norm), channels[1]),
             )
         };
+        let (conv1, bn1) = pair(["conv1", "bn1"], [input, inner], 1);
         let (conv2, bn2) = pair(["conv2", "bn2"], [inner, inner], 3);
         Block {
             convs: [
-                pair(["conv1", "bn1"], [input, inner], 1),
-                (conv2.stride(stride).dilation(dilation), bn2),
+                (conv1.stride(strides[0]), bn1),
+                (conv2.stride(strides[1]).dilation(dilation), bn2),
                 pair(["conv3", "bn3"], [inner, output], 1),
             ],
             downsample: (input != output).then(|| {
                 let (conv, norm) = pair(["downsample.0", "downsample.1"], [input, output], 1);
-                (conv.stride(stride), norm)
+                (conv.stride(strides[0] * strides[1]), norm)
             }),
         }
     }

@@ -1,6 +1,7 @@
 //! VGG16 (Simonyan and Zisserman 2015) at output stride 8: the fourth pooling does not stride, the fifth level is
-//! dilated by 2. Two forms, under the names of their published weights: LargeFOV (Chen et al. 2015) as AffinityNet's
-//! released code has it, and three further convolutions in place of the classifier, as MCIS has it.
+//! dilated by 2. Three forms, under the names of their published weights: LargeFOV (Chen et al. 2015) as AffinityNet's
+//! released code has it, the poolings before it for a head that goes on from there, and three further convolutions in
+//! place of the classifier, as MCIS has it.
 
 use burn::tensor::Tensor;
 
@@ -29,6 +30,8 @@ pub enum Tail {
         /// DeepLab-LargeFOV's prototxt. AffinityNet's released code names both poolings and leaves them out.
         pooled: bool,
     },
+    /// The two poolings alone, 512 channels: DeepLab-v2's head has an fc6 and fc7 for each of its branches. Caffe's names.
+    Pools,
     /// Three 3x3 convolutions of 512 channels; poolings over 2x2; torchvision's names under `vgg.` (`vgg.features.0`).
     ExtraConvs,
 }
@@ -43,11 +46,16 @@ pub struct Vgg16 {
 }
 
 impl Vgg16 {
+    /// Whether its layers have Caffe's names: fc6 follows them, here or in a head.
+    pub fn has_fc6(self) -> bool {
+        !matches!(self.tail, Tail::ExtraConvs)
+    }
+
     /// Channels of the three levels that [`Self::forward`] returns: 512, 512 and 1024 (LargeFOV) or 512.
     pub fn channels(self) -> [usize; 3] {
         let last = match self.tail {
             Tail::LargeFov { .. } => 1024,
-            Tail::ExtraConvs => 512,
+            Tail::Pools | Tail::ExtraConvs => 512,
         };
         [512, 512, last].map(|c| c / self.divisor)
     }
@@ -61,7 +69,7 @@ impl Vgg16 {
     /// Images `[B, 3, H, W]` → conv4_3, conv5_3 and the tail's output at an eighth of the size.
     pub fn forward(self, f: &Forward, images: Tensor<4>) -> Levels {
         let pool = match self.tail {
-            Tail::LargeFov { .. } => 3,
+            Tail::LargeFov { .. } | Tail::Pools => 3,
             Tail::ExtraConvs => 2,
         };
         let [first, second, third, fourth, fifth] = self.levels();
@@ -74,13 +82,11 @@ impl Vgg16 {
         let [middle] = f.section(low.clone(), move |f, x| [pass(f, &fifth, f.max_pool(x, 3, 1))]);
         let [high] = f.section(middle.clone(), move |f, x| match (self.tail, &end[..]) {
             (Tail::LargeFov { pooled, .. }, [fc6, fc7]) => {
-                let x = match pooled {
-                    true => f.mean_pool(f.max_pool(x, 3, 1), 3),
-                    false => x,
-                };
+                let x = if pooled { pools(f, x) } else { x };
                 let x = f.dropout(fc6.relu(f, x), DROPOUT);
                 [fc7.relu(f, x)]
             }
+            (Tail::Pools, _) => [pools(f, x)],
             _ => [pass(f, &end, x)],
         });
         Levels { low, middle, high }
@@ -112,6 +118,7 @@ impl Vgg16 {
                 Conv::new("fc6", [input, output], 3).dilation(dilation).bias(),
                 Conv::new("fc7", [output, output], 1).bias(),
             ],
+            Tail::Pools => Vec::new(),
             Tail::ExtraConvs => (0..3)
                 .map(|i| Conv::new(format!("{EXTRA}.{}", 2 * i), [output, output], 3).bias())
                 .collect(),
@@ -121,7 +128,7 @@ impl Vgg16 {
     /// The name of convolution `i` of a level, both from 0.
     fn name(self, level: usize, i: usize) -> String {
         match self.tail {
-            Tail::LargeFov { .. } => format!("conv{}_{}", level + 1, i + 1),
+            Tail::LargeFov { .. } | Tail::Pools => format!("conv{}_{}", level + 1, i + 1),
             Tail::ExtraConvs => {
                 // torchvision counts the layers: a ReLU follows each convolution, a pooling each level.
                 let before: usize = LEVELS[..level].iter().map(|(count, _)| 2 * count + 1).sum();
@@ -129,6 +136,11 @@ impl Vgg16 {
             }
         }
     }
+}
+
+/// pool5 and pool5a: the maximum over 3x3, then the mean over 3x3.
+fn pools(f: &Forward, x: Tensor<4>) -> Tensor<4> {
+    f.mean_pool(f.max_pool(x, 3, 1), 3)
 }
 
 /// Convolutions with a ReLU behind each.

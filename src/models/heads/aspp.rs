@@ -12,8 +12,8 @@ use crate::models::params::Declarations;
 pub const PREFIX: &str = "classifier";
 /// The layer that gives the scores.
 pub const LAST: &str = "classifier.4";
-/// Dilations of the 3x3 branches at output stride 8.
-const DILATIONS: [usize; 3] = [12, 24, 36];
+/// Dilations of the 3x3 branches at output stride 16; twice these at 8.
+const DILATIONS: [usize; 3] = [6, 12, 18];
 const CHANNELS: usize = 256;
 const DROPOUT: f32 = 0.5;
 
@@ -48,7 +48,7 @@ pub fn declare(to: &mut Declarations, backbone: Backbone, classes: usize) {
 
 /// Features `[B, D, h, w]` → scores `[B, C + 1, h, w]`, background first, before softmax. Training needs at least two
 /// images a batch: the image's mean is one value per image, and its batch norm a statistic over the batch.
-pub fn scores(f: &Forward, features: Tensor<4>) -> Tensor<4> {
+pub fn scores(f: &Forward, backbone: Backbone, features: Tensor<4>) -> Tensor<4> {
     let layer = |[conv, norm]: [&str; 2], x, dilation| relu(f.fresh_norm(norm, f.conv(conv, x, 1, dilation, false)));
     let on_branch = |i, x, dilation| {
         let [conv, norm] = branch(i);
@@ -57,7 +57,7 @@ pub fn scores(f: &Forward, features: Tensor<4>) -> Tensor<4> {
     let [b, _, h, w] = features.dims();
     let mut parts = vec![on_branch(0, features.clone(), 1)];
     for (i, dilation) in DILATIONS.into_iter().enumerate() {
-        parts.push(on_branch(i + 1, features.clone(), dilation));
+        parts.push(on_branch(i + 1, features.clone(), dilation * 16 / backbone.stride()));
     }
     let mean = on_branch(DILATIONS.len() + 1, features.mean_dim(3).mean_dim(2), 1);
     let channels = mean.dims()[1];
