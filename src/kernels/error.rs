@@ -106,7 +106,7 @@ impl fmt::Display for Error {
                 largest,
             } => write!(
                 f,
-                "a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB: scale the image down or use --device cpu",
+                "a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB",
                 *needed as f64 / 1e6,
                 *largest as f64 / 1e6
             ),
@@ -117,7 +117,7 @@ impl fmt::Display for Error {
                 largest,
             } => write!(
                 f,
-                "{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB: give fewer labels or use --device cpu",
+                "{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB",
                 needed / 1_000_000,
                 largest / 1_000_000
             ),

@@ -97,7 +97,7 @@ fn write_seeds(context: &Context) -> Result<()> {
     let thresholds = settings.thresholds();
     let masked = masked(context)?;
     let missing = context.missing(maps, |image| label_file(context, 1, image));
-    each(&context.device, &missing, "seeds", |i| {
+    each(&context.device, split, &missing, "seeds", |i| {
         let name = split.name(i);
         let truth = match masked.get(i) {
             Some(true) => split.mask(i)?,
