@@ -8,6 +8,7 @@ use csv::StringRecord;
 
 use super::Skips;
 use super::files;
+use super::mask_files;
 use super::seen::LeftOut;
 use super::text::read_text;
 
@@ -205,7 +206,7 @@ impl Finder {
         let mut images = Vec::new();
         files::walk(dir, &mut images, &mut LeftOut::default())?;
         let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        let masks = dir.join("masks");
+        let masks = mask_files::folder(dir);
         for path in images
             .into_iter()
             .filter(|path| !path.starts_with(&masks) && !is_other(path))

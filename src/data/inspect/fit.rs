@@ -88,6 +88,7 @@ fn contradicted(data: &Data) -> Result<()> {
         .count();
     let wrong = images.iter().filter(|image| !image.fits()).count();
     let mostly = |count: usize| 2 * count > images.len();
+    one_value(data, &images, disjoint)?;
     // Images whose classes are not among their tags do not fit either.
     if !mostly(wrong) {
         return Ok(());
@@ -124,6 +125,9 @@ fn contradicted(data: &Data) -> Result<()> {
         .map(|(value, class)| format!("{value} = {class}"))
         .collect();
     let remedy = match better > images.len() - wrong {
+        _ if count_from_zero(data, &images) => {
+            "they seem to count the classes from 0: 0 is the background, so that the first class is 1".to_owned()
+        }
         true => format!(
             "the order {} would fit {better} of them: write classes.txt with a name a line in that order",
             listed.join(", ")
@@ -135,6 +139,53 @@ fn contradicted(data: &Data) -> Result<()> {
         images.len(),
         own.join(", ")
     )
+}
+
+/// Masks that hold one value for whatever class their image is tagged with: those of a foreground.
+fn one_value(data: &Data, images: &[Tagged], disjoint: usize) -> Result<()> {
+    let held: BTreeSet<usize> = images.iter().flat_map(|image| &image.classes).copied().collect();
+    let [class] = held.iter().copied().collect::<Vec<_>>()[..] else {
+        return Ok(());
+    };
+    let tagged: BTreeSet<usize> = images.iter().flat_map(|image| &image.tags).copied().collect();
+    if tagged.len() < 2 || disjoint < 2 {
+        return Ok(());
+    }
+    let told = format!(
+        "the masks hold the value {} alone, which is {:?}, also those of {disjoint} images without that tag: they seem to be of the foreground, whatever its class; a mask needs the values of its classes",
+        class + 1,
+        data.classes.get(class).map_or("", String::as_str),
+    );
+    match data.train.map {
+        // Somebody has said what it means.
+        Some(_) => log::warn!("{told}"),
+        None => bail!("{told}, or move the masks away"),
+    }
+    Ok(())
+}
+
+/// Whether the masks' values count from 0: all tagged images of the first class have nothing in theirs, and every value
+/// is one less than that of its class.
+fn count_from_zero(data: &Data, images: &[Tagged]) -> bool {
+    let shifted = |image: &Tagged| image.classes.iter().all(|class| image.tags.contains(&(class + 1)));
+    let mut seen = BTreeSet::new();
+    let mut blank = 0;
+    for split in [&data.train, &data.val] {
+        for i in split.indices() {
+            let Some((image, Some(_))) = split.files(i) else {
+                continue;
+            };
+            let values = data.seen.values.get(image);
+            let is_blank = values.is_some_and(|v| v.iter().all(|v| MaskValue::from(*v).class().is_none()));
+            if is_blank && !split.tags(i).is_empty() && seen.insert(image.to_owned()) {
+                if !split.tags(i).contains(&0) {
+                    return false;
+                }
+                blank += 1;
+            }
+        }
+    }
+    blank > 0 && images.iter().all(shifted)
 }
 
 /// The class that each value's images are tagged with most: for every value the class whose tag agrees with it in most

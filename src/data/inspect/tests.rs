@@ -116,6 +116,23 @@ fn masks_that_contradict_the_tags_show_the_order_that_fits() {
     let mostly = [("a", "cat", Some(1)), ("b", "dog", Some(2)), ("c", "dog", Some(1))];
     set(dir.path(), &mostly);
     opened(dir.path(), &[]).check_masks().unwrap();
+    let zero = error(&[
+        ("a", "cat", Some(0)),
+        ("b", "dog", Some(1)),
+        ("c", "cat", Some(0)),
+        ("d", "dog", Some(1)),
+    ]);
+    assert!(zero.contains("count the classes from 0"), "{zero}");
+    let foreground = error(&[
+        ("a", "cat", Some(1)),
+        ("b", "dog", Some(1)),
+        ("c", "cat", Some(1)),
+        ("d", "dog", Some(1)),
+    ]);
+    assert!(
+        foreground.contains("the value 1 alone") && foreground.contains("2 images"),
+        "{foreground}"
+    );
     // One image alone is no majority.
     let dir = tempfile::tempdir().unwrap();
     set(
