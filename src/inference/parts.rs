@@ -20,16 +20,22 @@ use crate::crf::DenseCrf;
 use crate::maps::winners;
 use crate::recipe::{Average, Predict};
 
-/// Scores that are at the image's size at a time: 64 MB.
-const AT_ONCE: usize = 16 << 20;
-
 /// How much is worked on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
     /// Pixels of a tile that the network sees.
     pub tile: usize,
+    /// Scores that are at the image's size at a time.
+    pub scores: usize,
     /// Bytes that the CRF may take: images for which it takes more are scaled down for it.
     pub crf: u64,
+}
+
+impl Limits {
+    /// Rows of `maps` maps of this width that are worked on at a time.
+    fn rows(self, maps: usize, width: usize) -> usize {
+        (self.scores / (maps * width).max(1)).max(1)
+    }
 }
 
 /// What a network says of an image at all sizes and flips, at its own resolution.
@@ -132,12 +138,12 @@ impl Said {
 
     /// Probabilities of the classes `kept`, rows of the image at `size` (height, width).
     fn rows(&self, kept: &[usize], size: [usize; 2], range: Range<usize>) -> Array3<f32> {
+        if size == self.size {
+            return self.seen_rows(range).select(Axis(0), kept);
+        }
         let needed = source_rows(self.size[0], size[0], range.clone());
         let seen = self.seen_rows(needed.clone()).select(Axis(0), kept);
-        match size == self.size {
-            true => seen,
-            false => rows(seen.view(), (needed.start, self.size[0]), size, range),
-        }
+        rows(seen.view(), (needed.start, self.size[0]), size, range)
     }
 }
 
@@ -165,16 +171,17 @@ pub(super) fn mask(
     let said = Said::of(trained, settings, image, limits.tile)?;
     let values: Vec<u8> = kept.iter().map(|row| *row as u8).collect();
     let size = [image.height() as usize, image.width() as usize];
-    let network = in_stripes(size, said.classes(), &values, |range| said.rows(kept, size, range));
+    let step = limits.rows(said.classes(), size[1]);
+    let network = in_stripes(size, step, &values, |range| said.rows(kept, size, range));
     let Some(crf) = crf else {
         return Ok(Prediction {
             mask: network.clone(),
             network,
         });
     };
-    let refined = refined(&said, image, kept, crf, limits.crf, &trained.device)?;
+    let refined = refined(&said, image, kept, crf, limits, &trained.device)?;
     let height = refined.dim().1;
-    let mask = in_stripes(size, kept.len(), &values, |range| {
+    let mask = in_stripes(size, step, &values, |range| {
         let needed = source_rows(height, size[0], range.clone());
         let part = refined.slice(s![.., needed.clone(), ..]);
         rows(part, (needed.start, height), size, range)
@@ -182,9 +189,8 @@ pub(super) fn mask(
     Ok(Prediction { mask, network })
 }
 
-/// Who wins in scores that `of` gives of rows of an image of `size`, `most` maps of it at most.
-fn in_stripes(size: [usize; 2], most: usize, values: &[u8], of: impl Fn(Range<usize>) -> Array3<f32>) -> GrayImage {
-    let step = (AT_ONCE / (most * size[1]).max(1)).max(1);
+/// Who wins in scores that `of` gives of `step` rows at a time of an image of `size`.
+fn in_stripes(size: [usize; 2], step: usize, values: &[u8], of: impl Fn(Range<usize>) -> Array3<f32>) -> GrayImage {
     let mut mask = Vec::with_capacity(size[0] * size[1]);
     for start in (0..size[0]).step_by(step) {
         let scores = of(start..(start + step).min(size[0]));
@@ -199,16 +205,16 @@ fn refined(
     image: &RgbImage,
     kept: &[usize],
     crf: &DenseCrf,
-    most: u64,
+    limits: Limits,
     device: &Device,
 ) -> Result<Array3<f32>> {
     let (width, height) = image.dimensions();
     let all = crf_bytes((width, height), kept.len());
-    let factor = (most as f64 / all as f64).sqrt().min(1.0);
+    let factor = (limits.crf as f64 / all as f64).sqrt().min(1.0);
     let [w, h] = [width, height].map(|side| ((f64::from(side) * factor).round() as u32).max(1));
     let small = (factor < 1.0).then(|| imageops::resize(image, w, h, FilterType::Triangle));
     let size = [h as usize, w as usize];
-    let step = (AT_ONCE / (said.classes() * size[1]).max(1)).max(1);
+    let step = limits.rows(said.classes(), size[1]);
     let mut scores = Array3::zeros((kept.len(), size[0], size[1]));
     for start in (0..size[0]).step_by(step) {
         let range = start..(start + step).min(size[0]);
@@ -271,7 +277,7 @@ mod tests {
             let none = Crf::preset(Preset::None);
             let whole = predictor.whole(&[&image], None, &none).unwrap().remove(0);
             // Tiles of at most 224 x 224: margins of 48 and more, half of the field of view.
-            let limits = Limits { tile: 224 * 224, crf: u64::MAX };
+            let limits = Limits { tile: 224 * 224, scores: 20_000, crf: u64::MAX };
             let kept = [0, 1, 2, 3];
             let tiled = mask(&predictor.trained, &recipe.predict, &image, &kept, None, limits).unwrap();
             prop_assert!(difference(&whole.mask, &tiled.mask) < 1e-3);
@@ -295,6 +301,7 @@ mod tests {
         let part = |limit| {
             let limits = Limits {
                 tile: 224 * 224,
+                scores: 20_000,
                 crf: limit,
             };
             let crf = crf.build();

@@ -15,6 +15,8 @@ use crate::recipe::Predict;
 const WHOLE: f64 = (16 << 20) as f64;
 /// Most pixels of a tile.
 const TILE: f64 = (2 << 20) as f64;
+/// Scores of an image in parts that are at its size at a time: 64 MB.
+const SCORES: usize = 16 << 20;
 /// Share of the memory that is left which an image may take: what else is read and written meanwhile takes some too.
 const SHARE: f64 = 0.6;
 /// Arrays of scores at the image's size that exist at once where it is worked on as a whole.
@@ -23,8 +25,9 @@ const ARRAYS: f64 = 4.0;
 /// Bytes per pixel of a dense CRF's two lattices, and per pixel and label of its mean field.
 ///
 /// Measured with `weakseg crf` as the difference of the most that the process held at 1.9 and 0.5 megapixels, of 2 and 8
-/// labels: 150 and 233 bytes a pixel, scores included; a prediction holds its scores once more.
-const LATTICES: f64 = 130.0;
+/// labels of a photograph: 150 and 233 bytes a pixel, scores included; a prediction holds its scores once more. Lattices
+/// grow with the points that pixels touch: noise of all colours takes 1,250 bytes a pixel, photographs are never that.
+const LATTICES: f64 = 250.0;
 const LABEL: f64 = 24.0;
 
 /// Bytes that a dense CRF takes on the CPU for an image of this size and number of labels, about.
@@ -78,6 +81,7 @@ impl Room<'_> {
         };
         Limits {
             tile: tile as usize,
+            scores: SCORES,
             crf: self.bytes as u64,
         }
     }
