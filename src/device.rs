@@ -1,6 +1,9 @@
 //! Choosing the device to compute on, describing what there is, and reading results back.
 
 pub mod fault;
+pub mod host;
+#[cfg(all(feature = "autotune", feature = "persistence"))]
+mod tuned;
 
 use std::fmt;
 use std::str::FromStr;
@@ -281,6 +284,8 @@ fn on(adapter: &Adapter, why: &str) -> Chosen {
     if !adapter.is_gpu() {
         tune_little();
     }
+    #[cfg(all(feature = "autotune", feature = "persistence"))]
+    tuned::mend();
     Chosen {
         device: Device::wgpu(adapter.selector.clone()),
         reason: format!(

@@ -26,6 +26,9 @@ mod reading;
 mod results;
 #[path = "cli/resume.rs"]
 mod resume;
+#[cfg(target_os = "linux")]
+#[path = "cli/room.rs"]
+mod room;
 #[path = "cli/run_directory.rs"]
 mod run_directory;
 #[path = "cli/smoke.rs"]

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 
 use crate::crf::{self, Problem};
+use crate::kernels;
 use crate::weights;
 
 /// All that `error` says, in one line, with what to do about it on the command line.
@@ -17,13 +18,26 @@ pub fn told(error: &anyhow::Error) -> String {
 /// The rest of the line, which goes on with a `;` or `:`.
 fn advice(error: &(dyn StdError + 'static)) -> Option<String> {
     if let Some(error) = error.downcast_ref::<crf::Error>() {
-        return on_crf(error).map(str::to_owned);
+        return on_crf(error);
+    }
+    if let Some(error) = error.downcast_ref::<kernels::Error>() {
+        return on_kernels(error).map(str::to_owned);
     }
     error.downcast_ref::<weights::Error>().and_then(on_weights)
 }
 
-fn on_crf(error: &crf::Error) -> Option<&'static str> {
+fn on_kernels(error: &kernels::Error) -> Option<&'static str> {
     match error {
+        kernels::Error::LatticeTooLarge { .. } => Some("; scale the image down or use --device cpu"),
+        kernels::Error::TooManyLabels { .. } => Some("; give fewer labels or use --device cpu"),
+        _ => None,
+    }
+}
+
+fn on_crf(error: &crf::Error) -> Option<String> {
+    let advice = match error {
+        // It speaks as its cause does, and its source is that of the cause.
+        crf::Error::Device(cause) => return cause.downcast_ref().and_then(on_kernels).map(str::to_owned),
         crf::Error::Overwritten(_) => Some(": name another folder with --out"),
         crf::Error::TooManyChannels { .. } => Some(": ask for --posteriors"),
         crf::Error::Scores { problem, .. } => match problem {
@@ -41,7 +55,8 @@ fn on_crf(error: &crf::Error) -> Option<&'static str> {
             _ => None,
         },
         _ => None,
-    }
+    };
+    advice.map(str::to_owned)
 }
 
 fn on_weights(error: &weights::Error) -> Option<String> {
@@ -78,6 +93,21 @@ mod tests {
         assert!(one.contains("; say --scores-are foreground"), "{one}");
         let plain = anyhow::Error::from(error(Problem::Shape("wrong".into())));
         assert_eq!(super::told(&plain), "the scores s.npy: wrong");
+    }
+
+    #[test]
+    fn kernels_say_what_is_wrong_and_the_program_what_to_do() {
+        let error = || kernels::Error::LatticeTooLarge {
+            pixels: 9,
+            needed: 2_000_000,
+            largest: 1_000_000,
+        };
+        let advice = "largest is 1.0 MB; scale the image down or use --device cpu";
+        let in_crf = crf::Error::Device(Box::new(error()));
+        for error in [anyhow::Error::from(error()), in_crf.into()] {
+            let told = super::told(&error.context("a.jpg"));
+            assert!(told.ends_with(advice), "{told}");
+        }
     }
 
     #[test]

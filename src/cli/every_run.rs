@@ -20,6 +20,9 @@ pub struct EveryRunArgs {
     /// Data set, as in `weakseg run`
     #[arg(long, default_value = BUILT_IN)]
     pub data: String,
+    /// What values in masks mean, as in `weakseg run`
+    #[arg(long, value_name = "VALUE=CLASS", value_delimiter = ',')]
+    pub mask_values: Vec<String>,
     /// Decides everything that is random, the built-in data set included
     #[arg(long, default_value_t = 0, value_parser = seed())]
     pub seed: u64,
@@ -34,6 +37,7 @@ impl EveryRunArgs {
         Common {
             out: Some(out),
             data: Some(self.data.clone()),
+            mask_values: self.mask_values.clone(),
             seed: Some(self.seed),
             recipe: Some(self.recipe_name().into()),
             set: self.with(set),

@@ -2,13 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, ensure};
 
-use super::context::{self, BUILT_IN};
+use super::context::{self, BUILT_IN, usual_recipe};
+use super::method::MethodParser;
 use super::output::{print, print_json};
+use super::remaining::RemainingWork;
 use crate::data::inspect::Inspection;
 use crate::data::{self, Data, DataOptions, Kind, ShapesOptions};
+use crate::device::{self, Choice};
+use crate::methods::{self, Method};
+use crate::pipeline::Context;
+use crate::recipe::{Part, Recipe};
 use crate::report::{self, PictureRow, Report};
+use crate::run::{Mode, RunDir};
+use crate::stages;
+use crate::weights::fetch;
 
 /// Images on the contact sheet.
 const SHOWN: usize = 24;
@@ -39,11 +48,33 @@ pub struct Args {
     /// What values in masks mean, where it is not the number of a class, as in 255=dog
     #[arg(long, value_name = "VALUE=CLASS", value_delimiter = ',')]
     mask_values: Vec<String>,
+    /// Method whose time is told, as in `weakseg run` [default: affinitynet]
+    #[arg(long, value_parser = MethodParser)]
+    method: Option<String>,
+    /// Recipe whose time is told, as in `weakseg run` [default: photos, or nano for the built-in data set]
+    #[arg(long)]
+    recipe: Option<String>,
+    /// Override one hyper-parameter of it; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Where it would compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
+    #[arg(long, default_value = "auto")]
+    device: Choice,
 }
 
 /// Looks at a data set, and fails where `weakseg run` would stop.
 pub fn run(args: Args, json: bool) -> Result<()> {
     let name = context::trimmed(&args.data);
+    let method = args.method.as_deref().map(methods::named).transpose()?;
+    let method = method.unwrap_or(methods::USUAL);
+    let recipe_name = args.recipe.unwrap_or_else(|| usual_recipe(&name).to_owned());
+    let own = method.overrides.iter().map(|change| change.set.to_string());
+    let asked = Asked {
+        method,
+        recipe: Recipe::load(&recipe_name, &own.chain(args.set).collect::<Vec<_>>())?,
+        recipe_name,
+        device: args.device,
+    };
     let mut data = data::open(&DataOptions {
         data: name.clone(),
         kind: args.data_kind.or((name == BUILT_IN).then_some(Kind::Shapes)),
@@ -62,11 +93,89 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         report::write(&page(&name, &data, &found)?, &path)?;
         log::info!("page: {}", path.display());
     }
-    match json {
-        true => print_json(&found)?,
-        false => print(found.lines().join("\n"))?,
+    if !json {
+        print(found.lines().join("\n"))?;
     }
-    data.check_masks()
+    let fits = data.check_masks();
+    let time = match &fits {
+        Ok(()) => Some(time(&asked, &name, data)),
+        // Nothing would be trained.
+        Err(_) => None,
+    };
+    match (json, time) {
+        (true, time) => {
+            let mut found = serde_json::to_value(&found)?;
+            found["minutes"] = time.and_then(|time| time.minutes).into();
+            print_json(&found)?;
+        }
+        (false, Some(time)) => print(time.line)?,
+        (false, None) => {}
+    }
+    fits
+}
+
+/// What would be run.
+struct Asked {
+    method: &'static Method,
+    recipe: Recipe,
+    recipe_name: String,
+    device: Choice,
+}
+
+/// How long a run would take.
+struct Time {
+    /// In words.
+    line: String,
+    /// `None` where it is not known.
+    minutes: Option<f64>,
+}
+
+/// How long a run would take, from a few steps of its classifier; a line says why where that is not known.
+fn time(asked: &Asked, name: &str, data: Data) -> Time {
+    let what = format!("{} with the recipe {}", asked.method.name, asked.recipe_name);
+    match minutes(asked, data) {
+        Ok((minutes, device)) => Time {
+            line: format!(
+                "time: {what} will take about {:.0} minutes on this {}, by a few steps of its classifier: `weakseg run --data {name}`",
+                minutes.ceil(),
+                device
+            ),
+            minutes: Some(minutes),
+        },
+        Err(error) => Time {
+            line: format!("time: not known for {what}: {error:#}"),
+            minutes: None,
+        },
+    }
+}
+
+fn minutes(asked: &Asked, data: Data) -> Result<(f64, &'static str)> {
+    for part in Part::ALL {
+        if let Some(weights) = &asked.recipe.backbone(part).weights {
+            let name = weights.display().to_string();
+            let is_here = weights.exists() || fetch::path(&name).ok().flatten().is_some();
+            ensure!(
+                is_here,
+                "its weights {name} are not here yet, which `weakseg weights fetch {name}` gets, and so does `weakseg run`"
+            );
+        }
+    }
+    let chosen = device::choose(asked.device)?;
+    let folder = tempfile::tempdir().context("no place for temporary files")?;
+    let context = Context {
+        recipe: asked.recipe.clone(),
+        data,
+        run: RunDir::open(folder.path(), &toml::Table::new(), Mode::Fresh, &stages::files())?,
+        device: chosen.device,
+        pipeline: asked.method.stages,
+        seed: 0,
+        objective: asked.method.objective,
+        device_line: chosen.reason,
+    };
+    let mut work = RemainingWork::new(context.load()?);
+    work.add(("", &[]), asked.method, &asked.recipe, None);
+    let device = if chosen.adapter.is_some() { "device" } else { "CPU" };
+    Ok((work.seconds(&context)? / 60.0, device))
 }
 
 /// The summary as a table, and images with their tags and masks.

@@ -129,8 +129,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             if let Some((first, _)) = batch.first() {
                 progress::task(&format!("predict: {}", images[*first].display()));
             }
-            let pictures: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
-            for ((i, image), prediction) in batch.iter().zip(predictor.masks(&pictures, None, &recipe.predict.crf)?) {
+            let names: Vec<String> = batch.iter().map(|(i, _)| images[*i].display().to_string()).collect();
+            let named = batch.iter().zip(&names);
+            let named: Vec<(&str, &RgbImage)> = named.map(|((_, image), name)| (name.as_str(), image)).collect();
+            for ((i, image), prediction) in batch.iter().zip(predictor.masks(&named, None, &recipe.predict.crf)?) {
                 let mask = prediction.mask;
                 write_mask(&outputs[*i], &mask)?;
                 if args.overlay {
@@ -140,13 +142,13 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                         Ok(())
                     })?;
                 }
+                let mut counts = [0; 256];
+                mask.iter().for_each(|value| counts[usize::from(*value)] += 1);
                 let mut pixels = BTreeMap::new();
-                for value in mask.iter() {
-                    let name = match *value {
-                        0 => "background",
-                        c => classes.get(usize::from(c) - 1).map_or("unknown", String::as_str),
-                    };
-                    *pixels.entry(name.to_string()).or_insert(0) += 1;
+                for (value, count) in counts.into_iter().enumerate().filter(|(_, count)| *count > 0) {
+                    let class = value.checked_sub(1);
+                    let name = class.map(|c| classes.get(c).map_or("unknown", String::as_str));
+                    *pixels.entry(name.unwrap_or("background").to_owned()).or_insert(0) += count;
                 }
                 results.push(Predicted {
                     image: images[*i].clone(),

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::context::Opened;
 use crate::methods::{Method, stages_until};
-use crate::pipeline::{Load, Stage};
+use crate::pipeline::{Context, Load, Stage};
 use crate::progress::{self, Whole};
 use crate::recipe::Recipe;
 use crate::run::RunDir;
@@ -41,16 +41,24 @@ impl RemainingWork {
         }
     }
 
+    /// Seconds that it will take, about, as fast as `context` computes.
+    ///
+    /// # Errors
+    /// Where the classifier cannot be trained for a moment to see how fast it is.
+    pub fn seconds(&self, context: &Context) -> Result<f64> {
+        match self.cost > 0.0 {
+            true => Ok(self.cost * seconds_per_image(context)?),
+            false => Ok(0.0),
+        }
+    }
+
     /// Says how long it will take, `what` it is, and starts its progress, which is called `label`. `first` is one of
     /// the runs.
     ///
     /// # Errors
     /// Where the classifier cannot be trained for a moment to see how fast it is.
     pub fn begin(&self, what: &str, label: &str, first: &Opened) -> Result<Whole> {
-        let seconds = match self.cost > 0.0 {
-            true => self.cost * seconds_per_image(&first.context)?,
-            false => 0.0,
-        };
+        let seconds = self.seconds(&first.context)?;
         log::info!("{what}: about {:.0} minutes", (seconds / 60.0).ceil());
         Ok(progress::whole(label, self.cost, seconds))
     }

@@ -98,8 +98,9 @@ fn show_affinity(args: &Affinity, json: bool) -> Result<()> {
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
     let trained = run.trained(stage, &chosen.device)?;
-    let own = attention(&trained, &image, &image, args.at)?;
-    let other = attention(&trained, &image, &reference, args.at)?;
+    let named = |path: &PathBuf| path.display().to_string();
+    let own = attention(&trained, &image, &image, args.at).with_context(|| named(&args.image))?;
+    let other = attention(&trained, &image, &reference, args.at).with_context(|| named(&args.reference))?;
     let picture = report::grid(&[vec![
         report::to_height(&marked(&image, args.at), HEIGHT),
         report::heat(&report::to_height(&image, HEIGHT), &relative(&own)),

@@ -116,6 +116,16 @@ impl DenseCrf {
         self.on(image, device)?.refine(unary)
     }
 
+    /// This CRF for images that are scaled by `factor`: with deviations of positions that follow, unless those do so by
+    /// themselves ([`Self::reference_side`]).
+    pub(crate) fn scaled(&self, factor: f32) -> DenseCrf {
+        let mut scaled = self.clone();
+        if scaled.reference_side.is_none() {
+            scaled.pairwise.iter_mut().for_each(|p| p.position *= factor);
+        }
+        scaled
+    }
+
     /// This CRF with the lattices of one image, for any number of unaries.
     ///
     /// # Errors

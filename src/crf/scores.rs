@@ -263,7 +263,12 @@ fn classify(path: &Path, mut values: Array3<f32>, integers: bool, how: As) -> Re
         (As::Auto, Some(value), Some(_)) if integers => {
             Err(Problem::Unclear(format!("the numbers are integers, {value}")))
         }
-        (As::Auto, Some(_), Some(_)) => Ok(Content::Logits(values)),
+        (As::Auto, Some(_), Some(_)) => match one_sum(&values) {
+            Some(sum) => Err(Problem::Unclear(format!(
+                "the channels are not negative and sum to {sum} at every pixel, as shares of that would"
+            ))),
+            None => Ok(Content::Logits(values)),
+        },
         // Neither of the last two comes here.
         (As::Probabilities | As::Foreground | As::Labels, ..) => {
             normalise(&mut values)?;
@@ -368,6 +373,14 @@ fn inspect(values: &Array3<f32>) -> Result<Found, Problem> {
         }
     }
     Ok(found)
+}
+
+/// The sum of every pixel's numbers, where it is one and none of them is negative.
+fn one_sum(values: &Array3<f32>) -> Option<f32> {
+    let sums = values.sum_axis(Axis(0));
+    let sum = *sums.first()?;
+    let is_same = |other: &f32| (other - sum).abs() <= TOLERANCE * sum.abs();
+    (sums.len() > 1 && sum > 1.0 && sums.iter().all(is_same) && values.iter().all(|v| *v >= 0.0)).then_some(sum)
 }
 
 /// Divides every pixel's numbers by their sum; where all are zero they become equal.

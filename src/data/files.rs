@@ -22,6 +22,9 @@ const UNREAD: [&str; 28] = [
     "exr", "hdr", "dds", "qoi", "dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf",
 ];
 
+/// Folders that systems leave beside images, with files that are called as these: of macOS in zips, and of Synology.
+const OF_SYSTEMS: [&str; 2] = ["__MACOSX", "@eaDir"];
+
 /// The extension of an image file that cannot be read, such as `heic`.
 pub(super) fn unread_extension(path: &Path) -> Option<String> {
     let extension = path.extension()?.to_str()?.to_ascii_lowercase();
@@ -159,7 +162,11 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>> {
                 .collect::<std::io::Result<Vec<_>>>()
         })
         .map_err(|e| anyhow!("cannot list the folder {}: {e}", dir.display()))?;
-    let mut paths: Vec<_> = listed.into_iter().filter(|p| !file_name(p).starts_with('.')).collect();
+    let is_shown = |p: &PathBuf| {
+        let name = file_name(p);
+        !name.starts_with('.') && !OF_SYSTEMS.contains(&name.as_str())
+    };
+    let mut paths: Vec<_> = listed.into_iter().filter(is_shown).collect();
     paths.sort();
     Ok(paths)
 }

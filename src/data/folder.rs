@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use super::files::{self, EXTENSIONS};
-use super::mask_files::Masks;
+use super::mask_files::{self, Masks};
 use super::naming::{Listed, Named, merge};
 use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
@@ -113,14 +113,17 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
     let (mut listed, mut untagged) = (Vec::new(), Vec::new());
     let besides = besides.and_then(|b| b.canonicalize().ok());
     let around = dir.canonicalize().ok();
-    let is_content = |path: &PathBuf| is_content(path, around.as_deref(), besides.as_deref());
+    let masks = mask_files::folder(dir);
+    let is_content = |path: &PathBuf| *path != masks && is_content(path, around.as_deref(), besides.as_deref());
     for path in files::entries(dir)?.into_iter().filter(is_content) {
         let mut images = Vec::new();
         if path.is_dir() && files::is_run(&path) {
             skips.left_out.add(files::RUNS, &path);
         } else if path.is_dir() {
             files::walk(&path, &mut images, &mut skips.left_out)?;
-            if tagged.is_none() {
+            if tagged.is_none() && images.is_empty() {
+                skips.left_out.add("folders without an image that is read", &path);
+            } else if tagged.is_none() {
                 let class = files::file_name(&path);
                 listed.extend(images.drain(..).map(|path| Listed {
                     path,
@@ -147,9 +150,6 @@ fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Lis
 /// Whether an entry of the data folder, which is really `around`, is one of its images or class folders: neither a link
 /// to where it lies itself, nor the folder `besides`.
 fn is_content(path: &Path, around: Option<&Path>, besides: Option<&Path>) -> bool {
-    if files::file_name(path) == "masks" {
-        return false;
-    }
     // Of many entries nearly all are plain files.
     if !path.is_dir() {
         return true;
@@ -302,6 +302,14 @@ mod tests {
         assert_eq!(data.classes, ["cat", "dog"]);
         assert_eq!(names(&data.train), ["a", "b", "c.d"]);
         assert_eq!((data.train.tags(0), data.train.tags(1)), (&[0, 1][..], &[1][..]));
+        // What systems leave is no class, and a class without images is told.
+        fs::create_dir_all(dir.path().join("bird")).unwrap();
+        fs::create_dir_all(dir.path().join("__MACOSX/cat")).unwrap();
+        fs::copy(dir.path().join("cat/a.png"), dir.path().join("__MACOSX/cat/a.png")).unwrap();
+        let data = open(dir.path(), None).unwrap();
+        assert_eq!((data.classes.len(), data.train.len()), (2, 3));
+        let told: Vec<_> = data.seen.left_out.kinds().collect();
+        assert!(matches!(told[..], [("folders without an image that is read", 1, place)] if place.ends_with("bird")));
 
         let background = error(&folder(&["Background/a.png"], &[]));
         assert!(

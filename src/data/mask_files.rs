@@ -29,6 +29,37 @@ const SUFFIXES: [&str; 16] = [
 ];
 const PREFIXES: [&str; 4] = ["mask_", "mask-", "gt_", "label_"];
 
+/// What the folder of masks may be called beside a table of tags, in lower case, best first.
+const FOLDERS: [&str; 8] = [
+    "masks",
+    "mask",
+    "segmentationclass",
+    "annotations",
+    "labels",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+];
+
+/// The folder of masks of the data folder `dir`: `masks`, in whatever case; beside a `tags.csv`, in which class folders
+/// are none, what others call it too.
+pub(super) fn folder(dir: &Path) -> PathBuf {
+    let usual = dir.join("masks");
+    if usual.is_dir() {
+        return usual;
+    }
+    let names = match dir.join("tags.csv").exists() {
+        true => &FOLDERS[..],
+        false => &FOLDERS[..1],
+    };
+    let there = files::entries(dir).unwrap_or_default();
+    let called = |name: &str| {
+        let is = |path: &&PathBuf| files::file_name(path).eq_ignore_ascii_case(name) && path.is_dir();
+        there.iter().find(is).cloned()
+    };
+    names.iter().find_map(|name| called(name)).unwrap_or(usual)
+}
+
 /// Where a file is in a folder, without extension, in lower case.
 fn place(folder: &Path, file: &Path) -> PathBuf {
     let inside = file.strip_prefix(folder).unwrap_or(file);
@@ -60,7 +91,7 @@ impl Masks {
     /// the folder, used or not: a mask that is called as one of them belongs to no other.
     pub(super) fn list<'a>(dir: &Path, images: impl Iterator<Item = &'a Path>) -> Result<Masks> {
         let images = images.flat_map(|image| [PathBuf::from(files::stem(image).to_lowercase()), place(dir, image)]);
-        let root = dir.join("masks");
+        let root = folder(dir);
         let mut found = Vec::new();
         if root.is_dir() {
             files::walk_for(&root, &mut found, &mut LeftOut::default(), &|path, _| {
@@ -87,6 +118,7 @@ impl Masks {
     pub(super) fn of(&mut self, dir: &Path, image: &Path, name: &str, shared: bool) -> Option<PathBuf> {
         let (path, rule) = self.find(dir, image, name, shared)?;
         self.used.insert(path.clone());
+        let rule = rule.replacen("masks", &files::file_name(&self.root), 1);
         *self.matched.entry(rule).or_default() += 1;
         Some(path)
     }
@@ -215,6 +247,20 @@ mod tests {
             assert_eq!(found, [Some(mask.to_owned())], "{image}");
             assert_eq!((summary.found, summary.unmatched.len()), (1, 0), "{mask}");
         }
+    }
+
+    #[test]
+    fn the_folder_may_be_called_otherwise_beside_a_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("labels")).unwrap();
+        assert_eq!(folder(dir.path()), at("masks"));
+        fs::write(at("tags.csv"), "").unwrap();
+        assert_eq!(folder(dir.path()), at("labels"));
+        fs::create_dir(at("Masks")).unwrap();
+        assert!(folder(dir.path()).ends_with("Masks") || folder(dir.path()).ends_with("masks"));
+        fs::remove_file(at("tags.csv")).unwrap();
+        assert!(folder(dir.path()).is_dir());
     }
 
     #[test]

@@ -63,7 +63,10 @@ pub(super) fn read_mapped(path: &Path, classes: usize, size: (u32, u32), map: Op
                     let index = (0..=last)
                         .chain([MaskValue::IGNORED.get().into()])
                         .find(|&i| colours.get(i as usize).is_some_and(|c| c.map(u32::from) == colour));
-                    index.ok_or_else(|| {
+                    // A grey mask saved in colour holds values, not colours.
+                    let [red, green, blue] = colour;
+                    let grey = (red == green && green == blue).then_some(red);
+                    index.or(grey).ok_or_else(|| {
                         anyhow!(
                             "the mask {} has the colour {colour:?} at ({x}, {y}), which is none of the VOC palette's for 0 to {classes} and 255; save class indices instead",
                             path.display()
@@ -96,7 +99,7 @@ fn mask_value(path: &Path, value: u32, classes: usize, (x, y): (u32, u32)) -> Re
     let known = u8::try_from(value).map(MaskValue::from).ok();
     known.filter(|v| v.is_within(classes)).ok_or_else(|| {
         anyhow!(
-            "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore",
+            "the mask {} has the value {value} at ({x}, {y}); with {classes} classes it may hold 0 to {classes}, and 255 for ignore; where values mean classes otherwise, say so as in --mask-values {value}=CLASS",
             path.display()
         )
     })

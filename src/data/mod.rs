@@ -78,8 +78,8 @@ pub struct DataOptions {
     pub val: Option<PathBuf>,
     /// What values in mask files mean, where it is not themselves: `VALUE=CLASS`, as in `255=dog`.
     pub mask_values: Vec<String>,
-    /// Classes that a run was begun with, else none. Where they are those of a folder, their order holds and their names
-    /// are not judged: the run goes on.
+    /// Classes that a run was begun with, else none. Where they are those of the data set, their order and spellings hold
+    /// and their names are not judged: the run goes on.
     pub begun_with: Vec<String>,
     /// Size of the generated data set.
     pub shapes: ShapesOptions,
@@ -133,7 +133,12 @@ pub fn open(options: &DataOptions) -> Result<Data> {
     let mut data = match options.kind.map_or_else(|| detect(&options.data), Ok)? {
         Kind::Shapes => shapes::open(&options.shapes, options.seed),
         Kind::Folder => folder::open(path, options.val.as_deref(), &options.begun_with),
-        Kind::Voc => voc::open(path, options.train_list.as_deref(), options.val_list.as_deref()),
+        Kind::Voc => voc::open(
+            path,
+            options.train_list.as_deref(),
+            options.val_list.as_deref(),
+            &options.begun_with,
+        ),
     }?;
     if !options.mask_values.is_empty() {
         let map = Arc::new(MaskMap::new(&options.mask_values, &data.classes)?);

@@ -8,6 +8,7 @@ use csv::StringRecord;
 
 use super::Skips;
 use super::files;
+use super::mask_files;
 use super::seen::LeftOut;
 use super::text::read_text;
 
@@ -58,7 +59,10 @@ pub(super) fn read(
         .filter(|(_, row)| !row.iter().all(str::is_empty))
         .peekable();
     let header = rows.next_if(|(_, row)| is_header(row, &finder)).map(|(_, row)| row);
-    let rows: Vec<_> = rows.collect();
+    // A separator at the end of a row begins no column.
+    let header = header.map(|header| without_ends(&header, 1));
+    let columns = header.as_ref().map_or(2, StringRecord::len);
+    let rows: Vec<_> = rows.map(|(line, row)| (line, without_ends(&row, columns))).collect();
     let one_hot = header.as_ref().filter(|header| is_one_hot(header, &rows));
     let mut found: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
     let mut missing = Vec::new();
@@ -126,6 +130,12 @@ fn records(text: &str, separator: u8) -> Result<Vec<(u64, StringRecord)>, csv::E
         rows.push((line, row));
     }
     Ok(rows)
+}
+
+/// A row without the empty fields at its end that are beyond the first `columns`.
+fn without_ends(row: &StringRecord, columns: usize) -> StringRecord {
+    let filled = (0..row.len()).rfind(|i| !row[*i].is_empty()).map_or(0, |last| last + 1);
+    row.iter().take(filled.max(columns)).collect()
 }
 
 /// The separator with which most rows begin with an image file.
@@ -196,7 +206,7 @@ impl Finder {
         let mut images = Vec::new();
         files::walk(dir, &mut images, &mut LeftOut::default())?;
         let mut by_name: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
-        let masks = dir.join("masks");
+        let masks = mask_files::folder(dir);
         for path in images
             .into_iter()
             .filter(|path| !path.starts_with(&masks) && !is_other(path))
@@ -268,6 +278,11 @@ mod tests {
             "a,cat;dog\n\nb,dog\nc,cat\n",
             "image,cat,dog\na.jpg,1,1\nb.jpg,0,1\nc.jpg,1,0\n",
             "image;cat;dog\na.jpg;1.0;1.0\nb.jpg;;1\nc.jpg;true;false\n",
+            // Separators at the ends of rows, of all or of some.
+            "file,tags,\na.jpg,cat;dog,\nb.jpg,dog,\nc.jpg,cat,\n",
+            "file,tags\na.jpg,cat;dog,,\nb.jpg,dog\nc.jpg,cat,\n",
+            "a.jpg;cat;dog;\nb.jpg;dog;\nc.jpg;cat;\n",
+            "image,cat,dog,\na.jpg,1,1,\nb.jpg,0,1,\nc.jpg,1,0,\n",
         ] {
             assert_eq!(tags(table.as_bytes()).unwrap(), expected, "{table}");
         }

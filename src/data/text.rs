@@ -1,4 +1,4 @@
-//! Text files as people have them: UTF-8, UTF-16 and what was written before.
+//! Text files as people have them: UTF-8, UTF-16, UTF-32 and what was written before.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,18 @@ use anyhow::{Result, anyhow};
 /// A file that cannot be read.
 pub(super) fn read_text(path: &Path) -> Result<String> {
     let bytes = read(path)?;
-    Ok(unicode(&bytes).unwrap_or_else(|| latin_1(&bytes)))
+    if let Some(text) = unicode(&bytes) {
+        return Ok(text);
+    }
+    let text = latin_1(&bytes);
+    // Signs that names hardly hold: two bytes of another encoding, such as GB18030 or Shift-JIS, have some.
+    if text.chars().any(|c| ('\u{80}'..='\u{bf}').contains(&c)) {
+        log::warn!(
+            "{} is not in Unicode and is taken for Latin-1: where names look wrong, save it as UTF-8",
+            path.display()
+        );
+    }
+    Ok(text)
 }
 
 /// Reads an XML file in the encoding that it declares. Of one that is neither Unicode nor Latin-1, all that is not
@@ -56,7 +67,15 @@ fn unicode(bytes: &[u8]) -> Option<String> {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|b| order([b[0], b[1]])).collect();
         String::from_utf16_lossy(&units)
     };
+    let fours = |order: fn([u8; 4]) -> u32, bytes: &[u8]| {
+        let units = bytes.chunks_exact(4).map(|b| order([b[0], b[1], b[2], b[3]]));
+        units
+            .map(|c| char::from_u32(c).unwrap_or(char::REPLACEMENT_CHARACTER))
+            .collect()
+    };
     match bytes {
+        [0xff, 0xfe, 0, 0, rest @ ..] => return Some(fours(u32::from_le_bytes, rest)),
+        [0, 0, 0xfe, 0xff, rest @ ..] => return Some(fours(u32::from_be_bytes, rest)),
         [0xff, 0xfe, rest @ ..] => return Some(pairs(u16::from_le_bytes, rest)),
         [0xfe, 0xff, rest @ ..] => return Some(pairs(u16::from_be_bytes, rest)),
         [0xef, 0xbb, 0xbf, rest @ ..] => return String::from_utf8(rest.to_vec()).ok(),

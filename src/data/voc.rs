@@ -66,7 +66,7 @@ pub(super) fn year_folder(path: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// Opens a year folder, or the VOCdevkit folder around a single one.
-pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Result<Data> {
+pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>, begun_with: &[String]) -> Result<Data> {
     if !path.is_dir() {
         bail!(
             "the data set {} is not a folder; give a year folder of a VOCdevkit",
@@ -102,16 +102,23 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
         );
     }
     let listed = files::read_classes(&root.join("classes.txt"))?;
-    one_spelling(&mut train, &mut val, listed.as_deref().unwrap_or_default());
+    // A run of an earlier version has a class for every spelling.
+    let goes_on = is_of_every_spelling(begun_with, train.iter().chain(&val));
+    if !goes_on {
+        one_spelling(&mut train, &mut val, listed.as_deref().unwrap_or_default());
+    }
     let names: BTreeSet<_> = train.iter().chain(&val).flat_map(|e| &e.names).collect();
     let classes = match listed {
+        _ if goes_on => begun_with.to_vec(),
         Some(classes) => classes,
         None if names.iter().all(|n| VOC_CLASSES.lines().any(|c| c == *n)) => {
             VOC_CLASSES.lines().map(str::to_owned).collect()
         }
         None => names.into_iter().cloned().collect(),
     };
-    class_names::check(&classes, &root)?;
+    if !goes_on {
+        class_names::check(&classes, &root)?;
+    }
     let masks = masks_seen(&root, train.iter().chain(&val));
     let sbd = train.iter().chain(&val).filter_map(|e| e.mask.as_ref());
     let mut sbd = sbd.filter(|m| mat::is_mat(m));
@@ -139,6 +146,14 @@ pub(super) fn open(path: &Path, train: Option<&str>, val: Option<&str>) -> Resul
             ..Seen::default()
         },
     })
+}
+
+/// Whether `classes`, which a run was begun with, are the names of the images, some of which differ in case or white
+/// space alone.
+fn is_of_every_spelling<'a>(classes: &[String], entries: impl Iterator<Item = &'a Entry>) -> bool {
+    let plain: BTreeSet<String> = classes.iter().map(|name| class_names::plain(name)).collect();
+    let mut names = entries.flat_map(|entry| &entry.names);
+    plain.len() < classes.len() && names.all(|name| classes.contains(name))
 }
 
 /// Gives names that differ in case or white space alone one spelling, with a warning: that of `listed`, or VOC's, or the

@@ -1,6 +1,6 @@
 //! Going through many images: decoding ahead of the device, and batching images of one size.
 
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{Receiver, channel, sync_channel};
 use std::thread;
 
 use anyhow::Result;
@@ -11,6 +11,8 @@ use crate::device::fault::{self, Fault};
 
 /// Images decoded ahead.
 const AHEAD: usize = 16;
+/// Images of more pixels wait until those before them are worked on, so that memory holds one or two of them.
+const LARGE: u64 = 4 << 20;
 /// Most pixels that go through a network at once, whatever the recipe's batch size; all scales and flips counted.
 const MAX_PIXELS: f32 = (4 << 20) as f32;
 
@@ -34,15 +36,29 @@ pub fn batches<T: Copy + Send + Sync>(
     let mut size = size.max(1);
     thread::scope(|scope| {
         let (send, receive) = sync_channel(AHEAD);
+        let (taken, taken_from) = channel();
         scope.spawn(move || {
+            let mut ahead = 0;
             for item in items {
-                if send.send((*item, read(*item))).is_err() {
+                let image = read(*item);
+                let pixels = |image: &RgbImage| u64::from(image.width()) * u64::from(image.height());
+                let is_large = image.as_ref().is_ok_and(|image| pixels(image) > LARGE);
+                if is_large && !all_taken(&taken_from, &mut ahead) {
+                    return;
+                }
+                if send.send((*item, image)).is_err() {
+                    return;
+                }
+                ahead += 1;
+                if is_large && !all_taken(&taken_from, &mut ahead) {
                     return;
                 }
             }
         });
         let mut batch: Vec<(T, RgbImage)> = Vec::new();
         for (item, image) in receive {
+            // Where all is read nobody wants to know.
+            let _ = taken.send(());
             let image = match image {
                 Ok(image) => image,
                 Err(error) => {
@@ -67,6 +83,17 @@ pub fn batches<T: Copy + Send + Sync>(
             halved(&batch, device, &mut work).map(|_| ())
         }
     })
+}
+
+/// Waits until of the images sent `ahead` all are taken; false where nobody takes any more.
+fn all_taken(taken: &Receiver<()>, ahead: &mut usize) -> bool {
+    while *ahead > 0 {
+        if taken.recv().is_err() {
+            return false;
+        }
+        *ahead -= 1;
+    }
+    true
 }
 
 /// Does `work` on a batch, on halves of it where `device` is full, and returns the most images that it had room for, or
@@ -119,6 +146,40 @@ mod tests {
         )?;
         assert_eq!(done, items);
         Ok(sizes)
+    }
+
+    #[test]
+    fn large_images_wait_for_those_before_them() {
+        use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+        let (read, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let done = AtomicUsize::new(0);
+        let items: Vec<usize> = (0..8).collect();
+        let each = |items: &[usize]| {
+            batches(
+                items,
+                1,
+                1.0,
+                &Device::flex(),
+                |_| {
+                    most.fetch_max(read.fetch_add(1, SeqCst) + 1 - done.load(SeqCst), SeqCst);
+                    Ok(RgbImage::new(2049, 2049))
+                },
+                |batch| {
+                    done.fetch_add(batch.len(), SeqCst);
+                    if items.len() == 3 {
+                        bail!("no more");
+                    }
+                    Ok(())
+                },
+                |_, _| (),
+            )
+        };
+        each(&items).unwrap();
+        assert_eq!(done.load(SeqCst), 8);
+        // One that is worked on, one that is batched, one that was taken and one that was read.
+        assert!(most.load(SeqCst) <= 4, "{most:?}");
+        // And nobody waits where the work ends early.
+        each(&items[..3]).unwrap_err();
     }
 
     #[test]

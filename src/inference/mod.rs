@@ -5,8 +5,12 @@ mod batches;
 mod images;
 mod multi_scale;
 mod parallel;
+mod parts;
 mod predictor;
 mod refine;
+mod room;
+mod sampled;
+mod tiles;
 mod trained;
 
 pub use batches::batches;
@@ -15,4 +19,5 @@ pub use multi_scale::{download_maps, multi_scale, passes};
 pub use parallel::{each, map};
 pub use predictor::{Prediction, Predictor};
 pub use refine::{Refine, probabilities};
+pub use room::crf_bytes;
 pub use trained::Trained;

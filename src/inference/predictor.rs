@@ -2,19 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
-use burn::tensor::Tensor;
+use anyhow::{Context as _, Result};
 use burn::tensor::activation::softmax;
+use burn::tensor::{Device, Tensor};
 use image::{GrayImage, RgbImage};
 use ndarray::{Array4, Axis};
 
 use super::batches::batches;
 use super::multi_scale::{download_maps, multi_scale, passes};
 use super::parallel::map;
+use super::parts::{self, Limits};
 use super::refine::Refine;
+use super::room::Room;
 use super::trained::Trained;
 use crate::data::Split;
 use crate::data::decode::write_mask;
+use crate::device::fault;
 use crate::maps::{enlarge, winners};
 use crate::models::forward::Forward;
 use crate::models::tasks::Segmenter;
@@ -52,21 +55,76 @@ impl Predictor<'_> {
         download_maps(averaged(self.settings, segmenter, || trained.forward(), x))
     }
 
-    /// Masks of images of one size, after `crf`. With `tags`, an image's mask has no other classes than its own.
+    /// Masks of images of one size, each with its name, after `crf`. With `tags`, an image's mask has no other classes
+    /// than its own. An image that there is no memory for is worked on in parts, and on the CPU where the device has
+    /// none for these either.
     ///
     /// # Errors
-    /// Where the device fails, or an image is too large for it.
-    pub fn masks(&self, images: &[&RgbImage], tags: Option<&[&[usize]]>, crf: &Crf) -> Result<Vec<Prediction>> {
+    /// Where the device fails, with the first image's name.
+    pub fn masks(&self, images: &[(&str, &RgbImage)], tags: Option<&[&[usize]]>, crf: &Crf) -> Result<Vec<Prediction>> {
+        let pictures: Vec<&RgbImage> = images.iter().map(|(_, image)| *image).collect();
+        match images {
+            [] => Ok(Vec::new()),
+            [(name, image)] => {
+                let tags = tags.and_then(|tags| tags.first().copied());
+                let mask = self.alone(name, image, tags, crf);
+                Ok(vec![mask.with_context(|| (*name).to_owned())?])
+            }
+            [(name, _), others @ ..] => self
+                .whole(&pictures, tags, crf)
+                .with_context(|| format!("{name} and {} more", others.len())),
+        }
+    }
+
+    /// The mask of one image: of the whole where there is room for that.
+    fn alone(&self, name: &str, image: &RgbImage, tags: Option<&[usize]>, crf: &Crf) -> Result<Prediction> {
+        let room = Room::of(&self.trained, self.settings, crf.build().is_some());
+        if room.takes(image) {
+            let of_image = tags.map(|tags| [tags]);
+            let tags = of_image.as_ref().map(|tags| tags.as_slice());
+            match fault::caught(|| self.whole(&[image], tags, crf)) {
+                Ok(mut masks) if !masks.is_empty() => return Ok(masks.remove(0)),
+                Ok(_) => {}
+                Err(error) => {
+                    self.trained.go_on(error, name, image, "in overlapping tiles")?;
+                }
+            }
+        } else {
+            let (w, h) = image.dimensions();
+            log::info!("{name}: {w} x {h} pixels are worked on in overlapping tiles");
+        }
+        match fault::caught(|| self.in_parts(&self.trained, image, tags, crf, room.limits())) {
+            Err(error) => {
+                self.trained.go_on(error, name, image, "on the CPU")?;
+                let trained = self.trained.on(&Device::flex())?;
+                let room = Room::of(&trained, self.settings, crf.build().is_some());
+                self.in_parts(&trained, image, tags, crf, room.limits())
+            }
+            done => done,
+        }
+    }
+
+    fn in_parts(
+        &self,
+        trained: &Trained,
+        image: &RgbImage,
+        tags: Option<&[usize]>,
+        crf: &Crf,
+        limits: Limits,
+    ) -> Result<Prediction> {
+        let kept = kept(tags, trained.network.head.classes() + 1);
+        parts::mask(trained, self.settings, image, &kept, crf.build().as_ref(), limits)
+    }
+
+    /// Masks of images of one size, each worked on as a whole, as [`Self::masks`].
+    pub(super) fn whole(&self, images: &[&RgbImage], tags: Option<&[&[usize]]>, crf: &Crf) -> Result<Vec<Prediction>> {
         let device = &self.trained.device;
         let probabilities = self.probabilities(images)?;
         let rows = probabilities.dim().1;
         let crf = crf.build();
         let items: Vec<_> = probabilities.outer_iter().zip(images).enumerate().collect();
         map(device, &items, |(i, (scores, image))| {
-            let kept: Vec<usize> = match tags.and_then(|tags| tags.get(*i)) {
-                Some(tags) => std::iter::once(0).chain(tags.iter().map(|t| t + 1)).collect(),
-                None => (0..rows).collect(),
-            };
+            let kept = kept(tags.and_then(|tags| tags.get(*i).copied()), rows);
             let values: Vec<u8> = kept.iter().map(|row| *row as u8).collect();
             let scores = enlarge(scores.select(Axis(0), &kept), image.dimensions());
             let network = winners(scores.view(), &values);
@@ -111,7 +169,9 @@ impl Predictor<'_> {
             &self.trained.device,
             |i| split.image(i),
             |batch| {
-                let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
+                let sources: Vec<String> = batch.iter().map(|(i, _)| split.source(*i)).collect();
+                let images = batch.iter().zip(&sources);
+                let images: Vec<_> = images.map(|((_, image), source)| (source.as_str(), image)).collect();
                 let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
                 let tags = tagged.then_some(tags.as_slice());
                 let predictions = self.masks(&images, tags, crf)?;
@@ -125,6 +185,14 @@ impl Predictor<'_> {
         )?;
         bar.finish();
         Ok(())
+    }
+}
+
+/// The mask values that an image with `tags` may have, of `rows`: all without tags.
+fn kept(tags: Option<&[usize]>, rows: usize) -> Vec<usize> {
+    match tags {
+        Some(tags) => std::iter::once(0).chain(tags.iter().map(|t| t + 1)).collect(),
+        None => (0..rows).collect(),
     }
 }
 

@@ -54,7 +54,7 @@ pub enum Error {
         pixels: usize,
     },
     /// A lattice that does not fit the device's buffers.
-    #[error("a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB: scale the image down or use --device cpu", megabytes(.needed), megabytes(.largest))]
+    #[error("a lattice over {pixels} pixels needs buffers of {:.1} MB, but this device's largest is {:.1} MB", megabytes(.needed), megabytes(.largest))]
     LatticeTooLarge {
         /// N.
         pixels: usize,
@@ -64,7 +64,7 @@ pub enum Error {
         largest: usize,
     },
     /// A mean field that does not fit the device's buffers.
-    #[error("{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB: give fewer labels or use --device cpu", megabytes(.needed) as usize, megabytes(.largest) as usize)]
+    #[error("{labels} labels on {pixels} pixels need a buffer of {} MB, but this device's largest is {} MB", megabytes(.needed) as usize, megabytes(.largest) as usize)]
     TooManyLabels {
         /// C.
         labels: usize,

@@ -6,6 +6,7 @@ mod checkpointing;
 pub mod forward;
 pub mod heads;
 pub mod layers;
+mod memory;
 pub mod params;
 pub mod resize;
 pub mod tasks;
@@ -71,6 +72,22 @@ pub enum Head {
         /// Its classifiers and affinities.
         form: Form,
     },
+}
+
+impl Head {
+    /// Number of classes that it tells, without background; 0 where it tells none.
+    pub fn classes(self) -> usize {
+        match self {
+            Head::ImageNet => 1000,
+            Head::Affinity { .. } => 0,
+            Head::Cam { classes }
+            | Head::Segmentation { classes }
+            | Head::Aspp { classes }
+            | Head::Joint { classes }
+            | Head::CrossAffinity { classes }
+            | Head::CoAttention { classes, .. } => classes,
+        }
+    }
 }
 
 /// A network: backbone and head.

@@ -222,6 +222,18 @@ impl Parameters {
         Parameters(lifted.collect())
     }
 
+    /// The same parameters on another device.
+    ///
+    /// # Errors
+    /// Where they cannot be read back from their own.
+    pub fn on(&self, device: &Device) -> Result<Parameters> {
+        let copied = self.0.iter().map(|(name, p)| {
+            let value = Value::from_slice(&p.value.to_vec()?, &p.value.shape(), device)?;
+            Ok((name.clone(), Parameter { value, role: p.role }))
+        });
+        Ok(Parameters(copied.collect::<Result<_>>()?))
+    }
+
     /// What [`Self::track`] lifted, back on the device without autodiff.
     pub fn inner(&self) -> Parameters {
         let lowered = self.0.iter().map(|(name, p)| {

@@ -40,6 +40,9 @@ impl Context {
             return Ok(());
         }
         log::info!("{}", stage.name());
+        if let Some(warning) = self.short_of_memory(stage) {
+            log::warn!("{warning}");
+        }
         let clock = Instant::now();
         self.run.begin_stage(stage.files(), print)?;
         progress::task(&format!("stage {}", stage.name()));

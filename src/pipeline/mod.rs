@@ -7,6 +7,7 @@
 mod asking;
 mod cost;
 mod execution;
+mod need;
 mod networks;
 mod stage;
 mod task;

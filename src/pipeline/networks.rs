@@ -8,6 +8,9 @@ use crate::models::params::Parameters;
 use crate::train::{self, WeightFile};
 use crate::weights::fetch;
 
+/// Unusual keys of a weight file that are named one by one.
+const SURPRISES: usize = 3;
+
 impl Context {
     /// The network that `stage` trains.
     ///
@@ -42,6 +45,17 @@ impl Context {
         let mut parameters = network.init(self.seed_of(stage)?, &self.device)?;
         if let Some(weights) = &backbone.weights {
             let file = WeightFile::open(weights, &network, network.published_name())?;
+            let place = file.path().display();
+            for note in file.notes() {
+                log::info!("{place}: {note}");
+            }
+            let surprises = file.surprises();
+            for surprise in surprises.iter().take(SURPRISES) {
+                log::warn!("{place}: {surprise}");
+            }
+            if let Some(more) = surprises.len().checked_sub(SURPRISES).filter(|more| *more > 0) {
+                log::warn!("{place}: {more} more such keys: `weakseg weights convert` lists them all");
+            }
             let taken = file.read_into(&mut parameters, &self.device)?;
             ensure!(
                 taken > 0,

@@ -68,6 +68,18 @@ impl Part {
         }
     }
 
+    /// The section of how its network is trained, as in `--set KEY.batch=4`.
+    pub fn training_section(self) -> &'static str {
+        match self {
+            Part::Classify => "classify",
+            Part::Affinity => "affinity.training",
+            Part::Joint => "joint.training",
+            Part::Cross => "cian.training",
+            Part::Coattend => "mcis.training",
+            Part::Segment => "segment",
+        }
+    }
+
     /// Where a backbone may stand, for people.
     pub(super) fn sections() -> String {
         let names = Part::ALL.map(|part| format!("[{}.backbone]", part.section()));

@@ -3,11 +3,10 @@
 use anyhow::Result;
 use image::{GrayImage, RgbImage};
 
-use super::scores::sweep;
+use super::scores::Scored;
 use crate::data::Split;
 use crate::data::decode::read_mask;
 use crate::maps::{background, read_maps};
-use crate::metrics::StageScore;
 use crate::pipeline::{Context, Product, Purpose, Stage};
 use crate::report::{self, Curve, PictureRow, Report};
 use crate::run::metrics_csv;
@@ -18,11 +17,12 @@ const ROWS: usize = 12;
 /// Height that pictures are scaled to, in pixels.
 const HEIGHT: u32 = 192;
 
-/// The page of a run called `title`, whose stages have these scores.
+/// The page of a run called `title`, whose stages are worth `scored`.
 ///
 /// # Errors
 /// Where a file of the run cannot be read.
-pub fn page(context: &Context, title: String, scores: &[(String, StageScore)]) -> Result<Report> {
+pub fn page(context: &Context, title: String, scored: &Scored) -> Result<Report> {
+    let scores = &scored.scores;
     let line = |key: &str, value: String| (key.to_string(), value);
     let mut notes = Vec::new();
     if context.data.skipped > 0 {
@@ -46,7 +46,7 @@ pub fn page(context: &Context, title: String, scores: &[(String, StageScore)]) -
         ],
         stages: scores.to_vec(),
         classes: context.data.classes.clone(),
-        curves: curves(context, scores)?,
+        curves: curves(context, scored)?,
         columns: ["Image", "CAM", "After the walk", "Pseudo-label", "Prediction", "Truth"]
             .map(String::from)
             .to_vec(),
@@ -56,7 +56,7 @@ pub fn page(context: &Context, title: String, scores: &[(String, StageScore)]) -
     })
 }
 
-fn curves(context: &Context, scores: &[(String, StageScore)]) -> Result<Vec<Curve>> {
+fn curves(context: &Context, Scored { scores, sweep }: &Scored) -> Result<Vec<Curve>> {
     let mut curves = Vec::new();
     let trained = context.pipeline.iter().filter(|s| s.trains().is_some());
     for stage in trained.copied() {
@@ -73,11 +73,7 @@ fn curves(context: &Context, scores: &[(String, StageScore)]) -> Result<Vec<Curv
             series,
         });
     }
-    let sweep = match class_maps(context) {
-        Some(stage) => sweep(context, stage)?,
-        None => None,
-    };
-    if let Some((sweep, _)) = sweep {
+    if let Some(sweep) = sweep {
         let points = sweep.curve().into_iter();
         curves.push(Curve {
             title: "CAM: mIoU by background threshold".into(),

@@ -16,6 +16,14 @@ pub const NETWORK: &str = "segment";
 /// In `metrics.json`: the same after the recipe's CRF on predictions.
 pub const NETWORK_CRF: &str = "segment_crf";
 
+/// What the finished stages are worth.
+pub struct Scored {
+    /// As [`scores`].
+    pub scores: Vec<(String, StageScore)>,
+    /// The sweep over background thresholds of the last class maps, where there is truth.
+    pub sweep: Option<ThresholdSweep>,
+}
+
 /// Scores of all finished stages, in the pipeline's order, under the names of `metrics.json`: a stage's own name for
 /// class maps (at their best threshold), scores and labels, [`NETWORK`] and, where the recipe has a CRF on predictions,
 /// [`NETWORK_CRF`] for masks.
@@ -23,7 +31,16 @@ pub const NETWORK_CRF: &str = "segment_crf";
 /// # Errors
 /// Where a file cannot be read.
 pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
+    Ok(scored(context)?.scores)
+}
+
+/// As [`scores`], with the sweep that those of class maps are from.
+///
+/// # Errors
+/// As [`scores`].
+pub(super) fn scored(context: &Context) -> Result<Scored> {
     let mut scores = Vec::new();
+    let mut last_sweep = None;
     let classes = context.classes();
     let mask = |path: &Path, size: (u32, u32)| -> Result<Vec<u8>> { Ok(read_mask(path, classes, size)?.into_raw()) };
     let val = if context.data.val.is_empty() || context.data.val_is_train {
@@ -42,13 +59,15 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
         match stage.product() {
             Product::Network(_) => {}
             Product::ClassMaps => {
-                if let Some((sweep, images)) = sweep(context, stage)?
-                    && let Some((threshold, confusion)) = sweep.best()
-                {
+                let Some((sweep, images)) = sweep(context, stage)? else {
+                    continue;
+                };
+                if let Some((threshold, confusion)) = sweep.best() {
                     let mut score = score(context, &confusion, "train", images)?;
                     score.threshold = Some(threshold);
                     scores.push((stage.name().to_string(), score));
                 }
+                last_sweep = Some(sweep);
             }
             Product::Scores => {
                 let winners = |path: &Path, _| Ok(read_maps(path)?.winners().into_raw());
@@ -72,7 +91,10 @@ pub fn scores(context: &Context) -> Result<Vec<(String, StageScore)>> {
             }
         }
     }
-    Ok(scores)
+    Ok(Scored {
+        scores,
+        sweep: last_sweep,
+    })
 }
 
 fn score(context: &Context, confusion: &Confusion, split: &str, images: usize) -> Result<StageScore> {
@@ -123,7 +145,7 @@ fn compare(
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub fn sweep(context: &Context, stage: Stage) -> Result<Option<(ThresholdSweep, usize)>> {
+fn sweep(context: &Context, stage: Stage) -> Result<Option<(ThresholdSweep, usize)>> {
     if !context.is_current(stage) {
         return Ok(None);
     }

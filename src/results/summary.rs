@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::page::page;
-use super::scores::scores;
+use super::scores::scored;
 use crate::files::write_json;
 use crate::metrics::StageScore;
 use crate::pipeline::Context;
@@ -44,7 +44,7 @@ pub struct Summary {
 /// # Errors
 /// Where a file cannot be read or written.
 pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
-    let ordered = scores(context)?;
+    let scored = scored(context)?;
     let summary = Summary {
         method: method.into(),
         data: data.into(),
@@ -52,14 +52,14 @@ pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
         classes: context.data.classes.clone(),
         device: context.device_line.clone(),
         skipped: context.data.skipped,
-        stages: ordered.iter().cloned().collect(),
+        stages: scored.scores.iter().cloned().collect(),
         seconds: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),
         report: context.run.path().join("report.html"),
-        ordered,
+        ordered: scored.scores.clone(),
     };
     write_json(&context.run.path().join("metrics.json"), &summary)?;
     let title = format!("{method} on {data}");
-    let page = page(context, title, &summary.ordered)?;
+    let page = page(context, title, &scored)?;
     report::write(&page, &summary.report)?;
     Ok(summary)
 }

@@ -12,7 +12,7 @@ use crate::files;
 /// What keeps other processes out of a run directory.
 pub(super) const LOCK: &str = ".lock";
 /// The files of a run beside those of its stages, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
-const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
+const FILES: [&str; 5] = ["run.json", super::INPUTS, "log.txt", "metrics.json", "report.html"];
 
 /// Empty but for what a run leaves that was killed before it wrote its configuration.
 pub(super) fn is_empty(path: &Path) -> Result<bool> {

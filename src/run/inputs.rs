@@ -10,8 +10,9 @@ use anyhow::{Context, Result};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-/// A file as it was read.
+/// A file as it was read; in files, `SIZE MODIFIED HASH`, one line each.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 struct Stamp {
     /// In bytes.
     size: u64,
@@ -19,6 +20,27 @@ struct Stamp {
     modified: u64,
     /// FNV-1a of its content, in hexadecimal.
     hash: String,
+}
+
+impl From<Stamp> for String {
+    fn from(stamp: Stamp) -> String {
+        format!("{} {} {}", stamp.size, stamp.modified, stamp.hash)
+    }
+}
+
+impl TryFrom<String> for Stamp {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Stamp, String> {
+        let mut parts = text.split(' ');
+        let mut next = || parts.next().ok_or_else(|| format!("{text:?} is no SIZE MODIFIED HASH"));
+        let number = |part: &str| part.parse().map_err(|_| format!("{part:?} in {text:?} is no number"));
+        Ok(Stamp {
+            size: number(next()?)?,
+            modified: number(next()?)?,
+            hash: next()?.to_owned(),
+        })
+    }
 }
 
 /// What a run reads of a data set.
@@ -167,6 +189,11 @@ mod tests {
         let before = Inputs::look(dir.path(), &files, None).unwrap();
         let again = Inputs::look(dir.path(), &files, Some(&before)).unwrap();
         assert_eq!(again, before);
+        // In a file, a line each.
+        let text = serde_json::to_string_pretty(&before).unwrap();
+        assert_eq!(text.lines().count(), 5 + files.len());
+        assert_eq!(serde_json::from_str::<Inputs>(&text).unwrap(), before);
+        assert!(serde_json::from_str::<Stamp>("\"1 x y\"").is_err());
         assert_eq!(again.changed(&files, &before), []);
 
         // Another time alone is no change; another content of the same length is one.

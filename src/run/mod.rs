@@ -25,6 +25,8 @@ use crate::files;
 use crate::progress;
 
 const CONFIG: &str = "config.toml";
+/// The files that a run has read.
+const INPUTS: &str = "inputs.json";
 
 /// What to do with a run directory that exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct RunDir {
     path: PathBuf,
     config: Table,
     record: Mutex<Record>,
+    /// What `inputs.json` holds: beside `run.json`, which is written often, because it has a line for every image.
+    inputs: Mutex<Option<Inputs>>,
     /// `None` where it was opened for reading. Dropping the file frees the lock.
     lock: Option<File>,
 }
@@ -94,6 +98,7 @@ impl RunDir {
             path: path.to_owned(),
             config,
             record: Mutex::new(record),
+            inputs: Mutex::new(read_inputs(path)?),
             lock,
         };
         run.save(&mut run.record())?;
@@ -115,6 +120,7 @@ impl RunDir {
             path: path.to_owned(),
             config: read_config(&config_path)?,
             record: Mutex::new(Record::read(&path.join("run.json"))?.unwrap_or_else(Record::new)),
+            inputs: Mutex::new(read_inputs(path)?),
             lock: None,
         })
     }
@@ -146,17 +152,17 @@ impl RunDir {
 
     /// What the run has read before; `None` where that was not recorded.
     pub fn inputs(&self) -> Option<Inputs> {
-        self.record().inputs.clone()
+        self.inputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Records what the run reads.
     ///
     /// # Errors
-    /// One line where `run.json` cannot be written.
+    /// One line where `inputs.json` cannot be written.
     pub fn set_inputs(&self, inputs: Inputs) -> Result<()> {
-        let mut record = self.record();
-        record.inputs = Some(inputs);
-        self.save(&mut record)
+        files::write_json(&self.path.join(INPUTS), &inputs)?;
+        *self.inputs.lock().unwrap_or_else(PoisonError::into_inner) = Some(inputs);
+        Ok(())
     }
 
     /// Makes stages stale: they are unfinished, and what they have left is removed when they begin again. Returns those
@@ -254,6 +260,22 @@ fn lock(path: &Path) -> Result<File> {
         ),
     }
     Ok(file)
+}
+
+/// `None` where there is no such file, as in runs of earlier versions.
+fn read_inputs(path: &Path) -> Result<Option<Inputs>> {
+    let path = path.join(INPUTS);
+    let text = match fs::read(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        result => result.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let inputs = serde_json::from_slice(&text).map_err(|error| {
+        anyhow!(
+            "{} is damaged ({error}): delete it; the run then takes the images for those that it has read",
+            path.display()
+        )
+    })?;
+    Ok(Some(inputs))
 }
 
 fn read_config(path: &Path) -> Result<Table> {

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 use anyhow::{Context, Result, anyhow};
 use serde::{Deserialize, Serialize};
 
-use super::inputs::Inputs;
 use crate::files;
 use crate::progress::timestamp;
 
@@ -23,9 +22,6 @@ pub struct Record {
     pub updated: String,
     /// Stages in the order in which they were begun.
     pub stages: Vec<StageRecord>,
-    /// The files that it reads; `None` until they were looked at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub inputs: Option<Inputs>,
 }
 
 /// One stage in `run.json`.
@@ -64,7 +60,6 @@ impl Record {
             created: now.clone(),
             updated: now,
             stages: Vec::new(),
-            inputs: None,
         }
     }
 

@@ -90,7 +90,7 @@ fn write_labels(context: &Context) -> Result<()> {
     let settings = &context.recipe.affinity;
     let missing = context.missing(maps, |image| context.file(STAGE, image));
     let crf = settings.crf.build();
-    each(&context.device, &missing, "affinity labels", |i| {
+    each(&context.device, split, &missing, "affinity labels", |i| {
         let name = split.name(i);
         let maps = read_maps(&context.file(maps, name))?;
         let refine = Refine::new(crf.as_ref(), || split.image(i), &context.device)?;

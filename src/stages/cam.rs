@@ -53,14 +53,16 @@ fn alone(context: &Context, trained: &Trained) -> Result<()> {
         |i| split.image(i),
         |batch| {
             // Raw maps of all classes at the size that the network sees, `[B, C, h, w]`, at least 0.
-            let images = trained.upload(batch.iter().map(|(_, image)| image));
-            let maps = download_maps(multi_scale(images, &settings.scales, settings.flip, |x| {
-                let maps = classifier.maps(&trained.forward(), x);
-                match settings.square_root {
-                    true => maps.sqrt(),
-                    false => maps,
-                }
-            }))?;
+            let maps = trained.batch_or_on_cpu(split, batch, |trained| {
+                let images = trained.upload(batch.iter().map(|(_, image)| image));
+                download_maps(multi_scale(images, &settings.scales, settings.flip, |x| {
+                    let maps = classifier.maps(&trained.forward(), x);
+                    match settings.square_root {
+                        true => maps.sqrt(),
+                        false => maps,
+                    }
+                }))
+            })?;
             for ((i, image), maps) in batch.iter().zip(maps.outer_iter()) {
                 file::write(&file(*i), maps, split.tags(*i), image)?;
                 bar.inc(1);

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use burn::tensor::Tensor;
@@ -10,7 +11,7 @@ use rand::seq::index::sample as choose;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::decode::write_mask;
-use crate::data::{Batch, Labels, Order};
+use crate::data::{Batch, Labels, MaskValue, Order};
 use crate::inference::{Predictor, each};
 use crate::losses::cross_entropy::{IGNORE, cross_entropy};
 use crate::maps::{Saliency, read_maps, seeds};
@@ -97,7 +98,8 @@ fn write_seeds(context: &Context) -> Result<()> {
     let thresholds = settings.thresholds();
     let masked = masked(context)?;
     let missing = context.missing(maps, |image| label_file(context, 1, image));
-    each(&context.device, &missing, "seeds", |i| {
+    let with_class = AtomicUsize::new(0);
+    each(&context.device, split, &missing, "seeds", |i| {
         let name = split.name(i);
         let truth = match masked.get(i) {
             Some(true) => split.mask(i)?,
@@ -111,8 +113,24 @@ fn write_seeds(context: &Context) -> Result<()> {
                 seeds(&maps, map.as_ref(), &thresholds)
             }
         };
+        let has_class = label.iter().any(|value| MaskValue::from(*value).class().is_some());
+        with_class.fetch_add(usize::from(has_class), Ordering::Relaxed);
         write_mask(label_file(context, 1, name), &label)
-    })
+    })?;
+    if !missing.is_empty() && with_class.into_inner() == 0 {
+        let of = match &settings.saliency {
+            Some(folder) => format!(
+                "the saliency maps in {}, which should be bright where objects are",
+                folder.display()
+            ),
+            None => "the class maps, and seeds.* of the recipe".to_owned(),
+        };
+        log::warn!(
+            "none of the {} seeds holds a class, so that the network would learn the background alone: look at {of}",
+            missing.len()
+        );
+    }
+    Ok(())
 }
 
 /// Which training images have their mask for a seed (Table 4).

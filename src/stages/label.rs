@@ -103,7 +103,7 @@ fn from_maps(context: &Context, stage: Stage, prepare: impl Fn(Maps, usize) -> R
     let split = &context.data.train;
     let settings = &context.recipe.label;
     let crf = settings.crf.build();
-    each(&context.device, &context.left_by(stage), STAGE.name(), |i| {
+    each(&context.device, split, &context.left_by(stage), STAGE.name(), |i| {
         let name = split.name(i);
         let label = match prepare(read_maps(&context.file(stage, name))?, i)? {
             Step::Done(label) => label,

@@ -1,7 +1,6 @@
 //! Predicting masks with the trained segmentation network.
 
 use anyhow::{Result, ensure};
-use image::RgbImage;
 
 use crate::data::decode::write_mask;
 use crate::inference::{Predictor, batches, passes};
@@ -45,7 +44,9 @@ fn write(context: &Context) -> Result<()> {
         &context.device,
         |i| split.image(i),
         |batch| {
-            let images: Vec<&RgbImage> = batch.iter().map(|(_, image)| image).collect();
+            let sources: Vec<String> = batch.iter().map(|(i, _)| split.source(*i)).collect();
+            let images = batch.iter().zip(&sources);
+            let images: Vec<_> = images.map(|((_, image), source)| (source.as_str(), image)).collect();
             let tags: Vec<&[usize]> = batch.iter().map(|(i, _)| split.tags(*i)).collect();
             let tags = settings.use_tags.then_some(tags.as_slice());
             let predictions = predictor.masks(&images, tags, &settings.crf)?;

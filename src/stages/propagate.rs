@@ -42,7 +42,7 @@ fn write(context: &Context) -> Result<()> {
                 .iter()
                 .map(|(i, _)| read_maps(&context.file(maps, split.name(*i))))
                 .collect::<Result<Vec<Maps>>>()?;
-            let scores = walked(context, &trained, batch, &cams)?;
+            let scores = trained.batch_or_on_cpu(split, batch, |trained| walked(context, trained, batch, &cams))?;
             for (((i, image), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
                 let path = context.file(STAGE, split.name(*i));
                 write_maps(&path, &rows(scores, &cam.classes, image.dimensions()))?;
@@ -94,7 +94,7 @@ fn walked(context: &Context, trained: &Trained, batch: &[(usize, RgbImage)], cam
         steps: context.recipe.propagate.steps as usize,
         distance: context.recipe.affinity.distance,
     };
-    let out = random_walk(features, Tensor::from_data(scores, &context.device), walk);
+    let out = random_walk(features, Tensor::from_data(scores, &trained.device), walk);
     let out = resize(out, [h as usize, w as usize]);
     download_maps(out)
 }

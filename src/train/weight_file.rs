@@ -35,6 +35,21 @@ impl WeightFile {
         &self.path
     }
 
+    /// What was taken off or skipped to get at the network, one sentence each.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = self.checkpoint.notes().to_vec();
+        if !self.plan.prefix.is_empty() {
+            notes.push(format!("the network's keys begin with {}", self.plan.prefix));
+        }
+        notes
+    }
+
+    /// What is not as in a file of such weights, one sentence each, as [`Plan::surprises`]: parameters that it lacks, and
+    /// keys that nothing is known of.
+    pub fn surprises(&self) -> Vec<String> {
+        self.plan.surprises()
+    }
+
     /// The parameters of the network that it lacks, in the order in which they are declared.
     pub fn missing(&self) -> &[Missing] {
         &self.plan.missing

@@ -112,6 +112,27 @@ mod tests {
     use crate::methods;
     use crate::recipe::Recipe;
 
+    /// The first stage that a key of the recipe matters to, by what the key begins with; the longer ones first.
+    const MATTERS_FROM: [(&str, &str); 6] = [
+        ("mcis.related", "cam"),
+        ("mcis.maps", "cam"),
+        ("mcis.", "coattend"),
+        ("joint.", "joint"),
+        ("cian.", "cross"),
+        ("predict.", "predict"),
+    ];
+
+    /// Whether none of the overrides matters to a stage of `method` up to `until`.
+    fn come_after<'a>(set: impl Iterator<Item = &'a String>, method: &str, until: &str) -> bool {
+        let stages = methods::named(method).unwrap().stages;
+        let place = |name: &str| stages.iter().position(|s| s.name() == name).unwrap();
+        let mut first = set.map(|key| {
+            let known = MATTERS_FROM.iter().find(|(start, _)| key.starts_with(start));
+            known.unwrap_or_else(|| panic!("which stage is {key} of?")).1
+        });
+        first.all(|stage| place(stage) > place(until))
+    }
+
     #[test]
     fn a_row_has_the_papers_figure_of_its_own_backbone() {
         let (cian, rows) = rows("cian", &["2".into(), "4".into()]).unwrap();
@@ -145,6 +166,11 @@ mod tests {
             for row in &ablation.row {
                 Recipe::load("nano", &row.set).unwrap();
                 methods::named(&row.method).unwrap();
+                assert!(
+                    come_after(row.set.iter(), &row.method, &ablation.shared),
+                    "{name} {}",
+                    row.name
+                );
                 let paper = row.paper.unwrap_or(50.0);
                 assert!((30.0..80.0).contains(&paper), "{name} {}", row.name);
                 if let Some(from) = &row.from {
@@ -153,6 +179,13 @@ mod tests {
                     // What is taken over must not be what the row changes.
                     let other = other.unwrap();
                     assert!(other.from.is_none() && other.method == row.method);
+                    let own = row.set.iter().filter(|set| !other.set.contains(set));
+                    let others = other.set.iter().filter(|set| !row.set.contains(set));
+                    assert!(
+                        come_after(own.chain(others), &row.method, &from.until),
+                        "{name} {}",
+                        row.name
+                    );
                 }
                 assert!(["single", "web"].map(Some).contains(&row.extra.as_deref()) || row.extra.is_none());
             }

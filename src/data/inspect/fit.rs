@@ -52,6 +52,9 @@ pub(super) fn check(data: &Data) -> Result<()> {
 
 /// Masks that hold 0 and 255 alone: 255 is what nobody knows, not a class.
 fn ignored_alone(data: &Data) -> Result<()> {
+    if data.train.map.as_ref().is_some_and(|map| map.ignores()) {
+        return Ok(());
+    }
     let values: BTreeSet<u8> = data.seen.values.values().flatten().copied().collect();
     let is_class = |value: &u8| MaskValue::from(*value).class().is_some();
     if values.iter().any(is_class) || !values.contains(&MaskValue::IGNORED.get()) {
@@ -63,13 +66,13 @@ fn ignored_alone(data: &Data) -> Result<()> {
     let place = first.display();
     match data.classes.as_slice() {
         [class] => bail!(
-            "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: where it stands for {class:?}, which should be 1, say so with --mask-values 255={class}"
+            "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: where it stands for {class:?}, which should be 1, say so with --mask-values 255={class}; where nobody knows it, with --mask-values 255=ignore"
         ),
         classes => {
             let values: Vec<String> = (1..).zip(classes).map(|(v, c)| format!("{v} = {c}")).collect();
             let first = classes.first().map_or("CLASS", String::as_str);
             bail!(
-                "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: a mask needs the values of its classes ({}); where 255 stands for one class everywhere, say so as in --mask-values 255={first}",
+                "the masks hold 0 and 255 alone, as that of {place}, and 255 is ignored: a mask needs the values of its classes ({}); where 255 stands for one class everywhere, say so as in --mask-values 255={first}, and where it is meant, --mask-values 255=ignore",
                 values.join(", ")
             )
         }
@@ -85,6 +88,7 @@ fn contradicted(data: &Data) -> Result<()> {
         .count();
     let wrong = images.iter().filter(|image| !image.fits()).count();
     let mostly = |count: usize| 2 * count > images.len();
+    one_value(data, &images, disjoint)?;
     // Images whose classes are not among their tags do not fit either.
     if !mostly(wrong) {
         return Ok(());
@@ -100,6 +104,14 @@ fn contradicted(data: &Data) -> Result<()> {
     if !mostly(disjoint) && !is_order {
         return Ok(());
     }
+    // One image may have the wrong tag, or the wrong mask.
+    if let [_] = images.as_slice() {
+        log::warn!(
+            "the only mask of a tagged image holds a class that the image is not tagged with: see that 1 is {}, and so on",
+            data.classes.first().map_or("the first class", String::as_str)
+        );
+        return Ok(());
+    }
     let names = |order: &[usize]| -> Vec<String> {
         let name = |class: &usize| data.classes.get(*class).cloned().unwrap_or_default();
         order.iter().map(name).collect()
@@ -113,6 +125,9 @@ fn contradicted(data: &Data) -> Result<()> {
         .map(|(value, class)| format!("{value} = {class}"))
         .collect();
     let remedy = match better > images.len() - wrong {
+        _ if count_from_zero(data, &images) => {
+            "they seem to count the classes from 0: 0 is the background, so that the first class is 1".to_owned()
+        }
         true => format!(
             "the order {} would fit {better} of them: write classes.txt with a name a line in that order",
             listed.join(", ")
@@ -124,6 +139,53 @@ fn contradicted(data: &Data) -> Result<()> {
         images.len(),
         own.join(", ")
     )
+}
+
+/// Masks that hold one value for whatever class their image is tagged with: those of a foreground.
+fn one_value(data: &Data, images: &[Tagged], disjoint: usize) -> Result<()> {
+    let held: BTreeSet<usize> = images.iter().flat_map(|image| &image.classes).copied().collect();
+    let [class] = held.iter().copied().collect::<Vec<_>>()[..] else {
+        return Ok(());
+    };
+    let tagged: BTreeSet<usize> = images.iter().flat_map(|image| &image.tags).copied().collect();
+    if tagged.len() < 2 || disjoint < 2 {
+        return Ok(());
+    }
+    let told = format!(
+        "the masks hold the value {} alone, which is {:?}, also those of {disjoint} images without that tag: they seem to be of the foreground, whatever its class; a mask needs the values of its classes",
+        class + 1,
+        data.classes.get(class).map_or("", String::as_str),
+    );
+    match data.train.map {
+        // Somebody has said what it means.
+        Some(_) => log::warn!("{told}"),
+        None => bail!("{told}, or move the masks away"),
+    }
+    Ok(())
+}
+
+/// Whether the masks' values count from 0: all tagged images of the first class have nothing in theirs, and every value
+/// is one less than that of its class.
+fn count_from_zero(data: &Data, images: &[Tagged]) -> bool {
+    let shifted = |image: &Tagged| image.classes.iter().all(|class| image.tags.contains(&(class + 1)));
+    let mut seen = BTreeSet::new();
+    let mut blank = 0;
+    for split in [&data.train, &data.val] {
+        for i in split.indices() {
+            let Some((image, Some(_))) = split.files(i) else {
+                continue;
+            };
+            let values = data.seen.values.get(image);
+            let is_blank = values.is_some_and(|v| v.iter().all(|v| MaskValue::from(*v).class().is_none()));
+            if is_blank && !split.tags(i).is_empty() && seen.insert(image.to_owned()) {
+                if !split.tags(i).contains(&0) {
+                    return false;
+                }
+                blank += 1;
+            }
+        }
+    }
+    blank > 0 && images.iter().all(shifted)
 }
 
 /// The class that each value's images are tagged with most: for every value the class whose tag agrees with it in most

@@ -116,6 +116,30 @@ fn masks_that_contradict_the_tags_show_the_order_that_fits() {
     let mostly = [("a", "cat", Some(1)), ("b", "dog", Some(2)), ("c", "dog", Some(1))];
     set(dir.path(), &mostly);
     opened(dir.path(), &[]).check_masks().unwrap();
+    let zero = error(&[
+        ("a", "cat", Some(0)),
+        ("b", "dog", Some(1)),
+        ("c", "cat", Some(0)),
+        ("d", "dog", Some(1)),
+    ]);
+    assert!(zero.contains("count the classes from 0"), "{zero}");
+    let foreground = error(&[
+        ("a", "cat", Some(1)),
+        ("b", "dog", Some(1)),
+        ("c", "cat", Some(1)),
+        ("d", "dog", Some(1)),
+    ]);
+    assert!(
+        foreground.contains("the value 1 alone") && foreground.contains("2 images"),
+        "{foreground}"
+    );
+    // One image alone is no majority.
+    let dir = tempfile::tempdir().unwrap();
+    set(
+        dir.path(),
+        &[("a", "cat", Some(2)), ("b", "dog", None), ("c", "cat", None)],
+    );
+    opened(dir.path(), &[]).check_masks().unwrap();
 }
 
 #[test]
@@ -131,4 +155,13 @@ fn masks_of_0_and_255_need_a_word() {
     data.check_masks().unwrap();
     let mask = data.train.mask(0).unwrap().unwrap();
     assert_eq!(mask.as_raw()[..6], [1, 1, 1, 0, 0, 0]);
+    // What is to be ignored is meant where somebody says so.
+    for (rules, expected) in [
+        (&["255=ignore"][..], [255, 255, 255, 0, 0, 0]),
+        (&["0=ignore", "255=background"], [0, 0, 0, 255, 255, 255]),
+    ] {
+        let data = opened(dir.path(), rules);
+        data.check_masks().unwrap();
+        assert_eq!(data.train.mask(0).unwrap().unwrap().as_raw()[..6], expected);
+    }
 }

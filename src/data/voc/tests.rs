@@ -44,7 +44,7 @@ fn names(split: &Split) -> Vec<&str> {
 }
 
 fn error(root: &Path) -> String {
-    let text = format!("{:#}", open(root, None, None).unwrap_err());
+    let text = format!("{:#}", open(root, None, None, &[]).unwrap_err());
     assert!(!text.contains('\n'), "{text}");
     text
 }
@@ -55,7 +55,7 @@ fn short_and_long_lists_agree() {
     for list in ["# comment\n\na\r\nb\n", long] {
         let (dir, root) = year(list, ["dog", "cat", "dog"]);
         for path in [dir.path(), &root] {
-            let data = open(path, None, None).unwrap();
+            let data = open(path, None, None, &[]).unwrap();
             assert_eq!((names(&data.train), names(&data.val)), (vec!["a", "b"], vec!["c"]));
             assert_eq!(data.classes.len(), 20);
             assert_eq!((data.train.tags(0), data.train.tags(1)), (&[11][..], &[7][..]));
@@ -68,7 +68,7 @@ fn short_and_long_lists_agree() {
         &GrayImage::from_pixel(4, 3, image::Luma([255])),
     )
     .unwrap();
-    let data = open(&root, None, Some("train")).unwrap();
+    let data = open(&root, None, Some("train"), &[]).unwrap();
     assert_eq!(data.val.mask(0).unwrap().unwrap().as_raw(), &[255; 12]);
     assert_eq!(data.val.mask(1).unwrap().unwrap().as_raw(), &[0; 12]);
 }
@@ -76,9 +76,9 @@ fn short_and_long_lists_agree() {
 #[test]
 fn classes_come_from_the_data_set() {
     let (_dir, root) = year("a\nb\n", ["zebra", "dog", "dog"]);
-    assert_eq!(open(&root, None, None).unwrap().classes, ["dog", "zebra"]);
+    assert_eq!(open(&root, None, None, &[]).unwrap().classes, ["dog", "zebra"]);
     fs::write(root.join("classes.txt"), "zebra\nape\ndog\n").unwrap();
-    let data = open(&root, None, None).unwrap();
+    let data = open(&root, None, None, &[]).unwrap();
     assert_eq!((data.classes.len(), data.train.tags(1)), (3, &[2][..]));
     fs::write(root.join("classes.txt"), "zebra\nbackground\n").unwrap();
     let background = error(&root);
@@ -97,7 +97,7 @@ fn what_cannot_be_used_is_counted() {
     for image in ["b", "c"] {
         fs::remove_file(root.join(format!("Annotations/{image}.xml"))).unwrap();
     }
-    let data = open(&root, None, None).unwrap();
+    let data = open(&root, None, None, &[]).unwrap();
     // b has a mask but no tags: no use for training; for validation c may lack both.
     assert_eq!(
         (names(&data.train), names(&data.val), data.skipped),
@@ -114,7 +114,7 @@ fn test_images_need_neither_tags_nor_masks() {
     let sets = root.join("ImageSets/Segmentation");
     fs::rename(sets.join("val.txt"), sets.join("test.txt")).unwrap();
     fs::rename(sets.join("train.txt"), sets.join("trainaug.txt")).unwrap();
-    let data = open(&root, Some("train_aug"), Some("test")).unwrap();
+    let data = open(&root, Some("train_aug"), Some("test"), &[]).unwrap();
     assert_eq!(
         (names(&data.train), names(&data.val), data.skipped),
         (vec!["a", "b"], vec!["c"], 0)
@@ -155,7 +155,7 @@ fn masks_of_sbd_stand_in_where_voc_has_none() {
     write("cls/a.mat", 2);
     write("cls/b.mat", 3);
     write("cls/c.mat", 4);
-    let data = open(&root, None, None).unwrap();
+    let data = open(&root, None, None, &[]).unwrap();
     let first = |i| data.train.mask(i).unwrap().unwrap().as_raw()[0];
     assert_eq!(names(&data.train), ["d", "a", "b", "c"]);
     assert_eq!([0, 1, 2, 3].map(first), [1, 2, 0, 4]);
@@ -171,7 +171,7 @@ fn masks_of_sbd_stand_in_where_voc_has_none() {
 #[test]
 fn mistakes_are_explained() {
     let (dir, root) = year("a\n", ["dog"; 3]);
-    let list = open(&root, Some("trainaug"), None).unwrap_err().to_string();
+    let list = open(&root, Some("trainaug"), None, &[]).unwrap_err().to_string();
     assert!(
         list.contains("no list trainaug") && list.contains("trainaug.txt"),
         "{list}"
@@ -229,7 +229,7 @@ fn images_of_other_formats_and_cases_are_found() {
         "JPEGImages/a.JPG SegmentationClass/a.png\nb\nJPEGImages/my photo 1.JPEG SegmentationClass/my photo 1.png\n",
     ] {
         fs::write(&train, list).unwrap();
-        let data = open(&root, None, None).unwrap();
+        let data = open(&root, None, None, &[]).unwrap();
         assert_eq!(names(&data.train), ["a", "b", "my photo 1"], "{list}");
         assert!(data.train.indices().all(|i| data.train.has_mask(i)), "{list}");
         assert_eq!((names(&data.val), data.skipped), (vec!["my photo 1"], 0));
@@ -244,14 +244,14 @@ fn annotations_of_every_encoding_are_read_and_entities_never_expanded() {
     bytes.extend([0xce, 0xc4, 0xbc, 0xfe]);
     bytes.extend(b"</folder><object><name>cat</name></object></annotation>");
     fs::write(&xml, bytes).unwrap();
-    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    assert_eq!(open(&root, None, None, &[]).unwrap().train.tags(0), [7]);
     let plain = "<annotation><object><name>cat</name></object></annotation>";
     let units: Vec<u8> = plain.encode_utf16().flat_map(u16::to_le_bytes).collect();
     fs::write(&xml, [b"\xff\xfe", &units[..]].concat()).unwrap();
-    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    assert_eq!(open(&root, None, None, &[]).unwrap().train.tags(0), [7]);
     let doctype = "<!DOCTYPE annotation [<!ENTITY a \"dog>\"><!ELEMENT b (c)>]>";
     fs::write(&xml, format!("{doctype}{plain}")).unwrap();
-    assert_eq!(open(&root, None, None).unwrap().train.tags(0), [7]);
+    assert_eq!(open(&root, None, None, &[]).unwrap().train.tags(0), [7]);
     fs::write(&xml, format!("{doctype}{}", plain.replace("cat", "&a;"))).unwrap();
     let entity = error(&root);
     assert!(entity.contains("a.xml is not valid XML"), "{entity}");
@@ -260,12 +260,17 @@ fn annotations_of_every_encoding_are_read_and_entities_never_expanded() {
 #[test]
 fn spellings_of_one_class_are_one_class() {
     let (_dir, root) = year("a\nb\n", ["Dog", "dog", "dog"]);
-    let data = open(&root, None, None).unwrap();
+    let data = open(&root, None, None, &[]).unwrap();
     assert_eq!((data.classes.len(), data.train.tags(0)), (20, &[11][..]));
     let (_dir, root) = year("a\nb\n", ["Zebra", "zebra", "zebra"]);
-    assert_eq!(open(&root, None, None).unwrap().classes, ["zebra"]);
+    assert_eq!(open(&root, None, None, &[]).unwrap().classes, ["zebra"]);
+    // But for a run that has begun with both.
+    let begun = ["Zebra", "zebra"].map(String::from);
+    let data = open(&root, None, None, &begun).unwrap();
+    assert_eq!((&data.classes[..], data.train.tags(1)), (&begun[..], &[1][..]));
+    assert_eq!(open(&root, None, None, &["Zebra".into()]).unwrap().classes, ["zebra"]);
     fs::write(root.join("classes.txt"), "ZEBRA\nDog\n").unwrap();
-    let data = open(&root, None, None).unwrap();
+    let data = open(&root, None, None, &[]).unwrap();
     assert_eq!(
         (data.classes, data.train.tags(1)),
         (vec!["ZEBRA".to_owned(), "Dog".to_owned()], &[0][..])
@@ -277,7 +282,7 @@ fn folders_that_are_nearly_voc_are_named() {
     let (dir, root) = year("a\n", ["dog"; 3]);
     let renamed = dir.path().join("mine");
     fs::rename(&root, &renamed).unwrap();
-    assert_eq!(names(&open(dir.path(), None, None).unwrap().train), ["a"]);
+    assert_eq!(names(&open(dir.path(), None, None, &[]).unwrap().train), ["a"]);
     fs::write(renamed.join("labelmap.txt"), "").unwrap();
     fs::remove_file(renamed.join("ImageSets/Segmentation/train.txt")).unwrap();
     let cvat = error(&renamed);

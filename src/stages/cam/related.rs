@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use burn::tensor::{Tensor, TensorData};
 use image::RgbImage;
 use ndarray::Axis;
@@ -175,7 +175,8 @@ pub fn write(
                 {
                     let references = &plan.references[i];
                     let related = features.borrow().of(references);
-                    let maps = maps(context, trained, form, (i, image), &related)?;
+                    let maps = maps(context, trained, form, (i, image), &related);
+                    let maps = maps.with_context(|| split.source(i))?;
                     file::write(&path(i), maps.view(), tags[i], image)?;
                     features.borrow_mut().release(references);
                     bar.inc(1);
