@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use crate::data::decode::write_mask;
 use crate::inference::{Predictor, Refine, each};
-use crate::maps::{Balance, Maps, Saliency, read_maps, seeds, with_background};
+use crate::maps::{Balance, Maps, Saliency, competing, read_maps, seeds, with_background};
 use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
+use crate::recipe::LabelRule;
 
 /// The stage.
 pub const STAGE: Stage = Stage::new(&Definition {
@@ -23,7 +24,7 @@ pub const STAGE: Stage = Stage::new(&Definition {
 
 /// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
 /// of the training images' own classes (RRM, two steps), after the CRF of its part of the recipe; or from class maps
-/// alone (MCIS), and by thresholds on these and saliency maps where there are any.
+/// alone (MCIS), and by the recipe's rule on these and saliency maps where there are any.
 fn write(context: &Context) -> Result<()> {
     match context.label_source(STAGE)? {
         LabelSource::Network(stage, part) => {
@@ -51,7 +52,10 @@ fn write(context: &Context) -> Result<()> {
             let thresholds = context.recipe.seeds.thresholds();
             from_maps(context, stage, |maps, i| {
                 if let Some(map) = saliency.map(split.name(i), split.size(i)?)? {
-                    return Ok(Step::Done(seeds(&maps, Some(&map), &thresholds)));
+                    return Ok(Step::Done(match context.recipe.label.rule {
+                        LabelRule::Thresholds => seeds(&maps, Some(&map), &thresholds),
+                        LabelRule::Released => competing(&maps, &map),
+                    }));
                 }
                 let (scores, values) = with_background(&maps, context.recipe.label.alpha);
                 Ok(Step::Refine(Maps {

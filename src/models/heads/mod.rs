@@ -8,6 +8,7 @@ pub mod cross_affinity;
 pub mod cross_attention;
 pub mod imagenet;
 pub mod segmentation;
+pub mod self_pairs;
 
 use super::params::{Role, belongs, entry};
 
