@@ -203,8 +203,8 @@ pub struct Label {
     pub rule: LabelRule,
     /// Background exponent (AffinityNet Eq. 2) of labels that no random walk precedes (MCIS without saliency maps).
     pub alpha: f32,
-    /// After a random walk: foreground's share of all pixels of all images is kept within this share of that of the
-    /// class maps beyond their own threshold, by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
+    /// Foreground's share of all pixels of all images is kept within this share of that of the class maps beyond their
+    /// own threshold, after a random walk or without one (MCIS), by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
     /// [0, 1]; none: it is what it is, as in the papers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground_within: Option<f32>,
