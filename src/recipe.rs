@@ -9,6 +9,7 @@ mod joint;
 mod load;
 mod networks;
 mod overrides;
+mod queries;
 mod range;
 mod seeds;
 mod segment_head;
@@ -27,6 +28,7 @@ pub use coattend::{Classifier, Coattend, LocalizationMaps};
 pub use crf::Crf;
 pub use cross::{CompletionClasses, Cross, Retraining};
 pub use joint::{Energy, Joint, PairLoss, Reach, Reassign, Rule};
+pub use queries::Queries;
 pub use seeds::Seeds;
 pub use segment_head::SegmentHead;
 pub use training::{AugmentSettings, Optimizer, Training};
@@ -198,10 +200,13 @@ pub struct Propagate {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Label {
+    /// How class maps and saliency maps become labels (MCIS), where there are saliency maps. By thresholds where absent.
+    #[serde(default, skip_serializing_if = "LabelRule::is_thresholds")]
+    pub rule: LabelRule,
     /// Background exponent (AffinityNet Eq. 2) of labels that no random walk precedes (MCIS without saliency maps).
     pub alpha: f32,
-    /// After a random walk: foreground's share of all pixels of all images is kept within this share of that of the
-    /// class maps beyond their own threshold, by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
+    /// Foreground's share of all pixels of all images is kept within this share of that of the class maps beyond their
+    /// own threshold, after a random walk or without one (MCIS), by a factor on background's scores ([`Balance`](crate::maps::Balance)). In
     /// [0, 1]; none: it is what it is, as in the papers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub foreground_within: Option<f32>,
@@ -209,6 +214,24 @@ pub struct Label {
     pub ignore_below: f32,
     /// Refines the scores after the walk (Sec. 3.4).
     pub crf: Crf,
+}
+
+/// How class maps and saliency maps become labels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LabelRule {
+    /// By those of `[seeds]`, as CIAN's seeds: background where the saliency is low.
+    #[default]
+    Thresholds,
+    /// The background, 1 - saliency, competes with the class maps ([`competing`](crate::maps::competing)): MCIS's
+    /// released `gen_gt.py`.
+    Released,
+}
+
+impl LabelRule {
+    fn is_thresholds(&self) -> bool {
+        *self == LabelRule::Thresholds
+    }
 }
 
 /// Inference of the segmentation network.

@@ -125,6 +125,7 @@ mod tests {
         Augment {
             max_side: 8,
             long_side: Some((6, 12)),
+            squash: false,
             crop: 8,
             shift: 2,
             flip: true,
@@ -211,7 +212,7 @@ mod tests {
             for group in 0..2 {
                 let members = [0, 2, 4].map(|place| batch.indices[place + group]);
                 let number = (batch.step * 2 + group) as u64;
-                assert_eq!(members.to_vec(), pairs.group(number, 3));
+                assert_eq!(members.to_vec(), pairs.balanced(number, 3));
                 assert!(members.iter().all(|i| i % 3 == members[0] % 3));
             }
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Result, ensure};
 use rand::seq::index::sample;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
@@ -22,22 +22,41 @@ pub enum Relation {
     Random,
 }
 
-/// An index of images by class, from which groups are drawn: first a class, every class alike, then one of its images
-/// and its partners, every image alike. So a rare class is seen as often as a frequent one.
+/// Which image comes first in a group, and how often an image does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Draw {
+    /// First a class, every class alike, then one of its images and its partners, every image alike. So a rare class is
+    /// seen as often as a frequent one.
+    #[default]
+    Balanced,
+    /// Epochs of as many groups as images with a tag: each is the first of one, and its partners are drawn from one of
+    /// its classes (MCIS, released `LoadData.py`).
+    First,
+    /// Epochs in which an image is in one group: its partners are the next images of a shuffled list that share a class
+    /// with each of the group (CIAN, released `voc_seg_group_loader.py`). Images that nobody is left for are the first
+    /// of the last groups, with partners that are seen twice; those that the epoch has no room for wait for the next.
+    Member,
+}
+
+/// An index of images by class, from which groups are drawn as its [`Draw`] says.
 ///
-/// A draw depends on the seed and its number only, and takes the same time for any number of images.
+/// A draw depends on the seed and its number only. A balanced one takes the same time for any number of images; the
+/// others are made an epoch at a time.
 #[derive(Clone, Debug)]
 pub struct Pairs {
     /// The images of every class, class after class.
     images: Vec<usize>,
+    /// By image: where in `classes` its tags are.
+    pub(super) tags: Vec<Vec<usize>>,
     /// Where in `images` those of a class are; classes without images are left out.
     classes: Vec<Range<usize>>,
     /// The classes with one image.
     single: Vec<usize>,
     /// Number of images, tagged or not.
     total: usize,
-    relation: Relation,
-    seed: u64,
+    pub(super) relation: Relation,
+    pub(super) draw: Draw,
+    pub(super) seed: u64,
 }
 
 impl Pairs {
@@ -58,11 +77,15 @@ impl Pairs {
             total += 1;
         }
         let (mut images, mut classes, mut single) = (Vec::new(), Vec::new(), Vec::new());
+        let mut own = vec![Vec::new(); total];
         for (class, members) in by_class.into_iter().enumerate() {
             if members.len() == 1 {
                 single.push(class);
             }
             if !members.is_empty() {
+                for &image in &members {
+                    own[image].push(classes.len());
+                }
                 classes.push(images.len()..images.len() + members.len());
                 images.extend(members);
             }
@@ -73,12 +96,19 @@ impl Pairs {
         );
         Ok(Pairs {
             images,
+            tags: own,
             classes,
             single,
             total,
             relation,
+            draw: Draw::Balanced,
             seed: seed ^ PAIRS_KEY,
         })
+    }
+
+    /// The same index, drawn from in this way.
+    pub fn drawn(self, draw: Draw) -> Pairs {
+        Pairs { draw, ..self }
     }
 
     /// The classes with a single image, which is its own partner where they are drawn.
@@ -86,28 +116,57 @@ impl Pairs {
         &self.single
     }
 
-    /// Group number `number` of `size` images, the query first: each another one as long as there are enough, then the
-    /// same again.
-    pub fn group(&self, number: u64, size: usize) -> Vec<usize> {
+    /// Balanced group number `number` of `size` images, the query first: each another one as long as there are enough,
+    /// then the same again.
+    pub(super) fn balanced(&self, number: u64, size: usize) -> Vec<usize> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(number);
-        let class = self.classes[rng.random_range(0..self.classes.len())].clone();
-        let members = &self.images[class];
-        let drawn: Vec<usize> = match self.relation {
-            Relation::Common => sample(&mut rng, members.len(), size.min(members.len()))
-                .into_iter()
-                .map(|i| members[i])
-                .collect(),
+        let members = self.of_class(rng.random_range(0..self.classes.len()));
+        match self.relation {
+            Relation::Common => fill(drawn(&mut rng, members, size), size),
             Relation::Random => {
                 let query = members[rng.random_range(0..members.len())];
-                let others = self.total - 1;
-                let partners = sample(&mut rng, others, size.saturating_sub(1).min(others));
-                let skip = |i: usize| i + usize::from(i >= query);
-                std::iter::once(query).chain(partners.into_iter().map(skip)).collect()
+                self.with_strangers(&mut rng, query, size)
             }
-        };
-        drawn.into_iter().cycle().take(size).collect()
+        }
     }
+
+    /// A group of `size` with `query` first and partners from one of its classes, or, where partners are random, any.
+    pub(super) fn with_partners(&self, rng: &mut impl Rng, query: usize, size: usize) -> Vec<usize> {
+        let own = &self.tags[query];
+        if self.relation == Relation::Random || own.is_empty() {
+            return self.with_strangers(rng, query, size);
+        }
+        let members = self.of_class(own[rng.random_range(0..own.len())]);
+        let place = members.partition_point(|image| *image < query);
+        let others = sample(rng, members.len() - 1, size.saturating_sub(1).min(members.len() - 1));
+        let skip = |i: usize| members[i + usize::from(i >= place)];
+        fill(std::iter::once(query).chain(others.into_iter().map(skip)), size)
+    }
+
+    fn with_strangers(&self, rng: &mut impl Rng, query: usize, size: usize) -> Vec<usize> {
+        let others = self.total - 1;
+        let partners = sample(rng, others, size.saturating_sub(1).min(others));
+        let skip = |i: usize| i + usize::from(i >= query);
+        fill(std::iter::once(query).chain(partners.into_iter().map(skip)), size)
+    }
+
+    /// The images of a class, ascending.
+    fn of_class(&self, class: usize) -> &[usize] {
+        &self.images[self.classes[class].clone()]
+    }
+}
+
+/// `size` of `members`, or all of them, in any order.
+fn drawn(rng: &mut impl Rng, members: &[usize], size: usize) -> impl Iterator<Item = usize> {
+    let drawn = sample(rng, members.len(), size.min(members.len()));
+    drawn.into_iter().map(|i| members[i])
+}
+
+/// The images again and again until there are `size`.
+fn fill(images: impl Iterator<Item = usize>, size: usize) -> Vec<usize> {
+    let images: Vec<usize> = images.collect();
+    images.into_iter().cycle().take(size).collect()
 }
 
 #[cfg(test)]
@@ -128,7 +187,7 @@ mod tests {
         tags[7] = vec![1];
         tags[70_000] = vec![1];
         let pairs = pairs(&tags, Relation::Common);
-        let rare = (0..4000).filter(|n| [7, 70_000].contains(&pairs.group(*n, 2)[0]));
+        let rare = (0..4000).filter(|n| [7, 70_000].contains(&pairs.balanced(*n, 2)[0]));
         let rare = rare.count();
         assert!((1800..2200).contains(&rare), "{rare} of 4000");
         assert!(pairs.single().is_empty());
@@ -138,7 +197,7 @@ mod tests {
     fn a_single_image_is_its_own_partner_and_counted() {
         let pairs = pairs(&[vec![0], vec![2], vec![], vec![0]], Relation::Common);
         assert_eq!(pairs.single(), [2]);
-        let drawn: BTreeSet<Vec<usize>> = (0..200).map(|n| pairs.group(n, 3)).collect();
+        let drawn: BTreeSet<Vec<usize>> = (0..200).map(|n| pairs.balanced(n, 3)).collect();
         let expected = [vec![0, 3, 0], vec![1, 1, 1], vec![3, 0, 3]];
         assert_eq!(drawn, expected.into());
         let untagged: [&[usize]; 2] = [&[], &[]];
@@ -149,7 +208,7 @@ mod tests {
     #[test]
     fn random_partners_are_any_other_image() {
         let pairs = pairs(&[vec![0], vec![], vec![1]], Relation::Random);
-        let drawn: BTreeSet<Vec<usize>> = (0..200).map(|n| pairs.group(n, 2)).collect();
+        let drawn: BTreeSet<Vec<usize>> = (0..200).map(|n| pairs.balanced(n, 2)).collect();
         let expected = [[0, 1], [0, 2], [2, 0], [2, 1]].map(Vec::from);
         assert_eq!(drawn, expected.into());
     }
@@ -165,9 +224,9 @@ mod tests {
             prop_assume!(tags.iter().any(|t| !t.is_empty()));
             for relation in [Relation::Common, Relation::Random] {
                 let pairs = pairs(&tags, relation);
-                let group = pairs.group(number, size);
+                let group = pairs.balanced(number, size);
                 prop_assert_eq!(group.len(), size);
-                prop_assert_eq!(&group, &pairs.group(number, size));
+                prop_assert_eq!(&group, &pairs.balanced(number, size));
                 let different: BTreeSet<usize> = group.iter().copied().collect();
                 let class = match relation {
                     // The class that was drawn is one of those that all members share.

@@ -16,6 +16,8 @@ pub struct Augment {
     pub max_side: u32,
     /// Range, both ends included, of the long side in pixels after resizing; `None` leaves the size.
     pub long_side: Option<(u32, u32)>,
+    /// Whether the whole image is resized to the crop's square, its shape given up, in place of `long_side`.
+    pub squash: bool,
     /// Side of the square crop in pixels.
     pub crop: u32,
     /// By how many pixels the crop may reach over each border of the image.
@@ -80,7 +82,9 @@ impl Augment {
         let (mut image, mut label) = (Cow::Borrowed(image), label.map(Cow::Borrowed));
         let size = limited(image.dimensions(), self.max_side);
         resize(&mut image, &mut label, size);
-        if let Some((low, high)) = self.long_side {
+        if self.squash {
+            resize(&mut image, &mut label, (self.crop, self.crop));
+        } else if let Some((low, high)) = self.long_side {
             let size = scaled(image.dimensions(), rng.random_range(low..=high));
             resize(&mut image, &mut label, size);
         }
@@ -267,6 +271,7 @@ mod tests {
         Augment {
             max_side: 0,
             long_side: None,
+            squash: false,
             crop,
             shift: 0,
             flip: false,
@@ -353,6 +358,23 @@ mod tests {
             let mut rng = ChaCha8Rng::seed_from_u64(2);
             let values = augment.apply(&image, Some(&label), &mut rng).1.unwrap();
             assert_eq!(values.iter().filter(|&&v| v != 255).count(), covered);
+        }
+    }
+
+    #[test]
+    fn squashing_keeps_the_whole_image_and_not_its_shape() {
+        let image = RgbImage::from_fn(40, 20, |x, _| Rgb(if x < 20 { [0; 3] } else { [255; 3] }));
+        let label = GrayImage::from_fn(40, 20, |_, y| Luma([if y < 10 { 0 } else { 3 }]));
+        let augment = Augment {
+            squash: true,
+            long_side: Some((5, 5)),
+            ..plain(16)
+        };
+        let (view, values) = augment.apply(&image, Some(&label), &mut ChaCha8Rng::seed_from_u64(2));
+        for (at, value) in values.unwrap().into_iter().enumerate() {
+            let (x, y) = (at % 16, at / 16);
+            assert_eq!(value, if y < 8 { 0 } else { 3 });
+            assert_eq!(view[at] > 0.5, x >= 8, "{x} {y}");
         }
     }
 

@@ -10,6 +10,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::batch::{Batch, Labels, LoaderOptions, Order};
+use super::turns::Turns;
 use super::{Augment, Split};
 
 /// How many batches are prepared ahead of the one that is asked for.
@@ -102,6 +103,7 @@ impl Shared {
     /// Prepares samples until all steps are done, the loader stops, or something fails.
     pub fn work(&self) {
         let mut epoch = Epoch::default();
+        let mut turns = Turns::default();
         while let Some(position) = self.take_position() {
             let index = match &self.options.order {
                 Order::Epochs => epoch.at(position, self.split.len(), self.options.seed),
@@ -109,7 +111,7 @@ impl Shared {
                     let (step, place) = (position / self.options.batch, position % self.options.batch);
                     let groups = self.options.batch / size;
                     let number = (step * groups + place % groups) as u64;
-                    pairs.group(number, *size)[place / groups]
+                    turns.group(pairs, number, *size)[place / groups]
                 }
             };
             let prepare = || -> Result<()> {

@@ -15,7 +15,7 @@ mod trained;
 
 pub use batches::batches;
 pub use images::{network_size, upload};
-pub use multi_scale::{download_maps, multi_scale, passes};
+pub use multi_scale::{download_maps, multi_scale, passes, scaled};
 pub use parallel::{each, map};
 pub use predictor::{Prediction, Predictor};
 pub use refine::{Refine, probabilities};

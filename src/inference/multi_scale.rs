@@ -14,6 +14,11 @@ pub fn passes(scales: &[f32], flip: bool) -> f32 {
     largest * largest * if flip { 2.0 } else { 1.0 }
 }
 
+/// The size (height, width) of images at a scale, within what networks see.
+pub fn scaled(size: [usize; 2], scale: f32) -> [usize; 2] {
+    size.map(|side| ((side as f32 * scale).round() as usize).max(MIN_SIDE as usize))
+}
+
 /// Mean of `map(images)` over `scales` and, where `flip`, mirrored images.
 ///
 /// `images` `[B, 3, H, W]`; `map` may return any resolution `[B, C, h, w]`; the result is `[B, C, H, W]`.
@@ -22,8 +27,7 @@ pub fn multi_scale(images: Tensor<4>, scales: &[f32], flip: bool, map: impl Fn(T
     let size = [h, w];
     let mut sum: Option<Tensor<4>> = None;
     for scale in scales {
-        let scaled = |side: usize| ((side as f32 * scale).round() as usize).max(MIN_SIDE as usize);
-        let x = resize(images.clone(), [scaled(h), scaled(w)]);
+        let x = resize(images.clone(), scaled(size, *scale));
         let y = if flip {
             // The mirrored images ride in the same batch: one pass, one shape.
             let y = map(Tensor::cat(vec![x.clone(), x.flip([3])], 0));

@@ -5,6 +5,7 @@
 mod background;
 mod balance;
 mod cells;
+mod competing;
 mod enlarge;
 mod file;
 mod saliency;
@@ -14,6 +15,7 @@ mod seeds;
 pub use background::{background, confident, with_background};
 pub use balance::Balance;
 pub use cells::over_cells;
+pub use competing::competing;
 pub use enlarge::enlarge;
 pub use file::{read_maps, write_maps};
 pub use saliency::Saliency;

@@ -82,7 +82,7 @@ impl Head {
             Head::Affinity { .. } => 0,
             Head::Cam { classes }
             | Head::Segmentation { classes }
-            | Head::Aspp { classes }
+            | Head::DeepLab { classes, .. }
             | Head::Joint { classes }
             | Head::CrossAffinity { classes }
             | Head::CoAttention { classes, .. } => classes,

@@ -223,6 +223,11 @@ impl CrossAffinityNetwork {
         let levels = self.0.levels(f, images);
         cross_affinity::cross_scores(f, self.0.backbone, levels, group, merge)
     }
+
+    /// The mean |gamma| of the messages' batch norm `[1]`: how much of them is added.
+    pub fn mean_gamma(&self, f: &Forward) -> Tensor<1> {
+        cross_affinity::mean_gamma(f)
+    }
 }
 
 impl CoAttentionNetwork {

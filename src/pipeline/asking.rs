@@ -12,7 +12,7 @@ use super::cost::Load;
 use super::stage::{Context, Product, Purpose, Stage, last_network};
 use super::task::Task;
 use crate::data::decode::read_mask;
-use crate::data::{Labels, Pairs, Relation, Split};
+use crate::data::{Draw, Labels, Pairs, Relation, Split};
 use crate::inference::Trained;
 use crate::models::Network;
 use crate::recipe::{NetworkInput, Part};
@@ -192,12 +192,12 @@ impl Context {
         }
     }
 
-    /// The index of a split's pairs; classes with one image are counted and named in a warning.
+    /// The index of a split's pairs, by what makes them and how they are drawn; classes with one image are counted and named in a warning.
     ///
     /// # Errors
     /// Where no image has a tag.
-    pub fn pairs(&self, split: &Split, relation: Relation, seed: u64) -> Result<Pairs> {
-        let pairs = Pairs::new(split.indices().map(|i| split.tags(i)), relation, seed)?;
+    pub fn pairs(&self, split: &Split, (relation, draw): (Relation, Draw), seed: u64) -> Result<Pairs> {
+        let pairs = Pairs::new(split.indices().map(|i| split.tags(i)), relation, seed)?.drawn(draw);
         if relation == Relation::Common && !pairs.single().is_empty() {
             let names: Vec<&str> = pairs
                 .single()

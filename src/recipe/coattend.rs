@@ -4,6 +4,7 @@ use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use super::backbones::BackboneSettings;
+use super::queries::Queries;
 use super::range::range;
 use super::training::Training;
 
@@ -28,6 +29,14 @@ pub struct Coattend {
     /// absent.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub empty_sets: bool,
+    /// Which images are drawn. Balanced where absent; `once`: every image is the first of a pair once in as many pairs as
+    /// there are images.
+    #[serde(default, skip_serializing_if = "Queries::is_balanced")]
+    pub queries: Queries,
+    /// Whether the first image of every pair is paired with itself mirrored, at 0.75 and at 2 times the size too, all of
+    /// whose classes are shared, as in the released code. Off where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub self_pairs: bool,
     /// Related images per class that a localization map is made with (Sec. 3.2); 0 = from the image alone.
     pub related: usize,
     /// Which features the localization maps with related images are of.
@@ -46,7 +55,7 @@ pub enum Classifier {
     Separate,
 }
 
-/// MCIS Table 2.
+/// MCIS Table 2, and the released code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LocalizationMaps {
@@ -54,6 +63,9 @@ pub enum LocalizationMaps {
     Common,
     /// The mean of co-attentive and contrastive co-attentive ones.
     Both,
+    /// Co-attentive features of the image with itself mirrored, reduced and enlarged, and those with related images: five
+    /// maps, each over its maximum, averaged (released `scripts/test.py`).
+    Released,
 }
 
 impl Coattend {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backbones::BackboneSettings;
 use super::crf::Crf;
+use super::queries::Queries;
 use super::range::range;
 use super::training::Training;
 use crate::data::Relation;
@@ -19,6 +20,10 @@ pub struct Cross {
     pub backbone: Option<BackboneSettings>,
     /// What makes images partners (Table 3).
     pub pairs: Relation,
+    /// Which images are drawn. Balanced where absent; `once`: every image is in one group an epoch, and a query of
+    /// everybody else there.
+    #[serde(default, skip_serializing_if = "Queries::is_balanced")]
+    pub queries: Queries,
     /// Related images per image; 0 = every image by itself, the paper's baseline.
     pub references: usize,
     /// How messages become one (Eq. 5).

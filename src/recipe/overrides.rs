@@ -7,7 +7,8 @@ use toml::{Table, Value};
 
 use super::table::shorten;
 use super::{
-    AffinityTotal, Average, CompletionClasses, Crf, Optimizer, Part, Reach, Recipe, Retraining, SegmentHead, Training,
+    AffinityTotal, Average, CompletionClasses, Crf, LabelRule, Optimizer, Part, Queries, Reach, Recipe, Retraining,
+    SegmentHead, Training,
 };
 use crate::weights::keys::Order;
 
@@ -65,14 +66,19 @@ const OPTIONAL: [&str; 11] = [
 fn with_options(recipe: &Recipe) -> Recipe {
     let fill = |training: &mut Training| {
         training.augment.long_side.get_or_insert([1, 1]);
+        training.augment.squash = true;
         training.checkpointing = true;
         training.head_alone = true;
         training.head_alone_below = 1;
         training.least_steps = 1;
         training.whole = true;
         training.from_weights = true;
-        if let Optimizer::Sgd { tenth_every, .. } = &mut training.optimizer {
+        if let Optimizer::Sgd {
+            tenth_every, nesterov, ..
+        } = &mut training.optimizer
+        {
             tenth_every.get_or_insert(1.0);
+            *nesterov = true;
         }
     };
     let mut full = recipe.clone();
@@ -90,7 +96,11 @@ fn with_options(recipe: &Recipe) -> Recipe {
     full.joint.affinity.reach = Reach::Further;
     full.cross.completion_classes = CompletionClasses::Seeds;
     full.cross.retrain = Retraining::Released;
+    full.cross.queries = Queries::Once;
     full.coattend.empty_sets = true;
+    full.coattend.self_pairs = true;
+    full.coattend.queries = Queries::Once;
+    full.label.rule = LabelRule::Released;
     "x".clone_into(&mut full.needs);
     full.input.order.get_or_insert(Order::Rgb);
     full.input.range.get_or_insert(1.0);
@@ -335,6 +345,9 @@ mod tests {
             ("predict.average=median", "`probabilities`, `logits`"),
             ("cian.retrain=never", "`afresh` or `released`"),
             ("cian.completion_classes=all", "`tags` or `seeds`"),
+            ("cian.queries=twice", "`balanced` or `once`"),
+            ("mcis.maps=all", "`common`, `both`, `released`"),
+            ("label.rule=best", "`thresholds` or `released`"),
             ("joint.affinity.reach=far", "`usual`, `nearer`, `further`"),
             ("segment.optimizer.tenth_every=3", "did you mean"),
             ("backbone.name=vgg", "use one of nano, efficientnet_lite0"),

@@ -80,6 +80,9 @@ pub enum Optimizer {
         lr: f32,
         /// v = momentum * v + gradient.
         momentum: f32,
+        /// Nesterov's momentum: the step is gradient + momentum * v. Off where absent.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        nesterov: bool,
         /// L2 decay added to the gradient of weights; biases have none.
         weight_decay: f32,
         /// Exponent of the poly decay.
@@ -101,6 +104,9 @@ pub struct AugmentSettings {
     /// Least and greatest length of the longer side after resizing, pixels; `None` keeps the size.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long_side: Option<[u32; 2]>,
+    /// Resizes the whole image to the crop's square, whatever its shape is, in place of `long_side`. Off where absent.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub squash: bool,
     /// Side of the square crop, pixels; smaller images are padded.
     pub crop: u32,
     /// Greatest random translation, pixels.
@@ -126,6 +132,7 @@ impl Optimizer {
             "sgd" => Some(Self::Sgd {
                 lr: 0.1,
                 momentum: 0.9,
+                nesterov: false,
                 weight_decay: 5e-4,
                 power: 0.9,
                 tenth_every: None,

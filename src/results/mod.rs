@@ -4,5 +4,5 @@ mod page;
 mod scores;
 mod summary;
 
-pub use scores::{NETWORK, NETWORK_CRF, scores};
+pub use scores::{NETWORK, NETWORK_CRF, mean_gamma, scores};
 pub use summary::{Summary, write};

@@ -9,7 +9,10 @@ use crate::data::Split;
 use crate::data::decode::read_mask;
 use crate::maps::read_maps;
 use crate::metrics::{Confusion, StageScore, ThresholdSweep};
+use crate::models::heads::cross_affinity::MEAN_GAMMA;
 use crate::pipeline::{Context, Product, Stage};
+use crate::run::metrics_csv;
+use crate::train;
 
 /// In `metrics.json`: the masks that the network gives itself.
 pub const NETWORK: &str = "segment";
@@ -95,6 +98,22 @@ pub(super) fn scored(context: &Context) -> Result<Scored> {
         scores,
         sweep: last_sweep,
     })
+}
+
+/// The mean |gamma| of the messages in the last network that has any (CIAN), at its last step: how much of what other
+/// pixels send is added to the features. `None` where there is no such network.
+///
+/// # Errors
+/// Where its `metrics.csv` cannot be read.
+pub fn mean_gamma(context: &Context) -> Result<Option<f64>> {
+    let trained = context.pipeline.iter().rev().filter(|stage| stage.trains().is_some());
+    for stage in trained.filter(|stage| context.is_current(**stage)) {
+        let path = context.folder(*stage).join(train::METRICS);
+        if let Some(gamma) = metrics_csv::last(&path, MEAN_GAMMA)? {
+            return Ok(Some(gamma));
+        }
+    }
+    Ok(None)
 }
 
 fn score(context: &Context, confusion: &Confusion, split: &str, images: usize) -> Result<StageScore> {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::page::page;
-use super::scores::scored;
+use super::scores::{mean_gamma, scored};
 use crate::files::write_json;
 use crate::metrics::StageScore;
 use crate::pipeline::Context;
@@ -30,6 +30,9 @@ pub struct Summary {
     pub skipped: usize,
     /// mIoU and IoU per class in percent, for every stage with truth to compare with.
     pub stages: BTreeMap<String, StageScore>,
+    /// The mean |gamma| of CIAN's messages after training: 0 is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_gamma: Option<f64>,
     /// Wall-clock seconds of every stage.
     pub seconds: BTreeMap<String, f64>,
     /// Where the page is.
@@ -53,6 +56,7 @@ pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
         device: context.device_line.clone(),
         skipped: context.data.skipped,
         stages: scored.scores.iter().cloned().collect(),
+        mean_gamma: mean_gamma(context)?,
         seconds: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),
         report: context.run.path().join("report.html"),
         ordered: scored.scores.clone(),

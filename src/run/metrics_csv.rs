@@ -113,6 +113,19 @@ pub fn read(path: &Path) -> Result<Vec<Series>> {
     Ok(series)
 }
 
+/// The last value of a column of a `metrics.csv`; `None` where there is no such file or column.
+///
+/// # Errors
+/// One line where the file is not CSV.
+pub fn last(path: &Path, column: &str) -> Result<Option<f64>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let series = read(path)?;
+    let found = series.iter().find(|(name, _)| name == column);
+    Ok(found.and_then(|(_, points)| points.last()).map(|(_, value)| *value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,6 +161,9 @@ mod tests {
                 assert_eq!(value as f32, row(step as u64)[column]);
             }
         }
+        assert_eq!(last(&killed, "lr").unwrap().map(|v| v as f32), Some(row(29)[1]));
+        assert_eq!(last(&killed, "gamma").unwrap(), None);
+        assert_eq!(last(&dir.path().join("none.csv"), "lr").unwrap(), None);
         MetricsLog::open(&killed, &COLUMNS, 0).unwrap();
         assert!(read(&killed).unwrap().iter().all(|(_, p)| p.is_empty()));
     }

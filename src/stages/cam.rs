@@ -1,6 +1,8 @@
 //! Class activation maps of the training images (AffinityNet Sec. 3.1, Eq. 1).
 
+mod coattentive;
 mod file;
+mod plan;
 mod related;
 
 use anyhow::{Result, ensure};
@@ -9,6 +11,7 @@ use crate::inference::{Trained, batches, download_maps, multi_scale, passes};
 use crate::models::Head;
 use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Workload};
 use crate::progress;
+use crate::recipe::{Coattend, LocalizationMaps};
 
 /// The stage.
 pub const STAGE: Stage = Stage::new(&Definition {
@@ -30,11 +33,16 @@ fn write(context: &Context) -> Result<()> {
     let trained = context.trained(STAGE, Purpose::ClassMaps)?;
     let file = |image: &str| context.file(STAGE, image);
     match trained.network.head {
-        Head::CoAttention { form, .. } if context.recipe.coattend.related > 0 => {
+        Head::CoAttention { form, .. } if looks_at_pairs(&context.recipe.coattend) => {
             related::write(context, &trained, form, STAGE.name(), file)
         }
         _ => alone(context, &trained),
     }
+}
+
+/// Whether the maps of a network with co-attention are of pairs of images, or of an image with itself.
+fn looks_at_pairs(settings: &Coattend) -> bool {
+    settings.related > 0 || settings.maps == LocalizationMaps::Released
 }
 
 /// The maps of each image from the image alone.

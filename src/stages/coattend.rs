@@ -6,12 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::data::{Order, Relation};
+use crate::data::{Draw, Order, Relation};
 use crate::losses::multilabel_soft_margin::{multilabel_soft_margin, multilabel_soft_margin_where_any};
-use crate::models::Head;
-use crate::models::heads::co_attention::{Form, Origin, Pairing, pair};
+use crate::models::forward::Forward;
+use crate::models::heads::co_attention::{Form, Origin, Pairing, Side, pair};
+use crate::models::heads::self_pairs;
+use crate::models::{Head, Network};
 use crate::pipeline::{Context, Definition, Product, Purpose, Stage, Task, Trains};
-use crate::recipe::{Classifier, Part};
+use crate::recipe::{Classifier, Part, Queries};
 use crate::train::{self, Fit};
 
 /// The stage.
@@ -27,7 +29,16 @@ pub const STAGE: Stage = Stage::new(&Definition {
         keeps_labels: false,
     }),
     follows_objective: false,
-    cost: |on| 1.5 * on.training(&on.recipe.coattend.training),
+    cost: |on| {
+        let settings = &on.recipe.coattend;
+        // The views of the first image of every pair, for two images.
+        let views = if settings.self_pairs {
+            self_pairs::COST / 2.0
+        } else {
+            0.0
+        };
+        (1.5 + views) * on.training(&settings.training)
+    },
     work: train,
 });
 
@@ -59,7 +70,10 @@ fn train(context: &Context) -> Result<()> {
     let total = train::steps(&training, split.len());
     let contrastive_from = train::step_after(settings.contrastive_after, total);
     let form = form(&context.task());
-    let backbone = network.backbone;
+    let draw = match settings.queries {
+        Queries::Balanced => Draw::Balanced,
+        Queries::Once => Draw::First,
+    };
     Fit {
         label: STAGE.name(),
         folder: &context.folder(STAGE),
@@ -71,7 +85,7 @@ fn train(context: &Context) -> Result<()> {
         classes,
         labels: None,
         order: Order::Groups {
-            pairs: Arc::new(context.pairs(split, Relation::Common, seed)?),
+            pairs: Arc::new(context.pairs(split, (Relation::Common, draw), seed)?),
             size: 2,
         },
         seed,
@@ -80,23 +94,30 @@ fn train(context: &Context) -> Result<()> {
     .run(|network, forward, images, batch| {
         let device = images.device();
         let half = batch.indices.len() / 2;
-        let features = network.levels(forward, images).high;
-        let [m, n] = [0, half].map(|start| features.clone().narrow(0, start, half));
-        let origins = (0..half).map(|i| {
-            let [m, n] = [i, i + half].map(|place| split.is_extra(batch.indices[place]));
-            Origin::of([m, n])
-        });
-        let pairing = Pairing {
+        let is_extra = |place: usize| split.is_extra(batch.indices[place]);
+        let pairing = |partner: usize| Pairing {
             form,
             temperature: settings.temperature,
-            origins: origins.collect(),
+            origins: (0..half)
+                .map(|i| Origin::of([is_extra(i), is_extra(i + partner)]))
+                .collect(),
         };
-        let [m, n] = pair(forward, backbone, m, n, &pairing);
+        let views = match settings.self_pairs {
+            true => Some(images.clone().narrow(0, 0, half)),
+            false => None,
+        };
+        let features = network.levels(forward, images).high;
+        let [m, n] = [0, half].map(|start| features.clone().narrow(0, start, half));
         let targets = PairTags::new(&batch.tags, half * classes);
         let upload = |tags: &[f32]| {
             let data = TensorData::new(tags.to_vec(), [half, classes]);
             Tensor::<2>::from_data(data, &device)
         };
+        let selves = views.map(|images| {
+            let sides = with_itself(network, forward, m.clone(), &images, &pairing(0));
+            self_loss(sides, settings.common, upload(&targets.own[0]))
+        });
+        let [m, n] = pair(forward, network.backbone, m, n, &pairing(half));
         // The sum over both images of either one's mean over the pairs (Eq. 1, 5 and 9).
         let classification = multilabel_soft_margin(m.logits, upload(&targets.own[0]))
             + multilabel_soft_margin(n.logits, upload(&targets.own[1]));
@@ -121,15 +142,51 @@ fn train(context: &Context) -> Result<()> {
         if settings.contrastive > 0.0 {
             total = total + contrastive.clone() * settings.contrastive;
         }
-        Ok(vec![
+        let mut losses = vec![
             ("total", total),
             ("classification", classification),
             ("common", common),
             ("contrastive", contrastive),
-        ])
+        ];
+        if let Some(selves) = selves {
+            losses[0].1 = losses[0].1.clone() + selves.clone();
+            losses.push(("self_pairs", selves));
+        }
+        Ok(losses)
     })
     .context("training the classifier with co-attention")?;
     Ok(())
+}
+
+/// Pairs of images, whose features are `own` `[P, D, h, w]`, with their mirrored, reduced and enlarged selves.
+fn with_itself(
+    network: &Network,
+    forward: &Forward,
+    own: Tensor<4>,
+    images: &Tensor<4>,
+    pairing: &Pairing,
+) -> Vec<[Side; 2]> {
+    let [reduced, enlarged] = self_pairs::scaled(images);
+    let views = [self_pairs::mirrored(images), reduced, enlarged];
+    let pairs = views.map(|view| {
+        let view = network.levels(forward, view).high;
+        pair(forward, network.backbone, own.clone(), view, pairing)
+    });
+    pairs.into()
+}
+
+/// The losses of pairs of an image with itself, which shares all of its `tags` `[P, C]` (released `train.py`): of either
+/// side, what it shows (Eq. 1) and, `common` times, what both share (Eq. 5).
+fn self_loss(pairs: Vec<[Side; 2]>, common: f32, tags: Tensor<2>) -> Tensor<1> {
+    let loss = |logits: Tensor<2>| multilabel_soft_margin(logits, tags.clone());
+    let mut sum = Tensor::zeros([1], &tags.device());
+    for side in pairs.into_iter().flatten() {
+        sum = sum + loss(side.logits);
+        if common > 0.0 {
+            sum = sum + loss(side.common) * common;
+        }
+    }
+    sum
 }
 
 /// The tags of a batch of pairs `[P, C]` each, 0 or 1.
@@ -161,6 +218,33 @@ impl PairTags {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn an_image_shares_all_of_its_tags_with_itself() {
+        let device = Device::flex();
+        let logits = |values: [f32; 2]| Tensor::<2>::from_data([values], &device);
+        let map = || Tensor::<4>::zeros([1, 2, 1, 1], &device);
+        let side = |own, common| Side {
+            features: map(),
+            map: map(),
+            logits: logits(own),
+            coattentive: map(),
+            common_map: map(),
+            common: logits(common),
+            exclusive_map: map(),
+            exclusive: logits([7.0, 7.0]),
+        };
+        let pairs = || vec![[side([0.5, -1.0], [2.0, 0.0]), side([1.0, 1.0], [-3.0, 0.1])]];
+        // log(1 + exp(-x)) for the tag, the same of -x for the class that is none; the mean over classes.
+        let of = |x: [f32; 2]| ((1.0 + (-x[0]).exp()).ln() + (1.0 + x[1].exp()).ln()) / 2.0;
+        let own = of([0.5, -1.0]) + of([1.0, 1.0]);
+        let common = of([2.0, 0.0]) + of([-3.0, 0.1]);
+        for factor in [0.0, 1.0, 0.5] {
+            let loss = self_loss(pairs(), factor, logits([1.0, 0.0])).into_scalar::<f32>();
+            assert!((loss - own - factor * common).abs() < 1e-5, "{factor}: {loss}");
+        }
+    }
 
     #[test]
     fn pairs_have_what_they_share_and_what_they_do_not() {

@@ -11,14 +11,15 @@ use rand::seq::index::sample as choose;
 use rand_chacha::ChaCha8Rng;
 
 use crate::data::decode::write_mask;
-use crate::data::{Batch, Labels, MaskValue, Order};
+use crate::data::{Batch, Draw, Labels, MaskValue, Order};
 use crate::inference::{Predictor, each};
 use crate::losses::cross_entropy::{IGNORE, cross_entropy};
 use crate::maps::{Saliency, read_maps, seeds};
 use crate::models::Head;
-use crate::models::heads::cross_affinity::CrossAffinity;
+use crate::models::heads::cross_affinity::{CrossAffinity, MEAN_GAMMA};
 use crate::pipeline::{Context, Definition, OWN_LABELS, Product, Purpose, Stage, Task, Trains, label_in};
-use crate::recipe::{CompletionClasses, Part, Retraining};
+use crate::recipe::{CompletionClasses, Part, Queries, Retraining};
+use crate::run::metrics_csv;
 use crate::train::{self, Fit, Losses, sample};
 
 /// The stage.
@@ -195,7 +196,12 @@ fn fit(context: &Context, round: usize) -> Result<()> {
     training.batch -= training.batch % group;
     let total = train::steps(&training, split.len());
     let completion_from = train::step_after(settings.completion_after, total);
-    let pairs = context.pairs(&split, settings.pairs, seed)?;
+    let draw = match settings.queries {
+        Queries::Balanced => Draw::Balanced,
+        // Everybody in a group asks everybody else.
+        Queries::Once => Draw::Member,
+    };
+    let pairs = context.pairs(&split, (settings.pairs, draw), seed)?;
     Fit {
         label: STAGE.name(),
         folder: &folder(context, round),
@@ -220,9 +226,14 @@ fn fit(context: &Context, round: usize) -> Result<()> {
             false => settings.completion,
         };
         let named = settings.completion_classes;
-        losses(out, batch, classes, group, (completion, named))
+        let mut losses = losses(out, batch, classes, group, (completion, named))?;
+        losses.push((MEAN_GAMMA, network.cross_affinity()?.mean_gamma(forward)));
+        Ok(losses)
     })
     .context("training the segmentation network with cross-image affinity")?;
+    if let Some(gamma) = metrics_csv::last(&folder(context, round).join(train::METRICS), MEAN_GAMMA)? {
+        log::info!("round {round}: the messages' mean |gamma| is {gamma:.4}, where 0 is no message");
+    }
     Ok(())
 }
 

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use crate::data::decode::write_mask;
 use crate::inference::{Predictor, Refine, each};
-use crate::maps::{Balance, Maps, Saliency, read_maps, seeds, with_background};
+use crate::maps::{Balance, Maps, Saliency, competing, read_maps, seeds, with_background};
 use crate::pipeline::{Context, Definition, LabelSource, Product, Stage};
+use crate::recipe::LabelRule;
 
 /// The stage.
 pub const STAGE: Stage = Stage::new(&Definition {
@@ -23,7 +24,7 @@ pub const STAGE: Stage = Stage::new(&Definition {
 
 /// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
 /// of the training images' own classes (RRM, two steps), after the CRF of its part of the recipe; or from class maps
-/// alone (MCIS), and by thresholds on these and saliency maps where there are any.
+/// alone (MCIS), and by the recipe's rule on these and saliency maps where there are any.
 fn write(context: &Context) -> Result<()> {
     match context.label_source(STAGE)? {
         LabelSource::Network(stage, part) => {
@@ -35,48 +36,63 @@ fn write(context: &Context) -> Result<()> {
             predictor.write_labels(&context.data.train, context.recipe.label_crf(part), file)
         }
         LabelSource::Scores(stage) => {
-            let factor = background_factor(context, stage)?;
-            from_maps(context, stage, |mut scores, _| {
-                scores
-                    .maps
-                    .index_axis_mut(Axis(0), 0)
-                    .mapv_inplace(|score| factor * score);
-                Ok(Step::Refine(scores))
-            })
+            let factor = background_factor(context, stage, |name, _| read_maps(&context.file(stage, name)))?;
+            from_maps(context, stage, |scores, _| Ok(Step::Refine(scaled(scores, factor))))
         }
         LabelSource::ClassMaps(stage) => {
             let split = &context.data.train;
             let folder = context.recipe.seeds.saliency.as_deref();
             let saliency = Saliency::open(folder, split)?;
             let thresholds = context.recipe.seeds.thresholds();
+            let scores = |maps: &Maps| scored(maps, context.recipe.label.alpha);
+            let factor = background_factor(context, stage, |_, maps| Ok(scores(maps)))?;
             from_maps(context, stage, |maps, i| {
                 if let Some(map) = saliency.map(split.name(i), split.size(i)?)? {
-                    return Ok(Step::Done(seeds(&maps, Some(&map), &thresholds)));
+                    return Ok(Step::Done(match context.recipe.label.rule {
+                        LabelRule::Thresholds => seeds(&maps, Some(&map), &thresholds),
+                        LabelRule::Released => competing(&maps, &map),
+                    }));
                 }
-                let (scores, values) = with_background(&maps, context.recipe.label.alpha);
-                Ok(Step::Refine(Maps {
-                    classes: values.into_iter().map(usize::from).collect(),
-                    maps: scores,
-                }))
+                Ok(Step::Refine(scaled(scores(&maps), factor)))
             })
         }
     }
 }
 
-/// What background's scores of `stage` are multiplied by, so that about as much is foreground as the class maps hold,
-/// where the recipe wants that.
-fn background_factor(context: &Context, stage: Stage) -> Result<f32> {
+/// Class maps with the background's score (AffinityNet Eq. 2) in front.
+fn scored(maps: &Maps, alpha: f32) -> Maps {
+    let (scores, values) = with_background(maps, alpha);
+    Maps {
+        classes: values.into_iter().map(usize::from).collect(),
+        maps: scores,
+    }
+}
+
+/// The scores with background's, which are in front, multiplied by `factor`.
+fn scaled(mut scores: Maps, factor: f32) -> Maps {
+    let mut background = scores.maps.index_axis_mut(Axis(0), 0);
+    background.mapv_inplace(|score| factor * score);
+    scores
+}
+
+/// What background's scores are multiplied by, so that about as much is foreground as the class maps hold, where the
+/// recipe wants that. `scores` gives those of an image that `stage` has left, by its name and its class maps.
+fn background_factor(
+    context: &Context,
+    stage: Stage,
+    scores: impl Fn(&str, &Maps) -> Result<Maps> + Sync,
+) -> Result<f32> {
     let Some(within) = context.recipe.label.foreground_within else {
         return Ok(1.0);
     };
-    let (split, maps) = (&context.data.train, context.class_maps(stage)?);
+    let (split, maps) = (&context.data.train, context.class_maps(STAGE)?);
     let balance = context
         .left_by(stage)
         .par_iter()
         .try_fold(Balance::default, |mut balance, i| -> Result<Balance> {
             let name = split.name(*i);
-            let scores = read_maps(&context.file(stage, name))?;
-            balance.add(&read_maps(&context.file(maps, name))?, &scores);
+            let maps = read_maps(&context.file(maps, name))?;
+            balance.add(&maps, &scores(name, &maps)?);
             Ok(balance)
         })
         .try_reduce(Balance::default, |mut a, b| {
@@ -129,4 +145,32 @@ fn label(scores: &Maps, ignore_below: f32) -> GrayImage {
         }
     }
     label
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ndarray::Array3;
+
+    #[test]
+    fn maps_that_are_high_everywhere_are_parted_where_they_part_themselves() {
+        // As maps from related images: half of the image at 0.5, a quarter at 0.55, a quarter at 0.9.
+        let value = |i: usize| [0.5, 0.55, 0.9, 0.5][i / 5];
+        let maps = Maps {
+            classes: vec![2],
+            maps: Array3::from_shape_fn((1, 1, 20), |(_, _, x)| value(x)),
+        };
+        let scores = scored(&maps, 3.0);
+        assert!(label(&scores, 0.0).iter().all(|v| *v == 2));
+        let mut balance = Balance::default();
+        balance.add(&maps, &scores);
+        let label = label(&scaled(scores, balance.factor(0.1)), 0.0);
+        let is_high = |x: usize| value(x) > 0.6;
+        assert!(
+            label
+                .iter()
+                .enumerate()
+                .all(|(x, v)| *v == if is_high(x) { 2 } else { 0 })
+        );
+    }
 }

@@ -135,8 +135,12 @@ pub fn rule(settings: &OptimizerSettings) -> (Rule, Schedule, f32) {
             ..
         } => (Rule::AdamW { beta1, beta2 }, Schedule::OneCycle { rise: warmup }, lr),
         OptimizerSettings::Sgd {
-            lr, momentum, power, ..
-        } => (Rule::Sgd { momentum }, Schedule::Poly { power }, lr),
+            lr,
+            momentum,
+            nesterov,
+            power,
+            ..
+        } => (Rule::Sgd { momentum, nesterov }, Schedule::Poly { power }, lr),
     }
 }
 
@@ -335,6 +339,7 @@ pub(crate) fn augment(training: &Training, input: NetworkInput) -> Augment {
     let settings = &training.augment;
     Augment {
         long_side: settings.long_side.map(|[low, high]| (low, high)),
+        squash: settings.squash,
         crop: settings.crop,
         shift: settings.shift,
         flip: settings.flip,

@@ -18,6 +18,8 @@ pub enum Rule {
     Sgd {
         /// Momentum.
         momentum: f32,
+        /// Nesterov's: p ← p - lr · (g + decay · p + momentum · v).
+        nesterov: bool,
     },
     /// AdamW (Loshchilov and Hutter 2019), decay apart from the gradient.
     AdamW {
@@ -172,18 +174,22 @@ struct Update {
 impl Update {
     fn apply<const D: usize>(&self, p: Tensor<D>, grad: Tensor<D>, moments: &mut Vec<Tensor<D>>) -> Tensor<D> {
         match self.rule {
-            Rule::Sgd { momentum } => {
+            Rule::Sgd { momentum, nesterov } => {
                 let grad = if self.decay > 0.0 {
                     grad + p.clone() * self.decay
                 } else {
                     grad
                 };
                 let velocity = match moments.pop() {
-                    Some(velocity) => velocity * momentum + grad,
-                    None => grad,
+                    Some(velocity) => velocity * momentum + grad.clone(),
+                    None => grad.clone(),
                 };
                 moments.push(velocity.clone());
-                p - velocity * self.rate
+                let step = match nesterov {
+                    true => grad + velocity * momentum,
+                    false => velocity,
+                };
+                p - step * self.rate
             }
             Rule::AdamW { beta1, beta2 } => {
                 let second = moments.pop();
@@ -202,5 +208,41 @@ impl Update {
                 p * (1.0 - self.rate * self.decay) - step
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    #[test]
+    fn nesterovs_momentum_looks_ahead() {
+        let device = Device::flex();
+        let scalar = |value: f32| Tensor::<1>::from_data(TensorData::new(vec![value], [1]), &device);
+        let after = |nesterov| {
+            let update = Update {
+                rule: Rule::Sgd {
+                    momentum: 0.9,
+                    nesterov,
+                },
+                step: 1,
+                rate: 0.1,
+                decay: 0.5,
+            };
+            let (mut p, mut moments) = (scalar(2.0), Vec::new());
+            for gradient in [1.0, -3.0] {
+                p = update.apply(p, scalar(gradient), &mut moments);
+            }
+            p.into_scalar::<f32>()
+        };
+        // The gradients with decay are 2 and -3 + p / 2; the velocities 2 and 1.8 + that.
+        let plain: f32 = 2.0 - 0.1 * 2.0;
+        let plain = plain - 0.1 * (1.8 - 3.0 + plain / 2.0);
+        let ahead: f32 = 2.0 - 0.1 * (2.0 + 0.9 * 2.0);
+        let gradient = -3.0 + ahead / 2.0;
+        let ahead = ahead - 0.1 * (gradient + 0.9 * (1.8 + gradient));
+        assert!((after(false) - plain).abs() < 1e-5, "{} {plain}", after(false));
+        assert!((after(true) - ahead).abs() < 1e-5, "{} {ahead}", after(true));
     }
 }

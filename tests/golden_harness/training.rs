@@ -36,6 +36,7 @@ fn train(
     let settings = recipe::Optimizer::Sgd {
         lr: g.number_after("groups", "lr ") as f32,
         momentum: g.number("momentum") as f32,
+        nesterov: false,
         weight_decay: g.number_after("groups", "decay") as f32,
         power: g.number_after("schedule", "poly") as f32,
         tenth_every: None,

@@ -64,6 +64,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             mean_iou_maps: maps.and_then(|stage| mean(stage.name())),
             mean_iou: mean(NETWORK),
             mean_iou_crf: mean(NETWORK_CRF),
+            mean_gamma: results::mean_gamma(&opened.context)?,
             run: opened.context.run.path().to_path_buf(),
         });
     }

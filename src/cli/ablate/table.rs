@@ -21,6 +21,9 @@ pub struct RowResult {
     pub mean_iou: Option<f64>,
     /// The same after the CRF.
     pub mean_iou_crf: Option<f64>,
+    /// CIAN: the mean |gamma| of the messages after training; 0 is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mean_gamma: Option<f64>,
     /// Its run directory.
     pub run: PathBuf,
 }
@@ -35,30 +38,42 @@ pub fn table(rows: &[RowResult]) -> String {
         true => format!(" {text:>6}"),
         false => String::new(),
     };
+    let has_gamma = rows.iter().any(|o| o.mean_gamma.is_some());
+    let gamma = |text: &str| match has_gamma {
+        true => format!(" {text:>7}"),
+        false => String::new(),
+    };
     let mut text = format!(
-        "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}\n",
+        "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}{}\n",
         "table",
         "row",
         "paper",
         maps("maps"),
         "mIoU",
-        "+CRF"
+        "+CRF",
+        gamma("|gamma|")
     );
     let score = |value: Option<f64>| value.map_or_else(|| "-".into(), |v| format!("{v:.1}"));
     for o in rows {
         text += &format!(
-            "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}\n",
+            "{:<number$}{:<title$}  {:>6}{} {:>6} {:>6}{}\n",
             o.table,
             o.title,
             score(o.paper),
             maps(&score(o.mean_iou_maps)),
             score(o.mean_iou),
-            score(o.mean_iou_crf)
+            score(o.mean_iou_crf),
+            gamma(&o.mean_gamma.map_or_else(|| "-".into(), |v| format!("{v:.4}")))
         );
     }
     text + "paper: VOC 2012 val; mIoU: the validation images of this data set"
         + if has_maps {
             "; maps: its training images, at the best threshold"
+        } else {
+            ""
+        }
+        + if has_gamma {
+            "; |gamma|: how much of the messages is added"
         } else {
             ""
         }

@@ -135,6 +135,14 @@ pub fn first(f: &Forward, backbone: Backbone, m: Tensor<4>, n: Tensor<4>, pairin
     side(f, backbone, m, for_m, pairing.form)
 }
 
+/// As [`pair`], for the second image of each pair alone.
+pub fn second(f: &Forward, backbone: Backbone, m: Tensor<4>, n: Tensor<4>, pairing: &Pairing) -> Side {
+    let other = flat(m);
+    let projected = project(f, other.clone(), pairing);
+    let for_n = attend_in(f, flat(n.clone()), projected, other);
+    side(f, backbone, n, for_n, pairing.form)
+}
+
 /// W_P applied to features `[B, D, N]`, each pair's own, over the temperature.
 fn project(f: &Forward, x: Tensor<3>, pairing: &Pairing) -> Tensor<3> {
     let origins = match pairing.form.origins {

@@ -9,12 +9,14 @@ use super::cross_attention::{attend_in, flat};
 use super::segmentation::{self, DILATION, ONE};
 use crate::models::backbones::{Backbone, Levels};
 use crate::models::forward::Forward;
-use crate::models::params::Declarations;
+use crate::models::params::{Declarations, Role, entry};
 
 /// Queries, keys, values and what the messages go through.
 pub const LAYERS: [&str; 4] = ["conv_embed_q_", "conv_embed_k_", "conv_embed_v_", "conv_out_"];
 /// The batch norm of the messages, whose scale starts at zero.
 pub const NORM: &str = "bn_out_";
+/// In `metrics.csv`: the mean |scale| of that batch norm.
+pub const MEAN_GAMMA: &str = "mean_gamma";
 const CLASSIFIER: &str = ONE[1];
 
 /// What the head predicts for a batch, each `[B, C + 1, h, w]`, background first, before softmax.
@@ -144,6 +146,11 @@ pub fn cross_scores(f: &Forward, backbone: Backbone, levels: Levels, group: usiz
     }
 }
 
+/// The mean |gamma| of the messages' batch norm, `[1]`: how much of them is added to the features; 0 at the start.
+pub fn mean_gamma(f: &Forward) -> Tensor<1> {
+    f.parameters.vector(&entry(NORM, Role::Scale)).abs().mean()
+}
+
 /// Where one pixel of an image looks in another, or in the same: softmax over the reference's keys (Eq. 1), `[h, w]`,
 /// half of the resolution of its features, rounded up. Levels of one image each are the backbone's; `at` is where
 /// the pixel is in the query, as shares of its height and width in [0, 1).
@@ -164,7 +171,7 @@ mod tests {
     use super::*;
     use crate::device::download;
     use crate::models::forward::Mode;
-    use crate::models::params::{Parameters, Role};
+    use crate::models::params::Parameters;
     use burn::tensor::{Device, TensorData};
 
     #[test]
@@ -182,6 +189,7 @@ mod tests {
         });
         let parameters = parameters.unwrap();
         let f = Forward::new(&parameters, Mode::Inference);
+        assert_eq!(mean_gamma(&f).into_scalar::<f32>(), 1.0);
         let values: Vec<f32> = (0..3 * 96 * 16).map(|i| ((i * 31) % 23) as f32 / 23.0).collect();
         let features = Tensor::<4>::from_data(TensorData::new(values, [3, 96, 4, 4]), &device);
         let levels = |x: &Tensor<4>| Levels {

@@ -11,6 +11,7 @@ pub mod deeplab;
 pub mod imagenet;
 pub mod large_fov;
 pub mod segmentation;
+pub mod self_pairs;
 
 use super::params::{Role, belongs, entry};
 
