@@ -42,6 +42,8 @@ pub struct Check {
     pub shape: String,
     /// What in weakseg is wrong where it is.
     pub used_by: &'static str,
+    /// Whether it shows what others do not, but takes too long for every day.
+    pub takes_long: bool,
     on_device: Measured,
     twin: Reference,
     exact: Option<Reference>,
@@ -91,9 +93,18 @@ impl Check {
             name: name.into(),
             shape: shape.into(),
             used_by,
+            takes_long: false,
             on_device: Box::new(on_device),
             twin: Box::new(twin),
             exact: None,
+        }
+    }
+
+    /// Only run in full.
+    pub fn long(self) -> Check {
+        Check {
+            takes_long: true,
+            ..self
         }
     }
 

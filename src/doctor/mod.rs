@@ -1,7 +1,8 @@
 //! `weakseg doctor`: whether an adapter computes what it should.
 //!
-//! Every kernel and a small network of every kind run on the adapter and on the CPU, forward and backward. A new
-//! operator gets a file with a list of [`Check`]s here, and its line in `checks`.
+//! Every kernel and a small network of every kind of layer run on the adapter and on the CPU, forward and backward; in
+//! full, launches past a dimension's limit and every network of the papers too. A new operator gets a file with a list of
+//! [`Check`]s here, and its line in `checks`.
 
 mod check;
 mod convolution;
@@ -10,6 +11,7 @@ mod input;
 mod lattice;
 mod networks;
 mod operators;
+mod parameters;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -20,9 +22,11 @@ pub use report::{Report, versions_line};
 use crate::device::Chosen;
 use crate::progress;
 
-/// All checks, the quickest first.
-fn checks() -> Vec<Check> {
+/// The checks, those that others could hide a fault from first, then the quickest: the ones of a minute in software, or
+/// in `full` all.
+fn checks(full: bool) -> Vec<Check> {
     [
+        parameters::checks(),
         operators::checks(),
         convolution::checks(),
         lattice::checks(),
@@ -30,16 +34,18 @@ fn checks() -> Vec<Check> {
     ]
     .into_iter()
     .flatten()
+    .filter(|check| full || !check.takes_long)
     .collect()
 }
 
-/// Runs all checks on a device: against the CPU's results on an adapter, against brute force on the CPU itself.
-pub fn run(chosen: &Chosen) -> Report {
+/// Runs the checks of about a minute on software Vulkan, or in `full` all, on a device: against the CPU's results on an
+/// adapter, against brute force on the CPU itself.
+pub fn run(chosen: &Chosen, full: bool) -> Report {
     let against = match chosen.adapter {
         Some(_) => Against::Twin,
         None => Against::BruteForce,
     };
-    let checks = checks();
+    let checks = checks(full);
     let bar = progress::bar(checks.len() as u64, "checks", "doctor");
     let mut outcomes = Vec::new();
     for check in &checks {
