@@ -15,7 +15,8 @@ pub struct Args {
     /// What to look at: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
-    /// Also launches of millions of invocations and every network of the papers: half an hour on software Vulkan
+    /// Also launches of millions of invocations and every network of the papers; on software Vulkan, where that takes half
+    /// an hour, any network
     #[arg(long)]
     full: bool,
     /// Check nothing, but write all kernels to this folder as the driver gets them: WGSL for a bug report

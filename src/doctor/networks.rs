@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use burn::tensor::{Device, Gradients, Tensor};
 
-use super::check::{Check, Part};
+use super::check::{Check, Cost, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
 use crate::models::backbones::{Backbone, narrowest};
@@ -23,6 +23,15 @@ const IMAGES: [usize; 4] = [2, 3, 33, 41];
 /// Feature maps of a single row.
 const FLAT: [usize; 4] = [2, 3, 4, 19];
 
+/// Of the networks of the papers, one for each kind of layer: residual blocks with cross attention, plain convolutions with
+/// co-attention, an atrous pyramid, depthwise convolutions.
+const KINDS: [&str; 4] = [
+    "cian_resnet50",
+    "vgg16_coattention",
+    "deeplabv3_resnet50",
+    "efficientnet_lite0_segmentation",
+];
+
 /// The checks of this file.
 pub fn checks() -> Vec<Check> {
     let heads = [
@@ -32,13 +41,21 @@ pub fn checks() -> Vec<Check> {
     ];
     let nano = heads.into_iter().flat_map(|(name, head)| {
         let checks = [(IMAGES, Layout::Contiguous), (FLAT, Layout::Transposed)];
-        checks.map(|(shape, layout)| check(name, shape, layout, move || nano(head)))
+        checks.map(|(shape, layout)| {
+            let cost = if shape == FLAT { Cost::High } else { Cost::Tuning };
+            check(name, shape, layout, move || nano(head)).costing(cost)
+        })
     });
     let published = NETWORKS.iter().filter(|e| is_checked(e)).map(|entry| {
         let divisor = narrowest(entry.backbone);
         let build = move || Network::named(entry.name, divisor, CLASSES);
         let name = format!("{}/{divisor}", entry.name);
-        check(&name, IMAGES, Layout::Contiguous, build)
+        let cost = if KINDS.contains(&entry.name) {
+            Cost::Tuning
+        } else {
+            Cost::High
+        };
+        check(&name, IMAGES, Layout::Contiguous, build).costing(cost)
     });
     nano.chain(published).collect()
 }

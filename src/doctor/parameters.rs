@@ -38,10 +38,7 @@ pub(super) fn layer(x: Tensor<4>, kernel: Tensor<4>, bias: Tensor<1>) -> Tensor<
 }
 
 /// A network of so many layers; on the device, of `layer` in place of this file's.
-pub(super) fn check(
-    depth: usize,
-    on_device: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4> + 'static,
-) -> Check {
+pub(super) fn check(depth: usize, on_device: impl Fn(Tensor<4>, Tensor<4>, Tensor<1>) -> Tensor<4> + 'static) -> Check {
     Check::new(
         "parameters alone",
         format!("{}, {depth} layers", words(&SHAPE, Layout::Contiguous)),

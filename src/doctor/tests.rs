@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::input::Layout;
 use super::lattice::{self, Pixels};
 use super::operators::{self, Size};
-use super::{parameters, Against, Check, Outcome, Report};
+use super::{Against, Check, Outcome, Report, parameters};
 use crate::device::{Choice, choose};
 use crate::kernels::{Compatibility, mean_field, pair_affinity, random_walk};
 
@@ -164,7 +164,11 @@ fn gradients_that_are_lost_where_only_parameters_have_one_are_named() {
     assert!(report.checks[0].passes(), "{}", report.table());
     assert_eq!(report.failed(), ["parameters alone"]);
     let wrong = report.checks[1].worst().unwrap();
-    assert!(wrong.name == "gradient" && wrong.error.is_infinite(), "{}", report.table());
+    assert!(
+        wrong.name == "gradient" && wrong.error.is_infinite(),
+        "{}",
+        report.table()
+    );
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn a_panic_and_a_wrong_number_of_values_fail() {
 
 #[test]
 fn brute_force_agrees_with_the_cpu() {
-    let checks = super::checks(true);
+    let checks = super::checks(super::Cost::High);
     let outcomes: Vec<Outcome> = checks
         .iter()
         .map(|check| check.on(&Device::flex(), Against::BruteForce))

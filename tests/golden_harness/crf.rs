@@ -95,7 +95,10 @@ pub fn against_exact(g: &Golden, on: &On) {
 /// A device's posterior is the CPU's, on pictures that nothing was tuned on: smooth, with grain, and flat.
 pub fn agrees_with_the_cpu(on: &On) {
     let (h, w, labels) = (60, 80, 4);
-    for (i, (grain, srgb)) in [(0.0, 5.0), (20.0, 5.0), (60.0, 5.0), (20.0, 13.0)].into_iter().enumerate() {
+    for (i, (grain, srgb)) in [(0.0, 5.0), (20.0, 5.0), (60.0, 5.0), (20.0, 13.0)]
+        .into_iter()
+        .enumerate()
+    {
         let named = |what: &str, count, low, high| formula::tensor(&format!("{what}{i}"), count, low, high);
         let (phases, noise) = (named("phases", 6, 0.0, 6.3), named("noise", 3 * h * w, -0.5, 0.5));
         let picture = RgbImage::from_fn(w as u32, h as u32, |x, y| {
@@ -105,7 +108,9 @@ pub fn agrees_with_the_cpu(on: &On) {
                 (128.0 + 80.0 * wave + grain * noise[at]) as u8
             }))
         });
-        let scores = named("scores", labels * h * w, 0.02, 0.98).into_iter().map(|p| p as f32);
+        let scores = named("scores", labels * h * w, 0.02, 0.98)
+            .into_iter()
+            .map(|p| p as f32);
         let scores = Array3::from_shape_vec((labels, h, w), scores.collect()).unwrap();
         let crf = DenseCrf {
             reference_side: None,

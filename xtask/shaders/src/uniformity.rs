@@ -82,7 +82,9 @@ impl Facts {
 fn is_of_workgroup(binding: Option<&naga::Binding>) -> bool {
     matches!(
         binding,
-        Some(naga::Binding::BuiltIn(BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups | BuiltIn::WorkGroupSize))
+        Some(naga::Binding::BuiltIn(
+            BuiltIn::WorkGroupId | BuiltIn::NumWorkGroups | BuiltIn::WorkGroupSize
+        ))
     )
 }
 
@@ -351,12 +353,26 @@ mod tests {
         refused("", "if info[0] > 1u { tile[0] = workgroupUniformLoad(&tile[1]); }");
         refused(UNIFORMLY, "if lane < 3u { own = uniformly(lane, 1u); }");
         refused("", "loop { if lane > 3u { break; } workgroupBarrier(); }");
-        refused("", "for (var i = 0u; i < 8u; i++) { if lane > i { continue; } workgroupBarrier(); }");
+        refused(
+            "",
+            "for (var i = 0u; i < 8u; i++) { if lane > i { continue; } workgroupBarrier(); }",
+        );
         // By a variable that varies since some invocations have set it.
-        refused("", "var on = false; if lane > 3u { on = true; } if on { workgroupBarrier(); }");
+        refused(
+            "",
+            "var on = false; if lane > 3u { on = true; } if on { workgroupBarrier(); }",
+        );
         checked("", "if lane < 3u { tile[lane] = 1u; } workgroupBarrier();").unwrap();
-        checked("", "for (var i = 0u; i < info[0]; i++) { tile[lane] += i; } workgroupBarrier();").unwrap();
-        checked("", "for (var i = 32u; i > 0u; i /= 2u) { if lane < i { tile[lane] = i; } workgroupBarrier(); }").unwrap();
+        checked(
+            "",
+            "for (var i = 0u; i < info[0]; i++) { tile[lane] += i; } workgroupBarrier();",
+        )
+        .unwrap();
+        checked(
+            "",
+            "for (var i = 32u; i > 0u; i /= 2u) { if lane < i { tile[lane] = i; } workgroupBarrier(); }",
+        )
+        .unwrap();
         checked("", "if group.x > 3u { return; } workgroupBarrier();").unwrap();
     }
 }
