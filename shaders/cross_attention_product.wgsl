@@ -74,13 +74,22 @@ fn load_tiles(lane: u32, depth: u32, row: u32, column: u32) {
     }
 }
 
+// A value that a workgroup has read from a buffer, as one that is known to be the same for all its invocations: barriers
+// may stand in no other loops. It goes through workgroup memory in halves, which are exact as floats.
+fn uniformly(lane: u32, value: u32) -> u32 {
+    if lane == 0u { left_tile[0] = vec4<f32>(f32(value >> 16u), f32(value & 0xFFFFu), 0.0, 0.0); }
+    let halves = workgroupUniformLoad(&left_tile[0]);
+    return (u32(halves.x) << 16u) | u32(halves.y);
+}
+
 // Sums over `depth` summands of left times right.
 fn product(tile: vec3<u32>, lane: u32, depth: u32) {
+    let summands = uniformly(lane, depth);
     // Named one by one: an array in a loop need not stay in registers.
     {{ declare }}
     let ty = lane / 8u;
     let tx = lane % 8u;
-    for (var start = 0u; start < depth; start += DEPTH) {
+    for (var start = 0u; start < summands; start += DEPTH) {
         load_tiles(lane, start, tile.y * TILE, tile.x * TILE);
         workgroupBarrier();
         for (var k = 0u; k < DEPTH; k++) {

@@ -1,5 +1,6 @@
 // The simplex of the permutohedral lattice that holds each pixel's features, and the barycentric weights in it (Adams
-// et al. 2010, Sec. 3.1; constants of Krähenbühl and Koltun 2011). One invocation for each pixel.
+// et al. 2010, Sec. 3.1; constants of Krähenbühl and Koltun 2011). One invocation for each pixel. The very operations of
+// the CPU twin, with constants from the host: other roundings of a feature move weights, which the mean field amplifies.
 @group(0) @binding(0) var<storage, read_write> features: array<f32>;              // [D, N]
 @group(0) @binding(1) var<storage, read_write> simplex: array<i32>;               // [D, N], see lattice_key.wgsl
 @group(0) @binding(2) var<storage, read_write> weights: array<f32>;               // [D + 1, N]
@@ -14,8 +15,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let n = info[0];
     if pixel >= n { return; }
     let size = f32(D) + 1.0;
-    // The deviation of the blur along all axes together is that of a unit Gaussian after this scaling.
-    let deviation = sqrt(2.0 / 3.0) * size;
+    let down = {{ down }};
+    var scales = array<f32, {{ dimensions }}>({{ scales }});
     var elevated: array<f32, {{ vertices }}>;
     var sum = 0.0;
     var largest = 0.0;
@@ -24,7 +25,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
         let feature = features[(j - 1u) * n + pixel];
         // By its bits: a driver may take for granted that no comparison sees a NaN.
         is_finite = is_finite && (bitcast<u32>(feature) & 0x7F800000u) != 0x7F800000u;
-        let scaled = feature * deviation / sqrt(f32(j) * f32(j + 1u));
+        let scaled = feature * scales[j - 1u];
         elevated[j] = sum - f32(j) * scaled;
         sum += scaled;
         largest = max(largest, abs(scaled));
@@ -40,12 +41,9 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var greedy: array<i32, {{ vertices }}>;
     var misses = 0;
     for (var i = 0u; i <= D; i++) {
-        let v = elevated[i] / size;
-        let up = ceil(v) * size;
-        let down = floor(v) * size;
-        let nearest = select(down, up, up - elevated[i] < elevated[i] - down);
-        greedy[i] = i32(nearest);
-        misses += i32(round(nearest / size));
+        let nearest = round(elevated[i] * down);
+        greedy[i] = i32(nearest * size);
+        misses += i32(nearest);
     }
     var rank: array<i32, {{ vertices }}>;
     for (var i = 0u; i < D; i++) {
@@ -67,7 +65,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
 
     var barycentric: array<f32, {{ vertices }}>;
     for (var i = 0u; i <= D; i++) {
-        let v = (elevated[i] - f32(greedy[i])) / size;
+        let v = (elevated[i] - f32(greedy[i])) * down;
         barycentric[i32(D) - rank[i]] += v;
         // Vertex D + 1 is vertex 0 of the next cell.
         if rank[i] == 0 { barycentric[0] += 1.0 - v; } else { barycentric[i32(D) + 1 - rank[i]] -= v; }

@@ -31,6 +31,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     var slot = finish(hash) & mask;
     var probes = info[2];
     while probes > 0u {
+        probes--;
         var owner = atomicLoad(&slots[slot]);
         if owner == 0u {
             let taken = atomicCompareExchangeWeak(&slots[slot], 0u, entry + 1u);
@@ -41,7 +42,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
                 entries[entry] = slot;
                 return;
             }
-            // The weak form may fail without a reason.
+            // The weak form may fail without a reason: the same slot again.
             if taken.old_value == 0u { continue; }
             owner = taken.old_value;
         }
@@ -50,7 +51,6 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
             return;
         }
         slot = (slot + 1u) & mask;
-        probes--;
     }
     atomicAdd(&counters[1], 1u);
 }

@@ -27,7 +27,8 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     }
     var slot = finish(hash) & mask;
     var found = NONE;
-    loop {
+    // A table without a free slot holds no more points after as many steps.
+    for (var probes = info[1]; probes > 0u; probes--) {
         let owner = slots[slot];
         if owner == 0u { break; }
         var equal = true;

@@ -84,6 +84,11 @@ fn operators_agree_on_vulkan() {
 }
 
 #[test]
+fn the_crf_on_vulkan_agrees_with_the_cpu_on_any_picture() {
+    crf::agrees_with_the_cpu(&On::vulkan());
+}
+
+#[test]
 fn networks_and_training_agree_on_the_cpu() {
     agree(&On::cpu(), |g| !is_operator(g) && !is_full_width(g));
 }

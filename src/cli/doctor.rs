@@ -15,8 +15,12 @@ pub struct Args {
     /// What to look at: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+    /// Also launches of millions of invocations and every network of the papers; on software Vulkan, where that takes half
+    /// an hour, any network
+    #[arg(long)]
+    full: bool,
     /// Check nothing, but write all kernels to this folder as the driver gets them: WGSL for a bug report
-    #[arg(long, value_name = "DIR", conflicts_with = "device")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["device", "full"])]
     shaders: Option<PathBuf>,
 }
 
@@ -30,7 +34,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     // A panic inside of a check is that check's outcome, and in the report.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| ()));
-    let report = doctor::run(&chosen);
+    let report = doctor::run(&chosen, args.full);
     std::panic::set_hook(hook);
     if json {
         super::output::print_json(&report)?;

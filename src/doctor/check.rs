@@ -20,6 +20,17 @@ pub struct Part {
     pub tolerance: f64,
 }
 
+/// What a check costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cost {
+    /// Seconds at most, also in software.
+    Low,
+    /// Kernels of burn's that are tuned first: a minute or more for each shape in software, where a driver compiles slowly.
+    Tuning,
+    /// Much work, or many shapes to tune for.
+    High,
+}
+
 /// What results are compared with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Against {
@@ -42,6 +53,8 @@ pub struct Check {
     pub shape: String,
     /// What in weakseg is wrong where it is.
     pub used_by: &'static str,
+    /// What a device spends on it.
+    pub cost: Cost,
     on_device: Measured,
     twin: Reference,
     exact: Option<Reference>,
@@ -91,10 +104,16 @@ impl Check {
             name: name.into(),
             shape: shape.into(),
             used_by,
+            cost: Cost::Low,
             on_device: Box::new(on_device),
             twin: Box::new(twin),
             exact: None,
         }
+    }
+
+    /// With another cost.
+    pub fn costing(self, cost: Cost) -> Check {
+        Check { cost, ..self }
     }
 
     /// With its parts by brute force.

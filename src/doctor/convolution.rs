@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
-use super::check::{Check, Part};
+use super::check::{Check, Cost, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
 use crate::kernels::{Window, depthwise_conv, pointwise_conv};
@@ -42,6 +42,7 @@ pub fn checks() -> Vec<Check> {
         check("pointwise_conv", name, (shape, layout), kernel, |x, k, b| {
             pointwise_conv(x, k, b, CEILING)
         })
+        .costing(Cost::Tuning)
     });
     depthwise.into_iter().chain(pointwise).collect()
 }

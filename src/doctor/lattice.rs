@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
-use super::check::{Check, Part};
+use super::check::{Check, Cost, Part};
 use super::exact;
 use super::input::{Input, Layout, PAST_THE_LIMIT, backward, values, words};
 use crate::device::download;
@@ -71,11 +71,15 @@ impl Size {
     }
 
     fn tolerance(self) -> f64 {
-        if self.count() > 1 << 20 {
-            LARGE_TOLERANCE
-        } else {
-            TOLERANCE
-        }
+        if self.is_large() { LARGE_TOLERANCE } else { TOLERANCE }
+    }
+
+    fn cost(self) -> Cost {
+        if self.is_large() { Cost::High } else { Cost::Low }
+    }
+
+    fn is_large(self) -> bool {
+        self.count() > 1 << 20
     }
 }
 
@@ -126,11 +130,15 @@ pub fn checks() -> Vec<Check> {
         // Without iterations there is no lattice, and no memory taken for it.
         (size(Varied(PAST_THE_LIMIT), 1, 2), potts, 0),
     ];
-    let large = large.map(|(size, compatibility, iterations)| posterior(size, compatibility, iterations, mean_field));
-    (filters.into_iter().map(|size| filter(size, Lattice::filter)))
-        .chain(exact)
-        .chain(large)
-        .collect()
+    let large = large.map(|(size, compatibility, iterations)| {
+        posterior(size, compatibility, iterations, mean_field).costing(size.cost())
+    });
+    (filters
+        .into_iter()
+        .map(|size| filter(size, Lattice::filter).costing(size.cost())))
+    .chain(exact)
+    .chain(large)
+    .collect()
 }
 
 /// `operator` in place of [`Lattice::filter`] on the device.

@@ -1,7 +1,9 @@
 //! `weakseg doctor`: whether an adapter computes what it should.
 //!
-//! Every kernel and a small network of every kind run on the adapter and on the CPU, forward and backward. A new
-//! operator gets a file with a list of [`Check`]s here, and its line in `checks`.
+//! Every kernel and a small network of every kind of layer run on the adapter and on the CPU, forward and backward; in
+//! full, launches past a dimension's limit and every network of the papers too. In software the networks and what else burn
+//! tunes for minutes are left to that as well. A new operator gets a file with a list of [`Check`]s here, and its line in
+//! `checks`.
 
 mod check;
 mod convolution;
@@ -10,19 +12,21 @@ mod input;
 mod lattice;
 mod networks;
 mod operators;
+mod parameters;
 mod report;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Against, Check, Compared, Outcome, Part};
+pub use check::{Against, Check, Compared, Cost, Outcome, Part};
 pub use report::{Report, versions_line};
 
 use crate::device::Chosen;
 use crate::progress;
 
-/// All checks, the quickest first.
-fn checks() -> Vec<Check> {
+/// The checks that cost no more than `most`, those that others could hide a fault from first, then the quickest.
+fn checks(most: Cost) -> Vec<Check> {
     [
+        parameters::checks(),
         operators::checks(),
         convolution::checks(),
         lattice::checks(),
@@ -30,16 +34,24 @@ fn checks() -> Vec<Check> {
     ]
     .into_iter()
     .flatten()
+    .filter(|check| check.cost <= most)
     .collect()
 }
 
-/// Runs all checks on a device: against the CPU's results on an adapter, against brute force on the CPU itself.
-pub fn run(chosen: &Chosen) -> Report {
+/// What the checks of a device may cost, unless they are run in full: about a minute.
+fn usual_cost(chosen: &Chosen) -> Cost {
+    let is_software = chosen.adapter.as_ref().is_some_and(|adapter| !adapter.is_gpu());
+    if is_software { Cost::Low } else { Cost::Tuning }
+}
+
+/// Runs the checks of about a minute, or in `full` all, on a device: against the CPU's results on an adapter, against
+/// brute force on the CPU itself.
+pub fn run(chosen: &Chosen, full: bool) -> Report {
     let against = match chosen.adapter {
         Some(_) => Against::Twin,
         None => Against::BruteForce,
     };
-    let checks = checks();
+    let checks = checks(if full { Cost::High } else { usual_cost(chosen) });
     let bar = progress::bar(checks.len() as u64, "checks", "doctor");
     let mut outcomes = Vec::new();
     for check in &checks {

@@ -1,9 +1,9 @@
 //! A small network of every kind: nano with each head that recipes give it, and the papers' networks at the least width.
 
 use anyhow::{Context as _, Result};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 
-use super::check::{Check, Part};
+use super::check::{Check, Cost, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
 use crate::models::backbones::{Backbone, narrowest};
@@ -23,6 +23,15 @@ const IMAGES: [usize; 4] = [2, 3, 33, 41];
 /// Feature maps of a single row.
 const FLAT: [usize; 4] = [2, 3, 4, 19];
 
+/// Of the networks of the papers, one for each kind of layer: residual blocks with cross attention, plain convolutions with
+/// co-attention, an atrous pyramid, depthwise convolutions.
+const KINDS: [&str; 4] = [
+    "cian_resnet50",
+    "vgg16_coattention",
+    "deeplabv3_resnet50",
+    "efficientnet_lite0_segmentation",
+];
+
 /// The checks of this file.
 pub fn checks() -> Vec<Check> {
     let heads = [
@@ -32,13 +41,21 @@ pub fn checks() -> Vec<Check> {
     ];
     let nano = heads.into_iter().flat_map(|(name, head)| {
         let checks = [(IMAGES, Layout::Contiguous), (FLAT, Layout::Transposed)];
-        checks.map(|(shape, layout)| check(name, shape, layout, move || nano(head)))
+        checks.map(|(shape, layout)| {
+            let cost = if shape == FLAT { Cost::High } else { Cost::Tuning };
+            check(name, shape, layout, move || nano(head)).costing(cost)
+        })
     });
     let published = NETWORKS.iter().filter(|e| is_checked(e)).map(|entry| {
         let divisor = narrowest(entry.backbone);
         let build = move || Network::named(entry.name, divisor, CLASSES);
         let name = format!("{}/{divisor}", entry.name);
-        check(&name, IMAGES, Layout::Contiguous, build)
+        let cost = if KINDS.contains(&entry.name) {
+            Cost::Tuning
+        } else {
+            Cost::High
+        };
+        check(&name, IMAGES, Layout::Contiguous, build).costing(cost)
     });
     nano.chain(published).collect()
 }
@@ -71,7 +88,7 @@ fn check(
     )
 }
 
-/// Inference, and the gradients of images and parameters in training.
+/// Inference, and the gradients in training: of the parameters alone, as a step has it, then of images and parameters.
 fn on(network: &Network, shape: [usize; 4], layout: Layout, device: &Device) -> Result<Vec<Part>> {
     let mut seed = 100;
     let parameters = Parameters::init(&network.declare(), device, |p| {
@@ -86,14 +103,33 @@ fn on(network: &Network, shape: [usize; 4], layout: Layout, device: &Device) -> 
         .map(download)
         .collect::<Result<_>>()?;
 
+    // First, before the pass with more gradients could make up for it.
+    let images = Input::new(&pixels, shape, layout, device).tensor();
+    let (alone, _) = trained(network, &parameters, Tensor::from_inner(images))?;
     let images = Input::new(&pixels, shape, layout, &device.clone().autodiff());
+    let (mut tensors, mut gradients) = trained(network, &parameters, images.tensor())?;
+    tensors.push(images.gradient(&mut gradients)?);
+    let part = |name, tensors, tolerance| Part {
+        name,
+        tensors,
+        tolerance,
+    };
+    Ok(vec![
+        part("result", results, RESULT),
+        part("gradient of parameters alone", alone, GRADIENT),
+        part("gradient", tensors, GRADIENT),
+    ])
+}
+
+/// The gradients of the parameters in a training step on images with autodiff, and all others.
+fn trained(network: &Network, parameters: &Parameters, images: Tensor<4>) -> Result<(Vec<Vec<f32>>, Gradients)> {
     let tracked = parameters.track(|_, _| true);
     let mode = if network.backbone.from_scratch() {
         Mode::Train(None)
     } else {
         Mode::Frozen(None)
     };
-    let outputs = outputs(network, &Forward::new(&tracked, mode), images.tensor())?;
+    let outputs = outputs(network, &Forward::new(&tracked, mode), images)?;
     let flat: Vec<Tensor<1>> = outputs
         .into_iter()
         .map(|out| {
@@ -103,7 +139,7 @@ fn on(network: &Network, shape: [usize; 4], layout: Layout, device: &Device) -> 
         .collect();
     let flat = Tensor::cat(flat, 0);
     let mut gradients = backward(&flat, &values(flat.dims()[0], 22, -0.2, 1.0));
-    let mut tensors = vec![images.gradient(&mut gradients)?];
+    let mut tensors = Vec::new();
     for parameter in tracked.0.values() {
         // A layer that a head does not use has no gradient, on any device.
         let gradient = match &parameter.value {
@@ -113,18 +149,7 @@ fn on(network: &Network, shape: [usize; 4], layout: Layout, device: &Device) -> 
         };
         tensors.push(gradient.transpose()?.unwrap_or_default());
     }
-    Ok(vec![
-        Part {
-            name: "result",
-            tensors: results,
-            tolerance: RESULT,
-        },
-        Part {
-            name: "gradient",
-            tensors,
-            tolerance: GRADIENT,
-        },
-    ])
+    Ok((tensors, gradients))
 }
 
 /// Parameters that leave no layer without effect, as fresh ones would, and keep deep networks within a few units.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
-use super::check::{Check, Part};
+use super::check::{Check, Cost, Part};
 use super::exact;
 use super::input::{Input, Layout, PAST_THE_LIMIT, backward, values, words};
 use crate::device::download;
@@ -78,11 +78,11 @@ pub fn checks() -> Vec<Check> {
     let many_scores = size([1, 2, 127, 131], planes, 2, 2);
     let exactly = |size: &Size| affinity(*size, pair_affinity).exactly(by_hand(*size));
     let walked = |size: &Size| walk(*size, random_walk).exactly(walked_by_hand(*size));
-    let large = [many_pairs, many_features].map(|size| affinity(size, pair_affinity));
+    let large = [many_pairs, many_features].map(|size| affinity(size, pair_affinity).costing(Cost::High));
     (SMALL.iter().map(exactly))
         .chain(large)
         .chain(SMALL.iter().map(walked))
-        .chain([walk(many_scores, random_walk)])
+        .chain([walk(many_scores, random_walk).costing(Cost::High)])
         .collect()
 }
 

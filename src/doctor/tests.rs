@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::input::Layout;
 use super::lattice::{self, Pixels};
 use super::operators::{self, Size};
-use super::{Against, Check, Outcome, Report};
+use super::{Against, Check, Outcome, Report, parameters};
 use crate::device::{Choice, choose};
 use crate::kernels::{Compatibility, mean_field, pair_affinity, random_walk};
 
@@ -150,6 +150,28 @@ fn planted_faults_of_gradients_are_named() {
 }
 
 #[test]
+fn gradients_that_are_lost_where_only_parameters_have_one_are_named() {
+    // 0 with an infinite slope: nothing in the result tells.
+    let poisoned = |kernel: Tensor<4>| (kernel * 0.0).abs().sqrt().sum().reshape([1, 1, 1, 1]);
+    let check = |lost: bool| {
+        parameters::check(4, move |x, kernel, bias| {
+            let is_first = !x.is_tracked();
+            let out = parameters::layer(x, kernel.clone(), bias);
+            if is_first && lost { out + poisoned(kernel) } else { out }
+        })
+    };
+    let report = report(&[check(false), check(true)]);
+    assert!(report.checks[0].passes(), "{}", report.table());
+    assert_eq!(report.failed(), ["parameters alone"]);
+    let wrong = report.checks[1].worst().unwrap();
+    assert!(
+        wrong.name == "gradient" && wrong.error.is_infinite(),
+        "{}",
+        report.table()
+    );
+}
+
+#[test]
 fn a_panic_and_a_wrong_number_of_values_fail() {
     let panics = operators::walk(size(), |_, _, _| panic!("the device is lost"));
     let short = operators::affinity(size(), |features, radius, distance| {
@@ -164,7 +186,7 @@ fn a_panic_and_a_wrong_number_of_values_fail() {
 
 #[test]
 fn brute_force_agrees_with_the_cpu() {
-    let checks = super::checks();
+    let checks = super::checks(super::Cost::High);
     let outcomes: Vec<Outcome> = checks
         .iter()
         .map(|check| check.on(&Device::flex(), Against::BruteForce))

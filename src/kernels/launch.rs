@@ -3,10 +3,13 @@
 use std::fmt::Debug;
 use std::hash::Hash;
 
-use burn::backend::wgpu::{CubeTensor, KernelSource, SourceKernel, SourceTemplate};
-use burn::tensor::Shape;
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::wgpu::{CubeBackend, CubeTensor, KernelSource, SourceKernel, SourceTemplate};
+use burn::tensor::{FloatDType, Shape};
 use cubecl::server::{Handle, KernelArguments};
 use cubecl::{CubeCount, CubeDim};
+
+use super::memory;
 
 /// Invocations in one workgroup, along x.
 pub const WORKGROUP: u32 = 256;
@@ -45,16 +48,51 @@ pub trait Variant: Copy + Debug + Eq + Hash + Send + Sync + 'static {
 }
 
 /// An uninitialised contiguous tensor of `shape` beside `like`.
+///
+/// # Panics
+/// As [`empty`].
 pub fn empty_like<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     let shape = Shape::from(shape);
-    let bytes = shape.num_elements() * size_of::<f32>();
-    let handle = like.client.empty(bytes);
+    let handle = empty(like, shape.num_elements());
     CubeTensor::new_contiguous(like.client.clone(), like.device.clone(), shape, handle, like.dtype)
 }
 
+/// A buffer beside `like` for `words` of 32 bits, uninitialised.
+///
+/// # Panics
+/// Where the device has no such buffer, in the words of a full device.
+pub fn empty(like: &CubeTensor, words: usize) -> Handle {
+    like.client.empty(bytes(like, words))
+}
+
+/// A buffer beside `like` of `words` of 32 bits, all of the value 0 or 1 as a float, made on the device.
+///
+/// # Panics
+/// As [`empty`].
+pub fn filled(like: &CubeTensor, words: usize, value: f32) -> Handle {
+    bytes(like, words);
+    let shape = Shape::from([words]);
+    CubeBackend::float_full(shape, value.into(), &like.device, FloatDType::F32).handle
+}
+
+/// The bytes of so many words, which the device has a buffer for.
+fn bytes(like: &CubeTensor, words: usize) -> usize {
+    let bytes = words.saturating_mul(size_of::<u32>());
+    match memory::check(bytes, memory::largest_buffer(like)) {
+        Ok(()) => bytes,
+        Err(error) => panic!("{error}"),
+    }
+}
+
 /// The kernel's parameters as a buffer: the number of invocations first (see [`run`]), then `values`.
+///
+/// # Panics
+/// Where there are more invocations than 32 bits number; none of their buffers would fit a device either.
 pub fn parameters(like: &CubeTensor, invocations: usize, values: &[u32]) -> Handle {
-    let mut words = vec![invocations as u32];
+    let Ok(first) = u32::try_from(invocations) else {
+        panic!("out of memory: {invocations} invocations of a kernel");
+    };
+    let mut words = vec![first];
     words.extend_from_slice(values);
     like.client.create_from_slice(bytemuck::cast_slice(&words))
 }

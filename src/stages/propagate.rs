@@ -29,7 +29,9 @@ fn write(context: &Context) -> Result<()> {
     let trained = context.trained(STAGE, Purpose::Affinities)?;
     let maps = context.class_maps(STAGE)?;
     let split = &context.data.train;
-    let missing = context.missing(maps, |image| context.file(STAGE, image));
+    let mut missing = context.missing(maps, |image| context.file(STAGE, image));
+    // Neighbours of one size go in one batch, and of as many tags fill it.
+    missing.sort_by_cached_key(|&i| (split.size(i).ok(), split.tags(i).len(), i));
     let bar = progress::bar(missing.len() as u64, "image", STAGE.name());
     batches(
         &missing,
@@ -45,7 +47,7 @@ fn write(context: &Context) -> Result<()> {
             let scores = trained.batch_or_on_cpu(split, batch, |trained| walked(context, trained, batch, &cams))?;
             for (((i, image), cam), scores) in batch.iter().zip(&cams).zip(scores.outer_iter()) {
                 let path = context.file(STAGE, split.name(*i));
-                write_maps(&path, &rows(scores, &cam.classes, image.dimensions()))?;
+                write_maps(&path, &own_rows(scores, &cam.classes, image.dimensions()))?;
                 bar.inc(1);
             }
             Ok(())
@@ -56,16 +58,17 @@ fn write(context: &Context) -> Result<()> {
     Ok(())
 }
 
-/// Background's and tagged classes' rows of `[C + 1, h, w]`, at the image's size.
-fn rows(scores: ArrayView3<f32>, classes: &[usize], size: (u32, u32)) -> Maps {
-    let values: Vec<usize> = std::iter::once(0).chain(classes.iter().copied()).collect();
+/// Background's and tagged classes' rows, the first of `[R, h, w]`, at the image's size.
+fn own_rows(scores: ArrayView3<f32>, classes: &[usize], size: (u32, u32)) -> Maps {
+    let classes: Vec<usize> = std::iter::once(0).chain(classes.iter().copied()).collect();
     Maps {
-        maps: enlarge(scores.select(Axis(0), &values), size),
-        classes: values,
+        maps: enlarge(scores.slice(s![..classes.len(), .., ..]).to_owned(), size),
+        classes,
     }
 }
 
-/// Scores after the walk at the size that the network sees, `[B, C + 1, h, w]`, rows by mask value.
+/// Scores after the walk at the size that the network sees, `[B, R, h, w]`: of every image background and tagged classes,
+/// then zeros up to those of the image with most. All other classes' rows would stay zero.
 fn walked(context: &Context, trained: &Trained, batch: &[(usize, RgbImage)], cams: &[Maps]) -> Result<Array4<f32>> {
     let (w, h) = network_size(batch[0].1.dimensions(), &trained.input);
     let images = trained.upload(batch.iter().map(|(_, image)| image));
@@ -73,21 +76,20 @@ fn walked(context: &Context, trained: &Trained, batch: &[(usize, RgbImage)], cam
     let images = resize(images, grid);
     let features = trained.network.affinity_net()?.features(&trained.forward(), images);
     let [b, _, small_h, small_w] = features.dims();
-    let classes = context.classes() + 1;
-    let mut scores = Array4::<f32>::zeros((b, classes, small_h, small_w));
+    let rows = 1 + cams.iter().map(|cam| cam.classes.len()).max().unwrap_or(0);
+    let mut scores = Array4::<f32>::zeros((b, rows, small_h, small_w));
     for (mut scores, cam) in scores.outer_iter_mut().zip(cams) {
-        let (mut full, values) = with_background(cam, context.recipe.propagate.alpha);
+        let (mut full, _) = with_background(cam, context.recipe.propagate.alpha);
         if let Some(threshold) = context.recipe.propagate.threshold {
             full.index_axis_mut(Axis(0), 0).fill(threshold);
         }
-        for (map, value) in full.outer_iter().zip(values) {
-            let mut row = scores.index_axis_mut(Axis(0), value.into());
+        for (map, mut row) in full.outer_iter().zip(scores.outer_iter_mut()) {
             for ((y, x), cell) in row.indexed_iter_mut() {
                 *cell = mean(map, (y, small_h), (x, small_w));
             }
         }
     }
-    let scores = TensorData::new(scores.into_raw_vec_and_offset().0, [b, classes, small_h, small_w]);
+    let scores = TensorData::new(scores.into_raw_vec_and_offset().0, [b, rows, small_h, small_w]);
     let walk = Walk {
         radius: context.recipe.propagate.radius as usize,
         beta: context.recipe.propagate.beta,

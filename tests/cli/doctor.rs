@@ -39,10 +39,24 @@ fn kernels_are_written_as_a_driver_gets_them() {
 }
 
 #[test]
-#[ignore = "every network on an adapter: minutes on software Vulkan"]
+#[ignore = "every network on an adapter: half an hour on software Vulkan"]
+fn the_adapter_agrees_with_the_cpu_in_full() {
+    adapter_agrees(&["--full"]);
+}
+
+#[test]
+#[ignore = "burn's kernels are tuned: a minute on software Vulkan"]
 fn the_adapter_agrees_with_the_cpu() {
+    adapter_agrees(&[]);
+}
+
+#[track_caller]
+fn adapter_agrees(args: &[&str]) {
     let dir = tempfile::tempdir().unwrap();
-    let ran = weakseg(dir.path(), &["doctor", "--device", "vulkan", "--json"]);
+    let ran = weakseg(
+        dir.path(),
+        &[&["doctor", "--device", "vulkan", "--json"], args].concat(),
+    );
     let report: serde_json::Value = serde_json::from_str(&ran.succeeds().out).unwrap();
     assert!(report["adapter"]["driver"].is_string());
     assert!(!report["adapter"]["limits"].as_array().unwrap().is_empty());

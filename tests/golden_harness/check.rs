@@ -328,7 +328,7 @@ fn energy(g: &Golden, on: &On) {
             })
         })
         .collect();
-    let lattice = lattices(&images, [rgb as f32, xy as f32], &on.device).unwrap();
+    let lattice = lattices(&images, c, [rgb as f32, xy as f32], &on.device).unwrap();
     type Filter<'a> = &'a dyn Fn(Tensor<4>) -> Tensor<4>;
     let filters: [(&str, &str, Filter); 2] = [
         ("loss", "grad_probability", &filter),

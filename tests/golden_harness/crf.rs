@@ -10,13 +10,16 @@ use weakseg::kernels::Lattice;
 
 use super::check::{On, download, upload};
 use super::file::{Array, Golden};
+use super::formula;
 
-/// What pydensecrf's own mean absolute error against brute force is, by the parameters.
-const PYDENSECRF: [(&str, f64); 2] = [("dense_crf_default", 1.0e-4), ("dense_crf_inference", 3.7e-3)];
-/// Share of pixels whose labels agree.
+/// How much further from brute force than pydensecrf's posterior of the same input ours may be in the mean.
+const BEYOND_PYDENSECRF: f64 = 1.02;
+/// Share of pixels whose labels agree with pydensecrf's, on the input of its posterior and on a photograph.
+const SAME_LABELS: f64 = 0.999;
 const LABELS: f64 = 0.99;
-/// Largest difference of a posterior between two devices.
-const DEVICES: f32 = 1e-4;
+/// Differences of a posterior between two devices: the mean, and what all but a thousandth of its entries keep to.
+const MEAN_APART: f64 = 1e-6;
+const APART: f32 = 1e-4;
 
 /// Within 1 % of the standard construction in the median and 5 % at worst; divided by the filter of ones, no further
 /// from brute force than that construction is.
@@ -74,15 +77,60 @@ pub fn against_exact(g: &Golden, on: &On) {
         image::Rgb([at(0), at(1), at(2)])
     });
     let posterior = refine(&crf, &picture, array(g.tensor("probability")).view(), on);
-    let exact = array(g.tensor("exact"));
-    let pairs = posterior.iter().zip(&exact);
-    let error = pairs.map(|(a, e)| f64::from((a - e).abs())).sum::<f64>() / exact.len() as f64;
-    let same = agreement(&winners(posterior.view()), &winners(exact.view()));
-    println!("{}: mean error {error:.2e}, labels agree on {same:.4}", g.name);
-    // Files of other names hold to the looser bound.
-    let bound = PYDENSECRF.iter().find(|(name, _)| *name == g.name);
-    assert!(error <= bound.map_or(PYDENSECRF[1].1, |(_, bound)| *bound));
-    assert!(same >= LABELS);
+    let exact = &g.tensor("exact").values;
+    let theirs = posterior_of(g.tensor("pydensecrf"));
+    let [error, bound] = [&posterior, &theirs].map(|posterior| {
+        let posterior: Vec<f64> = posterior.iter().map(|p| f64::from(*p)).collect();
+        mean(&posterior, exact)
+    });
+    let same = agreement(&winners(posterior.view()), &winners(theirs.view()));
+    println!(
+        "{}: mean error {error:.3e}, pydensecrf's {bound:.3e}; labels agree on {same:.4}",
+        g.name
+    );
+    assert!(error <= BEYOND_PYDENSECRF * bound, "{}", g.name);
+    assert!(same >= SAME_LABELS, "{}", g.name);
+}
+
+/// A posterior, which the files have channel by channel or, though under the same shape `[C, H, W]`, pixel by pixel: over
+/// its labels every pixel's sums to one.
+fn posterior_of(tensor: &Array) -> Array3<f32> {
+    let planar = array(tensor);
+    let (c, h, w) = planar.dim();
+    let by_pixel = Array3::from_shape_vec((h, w, c), tensor.f32()).unwrap();
+    let by_pixel = by_pixel.permuted_axes([2, 0, 1]);
+    let is_posterior = |p: &Array3<f32>| p.sum_axis(ndarray::Axis(0)).iter().all(|sum| (sum - 1.0).abs() < 1e-5);
+    let mut forms = [planar, by_pixel].into_iter().filter(is_posterior);
+    forms.next().expect("probabilities that sum to one")
+}
+
+/// A device's posterior is the CPU's, on pictures that nothing was tuned on: smooth, with grain, and flat.
+pub fn agrees_with_the_cpu(on: &On) {
+    let (h, w, labels) = (60, 80, 4);
+    for (i, (grain, srgb)) in [(0.0, 5.0), (20.0, 5.0), (60.0, 5.0), (20.0, 13.0)]
+        .into_iter()
+        .enumerate()
+    {
+        let named = |what: &str, count, low, high| formula::tensor(&format!("{what}{i}"), count, low, high);
+        let (phases, noise) = (named("phases", 6, 0.0, 6.3), named("noise", 3 * h * w, -0.5, 0.5));
+        let picture = RgbImage::from_fn(w as u32, h as u32, |x, y| {
+            image::Rgb([0, 1, 2].map(|c| {
+                let wave = (0.1 * f64::from(x) + phases[c]).sin() * (0.13 * f64::from(y) + phases[3 + c]).cos();
+                let at = (c * h + y as usize) * w + x as usize;
+                (128.0 + 80.0 * wave + grain * noise[at]) as u8
+            }))
+        });
+        let scores = named("scores", labels * h * w, 0.02, 0.98)
+            .into_iter()
+            .map(|p| p as f32);
+        let scores = Array3::from_shape_vec((labels, h, w), scores.collect()).unwrap();
+        let crf = DenseCrf {
+            reference_side: None,
+            pairwise: vec![Pairwise::gaussian(3.0, 3.0), Pairwise::bilateral(83.0, srgb, 4.0)],
+            iterations: 10,
+        };
+        refine(&crf, &picture, scores.view(), on);
+    }
 }
 
 /// The labels of pydensecrf on a photograph.
@@ -145,12 +193,13 @@ fn refine(crf: &DenseCrf, picture: &RgbImage, probability: ArrayView3<f32>, on: 
     let cpu = On::cpu().device;
     if on.device != cpu {
         let other = crf.refine(picture, unary.view(), &cpu).unwrap();
-        let apart = posterior
-            .iter()
-            .zip(&other)
-            .fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
-        println!("devices are {apart:.1e} apart");
-        assert!(apart <= DEVICES, "devices are {apart:.1e} apart");
+        let mut apart: Vec<f32> = posterior.iter().zip(&other).map(|(a, b)| (a - b).abs()).collect();
+        apart.sort_by(f32::total_cmp);
+        let mean = apart.iter().map(|a| f64::from(*a)).sum::<f64>() / apart.len() as f64;
+        let [most, worst] = [0.999, 1.0].map(|share| apart[(share * (apart.len() - 1) as f64) as usize]);
+        println!("devices are {mean:.1e} apart in the mean, {most:.1e} but for a thousandth, {worst:.1e} at worst");
+        // Also where one is not a number: those are sorted to the end.
+        assert!(mean <= MEAN_APART && most <= APART && worst.is_finite());
     }
     posterior
 }

@@ -145,8 +145,8 @@ fn test(args: &[String]) -> Result<(), Failure> {
 }
 
 const SHADERS: &str = "\
-Write every WGSL source that the kernels can ask for, check each under WebGPU's default limits, and translate each to
-SPIR-V, MSL and HLSL: whatever system this runs on, and without a GPU.
+Write every WGSL source that the kernels can ask for, check each under WebGPU's default limits, that every barrier is in
+uniform control flow, and translate each to SPIR-V, MSL and HLSL: whatever system this runs on, and without a GPU.
 
 Usage: cargo xtask shaders
 ";

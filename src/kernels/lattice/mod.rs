@@ -14,12 +14,20 @@ use burn::backend::{Dispatch, backend_extension};
 use burn::tensor::Tensor;
 
 use super::error::Error;
+use super::memory::{self, TooLarge};
 
 pub(super) use cpu::CpuLattice;
 pub(super) use device::{CubeLattice, Pass, constants, sources};
 
 /// Most feature dimensions: on a device, ranks are kept in four bits.
 const MOST_DIMENSIONS: usize = 15;
+
+/// What each of D features is multiplied by on its way to the lattice: the diagonal part of the paper's E, with the blur's
+/// deviation in it, so that the blur along all axes together is a unit Gaussian. Features are scaled in single precision.
+fn scales(dimensions: usize) -> impl Iterator<Item = f64> {
+    let deviation = (2.0f64 / 3.0).sqrt() * (dimensions + 1) as f64;
+    (0..dimensions).map(move |i| deviation / (((i + 1) * (i + 2)) as f64).sqrt())
+}
 
 /// A permutohedral lattice over the features of N pixels, built once and used for any number of filters.
 #[derive(Clone)]
@@ -81,7 +89,8 @@ impl Lattice {
     /// of the method. The filter is symmetric up to the order of its blurs; the gradient uses the exact transpose.
     ///
     /// # Panics
-    /// Where the values are of another number of pixels or on another device than the lattice.
+    /// Where the values are of another number of pixels or on another device than the lattice, and where the device's
+    /// buffers are too small for so many channels ([`Lattice::check_room`]).
     pub fn filter(&self, values: Tensor<2>) -> Tensor<2> {
         assert_eq!(values.dims()[1], self.pixels(), "pixels of values and lattice");
         Tensor::from_dispatch(Dispatch::lattice_filter(values.into_dispatch(), self.clone(), false))
@@ -103,7 +112,8 @@ impl Lattice {
         }
     }
 
-    /// Whether mean-field inference with so many labels and kernels fits the buffers of the lattice's device.
+    /// Whether filtering the values of so many labels, and mean-field inference on them with so many kernels, fits the
+    /// buffers of the lattice's device. Neither can return an error later on.
     ///
     /// # Errors
     /// Names the buffer that is too large, and the largest.
@@ -112,17 +122,14 @@ impl Lattice {
             return Ok(());
         };
         let (pixels, largest) = (lattice.pixels(), lattice.largest_buffer());
-        let messages = 4 * kernels * labels * pixels;
-        let needed = messages.max(8 * labels * lattice.points());
-        if needed > largest {
-            return Err(Error::TooManyLabels {
-                labels,
-                pixels,
-                needed,
-                largest,
-            });
-        }
-        Ok(())
+        let bytes = |factors: [usize; 3]| factors.into_iter().fold(4usize, usize::saturating_mul);
+        let needed = bytes([kernels, labels, pixels]).max(bytes([2, labels, lattice.points()]));
+        memory::check(needed, largest).map_err(|TooLarge { needed, largest }| Error::TooManyLabels {
+            labels,
+            pixels,
+            needed,
+            largest,
+        })
     }
 
     /// The lattice on the CPU. Panics where it is on a device: a mistake in the caller.

@@ -170,6 +170,22 @@ fn a_table_that_overflows_grows() {
 }
 
 #[test]
+fn a_table_without_a_free_slot_is_searched_to_its_end() {
+    let features = |n: u16| (0..n).map(|i| 0.2 * f32::from(i)).collect::<Vec<f32>>();
+    let on = |n: u16, device: &Device| upload(&features(n), [1, n.into()], device);
+    let points = |n: &u16| Lattice::new(on(*n, &Device::flex())).unwrap().points();
+    let n = (1..100).find(|n| points(n) == 8).unwrap();
+    let vulkan = vulkan();
+    let filtered = |slots| {
+        let lattice = Lattice::with_slots(on(n, &vulkan), slots).unwrap();
+        assert_eq!(lattice.points(), 8);
+        download(lattice.filter(upload(&vec![1.0; n.into()], [1, n.into()], &vulkan)))
+    };
+    // Neighbours that are not there are looked for past the ends.
+    assert_eq!(filtered(8), filtered(64));
+}
+
+#[test]
 fn features_that_no_lattice_holds_are_errors() {
     for device in [Device::flex(), vulkan()] {
         let error = |features: &[f32], d: usize| {

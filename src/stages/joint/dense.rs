@@ -18,14 +18,17 @@ use crate::recipe::Energy;
 pub type Filter = Box<dyn Fn(Tensor<4>) -> Tensor<4>>;
 
 /// The filter of a batch's images, all of one size, by the permutohedral lattice, whose sums are about half of the
-/// exact ones, as those of the released code are. The standard deviations are those of colour and, in pixels, position.
+/// exact ones, as those of the released code are, for values of so many `labels`. The standard deviations are those of
+/// colour and, in pixels, position.
 ///
 /// # Errors
-/// As [`Lattice::new`].
-pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Result<Filter> {
+/// As [`Lattice::new`] and [`Lattice::check_room`].
+pub fn lattices(images: &[RgbImage], labels: usize, [rgb, xy]: [f32; 2], device: &Device) -> Result<Filter> {
     let kernel = Pairwise::bilateral(xy, rgb, 0.0);
     let lattices = inference::map(device, images, |image| {
-        Ok(Lattice::new(kernel.features(image, device)?)?)
+        let lattice = Lattice::new(kernel.features(image, device)?)?;
+        lattice.check_room(labels, 1)?;
+        Ok(lattice)
     })?;
     Ok(Box::new(move |values| {
         let [_, c, h, w] = values.dims();
@@ -42,7 +45,7 @@ pub fn lattices(images: &[RgbImage], [rgb, xy]: [f32; 2], device: &Device) -> Re
 /// # Errors
 /// As [`lattices`].
 pub fn energy(settings: &Energy, scores: Tensor<4>, mined: &Mined, crops: &Crops) -> Result<Tensor<1>> {
-    let [_, _, h, w] = scores.dims();
+    let [_, labels, h, w] = scores.dims();
     let [small_h, small_w] = half([h, w]);
     let small: Vec<RgbImage> = crops
         .images
@@ -50,7 +53,7 @@ pub fn energy(settings: &Energy, scores: Tensor<4>, mined: &Mined, crops: &Crops
         .map(|crop| RgbImage::from_fn(small_w as u32, small_h as u32, |x, y| *crop.get_pixel(2 * x, 2 * y)))
         .collect();
     let sigmas = [settings.sigma_rgb, settings.sigma_xy / 2.0];
-    let filter = lattices(&small, sigmas, &scores.device().inner())?;
+    let filter = lattices(&small, labels, sigmas, &scores.device().inner())?;
     Ok(dense_energy(
         resize(softmax(scores, 1), [small_h, small_w]),
         &every_second(&mined.labels, [h, w]),

@@ -1,8 +1,10 @@
 //! `shader-check DIR`: proves that every WGSL file of a folder runs wherever WebGPU does. Each is validated under WebGPU's
-//! default limits and translated to the languages of Vulkan, Metal and DirectX.
+//! default limits, has its barriers in uniform control flow, and is translated to the languages of Vulkan, Metal and
+//! DirectX.
 
 mod limits;
 mod translate;
+mod uniformity;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     println!(
-        "{} shaders are valid under WebGPU's default limits, and translate to SPIR-V, MSL and HLSL",
+        "{} shaders are valid under WebGPU's default limits, have their barriers in uniform control flow, and translate to SPIR-V, MSL and HLSL",
         files.len()
     );
     ExitCode::SUCCESS
@@ -64,6 +66,7 @@ fn check(text: &str) -> Result<(), String> {
         .validate(&module)
         .map_err(|e| e.emit_to_string(text))?;
     limits::check(&module)?;
+    uniformity::check(&module, text)?;
     translate::to_all(&module, &info)
 }
 

@@ -76,7 +76,7 @@ impl Plan {
         Plan {
             // Uploaded at once: every upload waits for what was launched before it.
             parameters: client.create_from_slice(bytemuck::cast_slice(&table)),
-            slab: client.empty(images * queries * keys * size_of::<f32>()),
+            slab: launch::empty(like, images * queries * keys),
             parts,
             like: like.clone(),
         }

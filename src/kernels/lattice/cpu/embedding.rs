@@ -3,7 +3,7 @@
 use super::Corner;
 use super::points::{Key, Points};
 use crate::kernels::error::Error;
-use crate::kernels::lattice::MOST_DIMENSIONS;
+use crate::kernels::lattice::{MOST_DIMENSIONS, scales};
 
 /// Vertices of a simplex at most.
 const MAX_VERTICES: usize = MOST_DIMENSIONS + 1;
@@ -17,7 +17,7 @@ pub struct Embedding<'a> {
     features: &'a [f32],
     dimensions: usize,
     pixels: usize,
-    /// The diagonal part of the paper's E, with the filter's standard deviation in it.
+    /// See [`scales`].
     scale: [f32; MOST_DIMENSIONS],
     /// Bounds of the elevated coordinates.
     bounds: [(f64, f64); MOST_DIMENSIONS],
@@ -48,11 +48,9 @@ impl<'a> Embedding<'a> {
     /// On NaN and infinities, and on features too large for single precision.
     pub fn new(features: &'a [f32], dimensions: usize) -> Result<Self, Error> {
         let pixels = features.len() / dimensions;
-        let deviation = (2.0f64 / 3.0).sqrt() * (dimensions + 1) as f64;
         let mut scale = [0.0; MOST_DIMENSIONS];
         let mut range = [(0.0, 0.0); MOST_DIMENSIONS];
-        for (i, plane) in features.chunks_exact(pixels).enumerate() {
-            let factor = deviation / (((i + 1) * (i + 2)) as f64).sqrt();
+        for ((i, plane), factor) in features.chunks_exact(pixels).enumerate().zip(scales(dimensions)) {
             scale[i] = factor as f32;
             let (low, high) = extent(plane);
             if !low.is_finite() || !high.is_finite() {

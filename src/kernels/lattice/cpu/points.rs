@@ -83,33 +83,30 @@ impl<K: Key> Points<K> {
         &self.keys
     }
 
-    /// The slot of `key`, or the free one where it belongs.
+    /// The slot of `key`, or the free one where it belongs; `None` where there is neither.
     #[inline(always)]
-    fn slot(&self, key: K) -> usize {
+    fn slot(&self, key: K) -> Option<usize> {
         let mask = self.slots.len() - 1;
-        let mut slot = (key.hash() >> self.shift) as usize;
-        loop {
-            let (there, point) = self.slots[slot & mask];
-            if point == 0 || there == key {
-                return slot & mask;
-            }
-            slot += 1;
-        }
+        let first = (key.hash() >> self.shift) as usize;
+        (first..=first + mask).map(|slot| slot & mask).find(|slot| {
+            let (there, point) = self.slots[*slot];
+            point == 0 || there == key
+        })
     }
 
     /// The point of `key`, 0 if there is none.
     #[inline(always)]
     pub fn find(&self, key: K) -> u32 {
-        self.slots[self.slot(key)].1
+        self.slot(key).map_or(0, |slot| self.slots[slot].1)
     }
 
     /// The point of `key`, the next free number if there is none.
     #[inline(always)]
     pub fn insert(&mut self, key: K) -> u32 {
-        let slot = self.slot(key);
-        match self.slots[slot].1 {
-            0 => self.push(key, slot),
-            point => point,
+        match self.slot(key).map(|slot| (slot, self.slots[slot].1)) {
+            Some((slot, 0)) => self.push(key, slot),
+            Some((_, point)) => point,
+            None => self.push_into_full(key),
         }
     }
 
@@ -119,13 +116,48 @@ impl<K: Key> Points<K> {
         let point = self.keys.len() as u32;
         self.slots[slot] = (key, point);
         if 2 * self.keys.len() > self.slots.len() {
-            self.slots = vec![(K::default(), 0); 2 * self.slots.len()];
-            self.shift -= 1;
-            for i in 0..self.keys.len() {
-                let slot = self.slot(self.keys[i]);
-                self.slots[slot] = (self.keys[i], i as u32 + 1);
-            }
+            self.grow();
         }
         point
+    }
+
+    #[cold]
+    fn push_into_full(&mut self, key: K) -> u32 {
+        loop {
+            self.grow();
+            if let Some(slot) = self.slot(key) {
+                return self.push(key, slot);
+            }
+        }
+    }
+
+    /// Twice as many slots.
+    fn grow(&mut self) {
+        self.slots = vec![(K::default(), 0); 2 * self.slots.len()];
+        self.shift -= 1;
+        for (i, key) in self.keys.iter().enumerate() {
+            // All keys have room in half of the slots.
+            if let Some(slot) = self.slot(*key) {
+                self.slots[slot] = (*key, i as u32 + 1);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_table_is_searched_once_and_grows() {
+        let mut points = Points {
+            keys: vec![70u64, 71, 72, 73],
+            slots: vec![(73, 4), (71, 2), (70, 1), (72, 3)],
+            shift: 62,
+        };
+        assert_eq!(points.find(99), 0);
+        assert_eq!(points.insert(99), 5);
+        let found = [70, 71, 72, 73, 99, 100].map(|key| points.find(key));
+        assert_eq!(found, [1, 2, 3, 4, 5, 0]);
     }
 }

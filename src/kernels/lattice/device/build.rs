@@ -9,6 +9,7 @@ use cubecl::server::Handle;
 use super::{CubeLattice, Dimensions, constants, most_runs};
 use crate::kernels::error::Error;
 use crate::kernels::launch::{self, Source, shader};
+use crate::kernels::memory::{self, TooLarge};
 
 shader!(Embed, "lattice_embed" of Dimensions);
 shader!(Insert, "lattice_insert" of Dimensions);
@@ -107,24 +108,21 @@ impl Build {
 
     /// Errors where the lattice needs a buffer of more bytes than `most`.
     fn check(&self, needed: usize, most: usize) -> Result<(), Error> {
-        if needed > most {
-            return Err(Error::LatticeTooLarge {
-                pixels: self.pixels,
-                needed,
-                largest: most,
-            });
-        }
-        Ok(())
+        memory::check(needed, most).map_err(|TooLarge { needed, largest }| Error::LatticeTooLarge {
+            pixels: self.pixels,
+            needed,
+            largest,
+        })
     }
 
     /// A buffer for `words` of 32 bits.
     fn empty(&self, words: usize) -> Handle {
-        self.features.client.empty(words * 4)
+        launch::empty(&self.features, words)
     }
 
     /// A buffer of `words` of 32 bits, zero.
     fn zeros(&self, words: usize) -> Handle {
-        self.features.client.create_from_slice(&vec![0; words * 4])
+        launch::filled(&self.features, words, 0.0)
     }
 
     fn run<K: KernelSource>(&self, kernel: K, n: usize, buffers: Vec<Handle>, values: &[usize]) {
@@ -168,7 +166,8 @@ impl Build {
                 vertices: vertices.clone(),
                 capacity,
             };
-            let probes = if capacity == largest { capacity } else { PROBES };
+            // In the largest table every slot may be looked at, twice for those that exchanges fail at without a reason.
+            let probes = if capacity == largest { 2 * capacity } else { PROBES };
             let buffers = vec![
                 simplices.packed.clone(),
                 table.slots.clone(),
@@ -181,11 +180,12 @@ impl Build {
             let values = [capacity, probes, self.pixels];
             self.run(insert, self.entries, buffers, &values);
             let [points, failures] = self.count(counters)?;
-            if failures == 0 {
+            let is_whole = (1..=capacity).contains(&(points as usize));
+            if failures == 0 && is_whole {
                 return Ok((table, points as usize));
             }
-            if capacity == largest {
-                // Every slot was looked at, and there are twice as many as entries.
+            if capacity == largest || failures == 0 {
+                // More points than slots, or none, or a place for every entry that was not found: no table.
                 return Err(Error::Misread(vec![points, failures]));
             }
             capacity = (4 * capacity).min(largest);

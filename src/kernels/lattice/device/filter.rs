@@ -64,7 +64,7 @@ pub struct Pass<'a> {
 impl CubeLattice {
     /// Buffers for filtering values of `channels` into the elements from `start` on.
     pub fn workspace(&self, channels: usize, start: usize) -> Workspace {
-        let (like, client) = (&self.weights, &self.weights.client);
+        let like = &self.weights;
         let (n, c, m) = (self.pixels as u32, channels as u32, self.points as u32);
         let cells = self.points * channels;
         let factor = 1.0 / (1.0 + 0.5f32.powi(self.dimensions as i32));
@@ -72,8 +72,8 @@ impl CubeLattice {
         let blocks = self.pixels * channels.div_ceil(BLOCK);
         let blurred = self.points * channels.div_ceil(BLOCK);
         Workspace {
-            sums: client.create_from_slice(&vec![0; 8 * cells]),
-            values: [client.empty(4 * cells), client.empty(4 * cells)],
+            sums: launch::filled(like, 2 * cells, 0.0),
+            values: [launch::empty(like, cells), launch::empty(like, cells)],
             splat: launch::parameters(like, runs, &[self.runs() as u32, n, c]),
             decode: launch::parameters(like, cells, &[]),
             blur: (0..=self.dimensions as u32)
@@ -151,19 +151,19 @@ impl CubeLattice {
             let like = &self.weights;
             let sums = launch::empty_like(like, [1, self.pixels]);
             // WebGPU forbids to bind one writable buffer under two names.
-            let [values, after] = [0; 2].map(|_| self.ones(self.pixels));
+            let [values, after] = [0; 2].map(|_| launch::filled(like, self.pixels, 1.0));
             let [pixels, plain] = &self.sorted;
             let pass = Pass {
                 values: &values,
                 weights: plain,
-                bound: &self.ones(1),
+                bound: &launch::filled(like, 1, 1.0),
                 after: &after,
                 filtered: &sums.handle,
             };
             self.filter(&self.workspace(1, 0), &pass, false);
             let normaliser = inverse_root::<CubeBackend>(sums).handle;
             let entries = self.pixels * (self.dimensions + 1);
-            let weights = like.client.empty(entries * 4);
+            let weights = launch::empty(like, entries);
             let buffers = vec![plain.clone(), pixels.clone(), normaliser.clone(), weights.clone()];
             launch::run_with(like, Normalise, entries, buffers, &[]);
             Normaliser {
@@ -171,12 +171,6 @@ impl CubeLattice {
                 weights,
             }
         })
-    }
-
-    /// A buffer of `count` ones.
-    fn ones(&self, count: usize) -> Handle {
-        let ones = vec![1f32; count];
-        self.weights.client.create_from_slice(bytemuck::cast_slice(&ones))
     }
 }
 
@@ -196,7 +190,7 @@ pub fn filter(values: CubeTensor, lattice: &CubeLattice, reversed: bool) -> Cube
     let [c, n] = values.meta.shape().dims();
     let filtered = launch::empty_like(&values, [c, n]);
     let bound = largest::<CubeBackend>(values.clone());
-    let after = lattice.ones(n);
+    let after = launch::filled(&values, n, 1.0);
     let pass = Pass {
         values: &values.handle,
         weights: &lattice.sorted[1],

@@ -9,7 +9,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, SourceTemplate};
 use cubecl::server::Handle;
 
-use super::{Lattice, MOST_DIMENSIONS, PermutohedralLattice};
+use super::{Lattice, MOST_DIMENSIONS, PermutohedralLattice, scales};
 use crate::kernels::error::Error;
 use crate::kernels::launch::{Source, Variant, wgsl};
 use crate::kernels::memory;
@@ -48,7 +48,12 @@ impl Variant for Dimensions {
     }
 
     fn fill(self, template: SourceTemplate) -> SourceTemplate {
+        // As literals that read back as the very number.
+        let literal = |x: f32| format!("{x:?}f");
+        let scales = scales(self.0).map(|scale| literal(scale as f32)).collect::<Vec<_>>();
         constants(template)
+            .register("scales", scales.join(", "))
+            .register("down", literal(1.0 / (self.0 + 1) as f32))
             .register("dimensions", self.0.to_string())
             .register("vertices", (self.0 + 1).to_string())
             .register("key", wgsl!("lattice_key"))
