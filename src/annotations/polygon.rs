@@ -6,8 +6,7 @@ use super::rle::Runs;
 /// that pycocotools makes of the same polygon.
 const STEPS: i64 = 5;
 
-/// The farthest that a vertex may lie from the image, in steps. A thousand times the side of the largest image that is
-/// read, near enough that no product overflows.
+/// The farthest that a vertex may lie from the image, in steps: beyond any image, and near enough for exact products.
 const FAR: f64 = 1e9;
 
 /// The pixels of a ring of points `[x, y]`, which is closed from its last to its first; what lies outside of the image
@@ -23,41 +22,45 @@ pub fn fill(ring: &[[f32; 2]], height: u32, width: u32) -> Runs {
     }
     let vertices: Vec<[i64; 2]> = ring.iter().map(|point| point.map(steps)).collect();
     let mut crossings = Vec::new();
+    // A ring can cross every column once per edge; those that meet cancel, so that no ring takes more than an image.
+    let mut room = (2 * height as usize * width as usize).max(1 << 16);
     for (index, &from) in vertices.iter().enumerate() {
-        let to = vertices[(index + 1) % vertices.len()];
-        cross(from, to, height, width, &mut crossings);
+        cross(
+            from,
+            vertices[(index + 1) % vertices.len()],
+            height,
+            width,
+            &mut crossings,
+        );
+        if crossings.len() > room {
+            cancel(&mut crossings);
+            room = room.max(2 * crossings.len());
+        }
     }
-    crossings.sort_unstable();
+    cancel(&mut crossings);
+    crossings.retain(|&crossing| crossing < height * width);
     crossings.push(height * width);
-    let mut counts = Vec::new();
     let mut before = 0;
-    // Two crossings at one place enclose nothing: the runs on both sides of them are one.
-    for crossing in crossings {
-        counts.push(crossing - before);
-        before = crossing;
-    }
+    let length = |crossing| crossing - std::mem::replace(&mut before, crossing);
     Runs {
         height,
         width,
-        counts: joined(&counts),
+        counts: crossings.into_iter().map(length).collect(),
     }
 }
 
-/// Runs without those of length 0 but for the first.
-fn joined(counts: &[u32]) -> Vec<u32> {
-    let mut kept: Vec<u32> = Vec::new();
-    let mut into_last = false;
-    for (index, &count) in counts.iter().enumerate() {
-        if into_last && let Some(last) = kept.last_mut() {
-            *last += count;
-            into_last = false;
-        } else if count == 0 && index > 0 {
-            into_last = true;
+/// Sorts crossings and leaves those that are there an odd number of times, once.
+fn cancel(crossings: &mut Vec<u32>) {
+    crossings.sort_unstable();
+    let mut odd: Vec<u32> = Vec::new();
+    for &crossing in crossings.iter() {
+        if odd.last() == Some(&crossing) {
+            odd.pop();
         } else {
-            kept.push(count);
+            odd.push(crossing);
         }
     }
-    kept
+    *crossings = odd;
 }
 
 /// A coordinate in steps. Single precision keeps decimals to thousandths of a pixel, to which it is rounded first: so
