@@ -3,8 +3,15 @@
 //! A format is a file of its own, read into a [`Set`]. Nothing here knows what a data set is made of, or where its images
 //! lie: a file name is what the annotations call an image.
 
+pub mod coco;
+pub mod cvat;
+pub mod file;
+mod json;
+pub mod labelme;
+pub mod path;
 pub mod polygon;
 pub mod rle;
+pub mod yolo;
 
 /// Mask value of the background: pixels that no part covers.
 pub const BACKGROUND: u8 = 0;

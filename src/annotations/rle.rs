@@ -67,6 +67,22 @@ impl Runs {
         Runs::new(height, width, counts)
     }
 
+    /// The runs of the mask whose pixel (x, y) is a one where `is_one` says so.
+    pub fn of(height: u32, width: u32, is_one: impl Fn(u32, u32) -> bool) -> Runs {
+        let mut counts = vec![0];
+        for x in 0..width {
+            for y in 0..height {
+                if is_one(x, y) != (counts.len() % 2 == 0) {
+                    counts.push(0);
+                }
+                if let Some(last) = counts.last_mut() {
+                    *last += 1;
+                }
+            }
+        }
+        Runs { height, width, counts }
+    }
+
     /// How many pixels are ones.
     pub fn area(&self) -> u64 {
         self.counts.iter().skip(1).step_by(2).map(|&n| u64::from(n)).sum()
@@ -104,6 +120,8 @@ mod tests {
         runs.paint(&mut mask, 2, 3, 7);
         assert_eq!(mask, [0, 7, 0, 7, 0, 0]);
         assert_eq!(runs.area(), 2);
+        assert_eq!(Runs::of(2, 3, |x, y| mask[(y * 3 + x) as usize] == 7), runs);
+        assert_eq!(Runs::of(2, 1, |_, _| true).counts, [0, 2]);
         // Into a smaller mask: what fits.
         let mut small = [0; 2];
         runs.paint(&mut small, 1, 2, 7);
