@@ -45,6 +45,12 @@ pub fn parse<'a, T: Deserialize<'a>>(text: &'a [u8], place: Range<usize>) -> Res
     })
 }
 
+/// Whether one of the names is in the first kilobytes of a text, which need not be whole.
+pub fn begins_with(text: &[u8], names: &[&str]) -> bool {
+    let start = String::from_utf8_lossy(&text[..text.len().min(4096)]);
+    names.iter().any(|name| start.contains(&format!("\"{name}\"")))
+}
+
 /// The number of the line that the byte `at` is on, from 1.
 pub fn line(text: &[u8], at: usize) -> usize {
     text[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1

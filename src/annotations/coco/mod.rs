@@ -194,13 +194,13 @@ pub fn read_set(path: &Path) -> Result<Set> {
     })
 }
 
-/// Whether the file has the parts of COCO's instances: images and annotations or categories.
+/// Whether the file has the parts of COCO's instances: images and annotations or categories. A broken one may have.
 pub fn is_instances(path: &Path) -> bool {
     let Ok(text) = file::mapped(path) else {
         return false;
     };
     let Ok(members) = json::members(&text) else {
-        return false;
+        return json::begins_with(&text, &["images"]) && json::begins_with(&text, &["annotations", "file_name"]);
     };
     let has = |wanted: &str| {
         members
