@@ -139,7 +139,7 @@ fn meant(dir: &Path, options: &DataOptions, values: &BTreeMap<u8, PathBuf>) -> R
     let classes = listed.get(usize::from(begins)..).unwrap_or_default().to_vec();
     let Some((most, example)) = values.last_key_value() else {
         bail!(
-            "{} has no masks in ann_dir that belong to images in img_dir",
+            "{} is mmsegmentation's img_dir and ann_dir, but no mask of ann_dir is called as an image of img_dir",
             dir.display()
         );
     };
