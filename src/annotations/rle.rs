@@ -140,7 +140,7 @@ mod tests {
             ("l", "cut off"),
             ("oooooooooooooooo0", "longer than any"),
             ("O", "length -1"),
-            ("60000P", "length"),
+            ("111N", "length -1"),
             ("7", "add up to 7"),
         ] {
             let error = Runs::from_string(2, 3, text).unwrap_err().to_string();

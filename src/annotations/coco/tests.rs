@@ -82,7 +82,7 @@ fn every_form_of_a_region_is_read() {
         // Far outside, and crossing itself.
         ("[[-1e9, -1e9, 1e9, -1e9, 1e9, 1e9, -1e9, 1e9]]", 12),
         ("[[9, 9, 10, 9, 10, 10]]", 0),
-        ("[[0, 0, 4, 3, 4, 0, 0, 3]]", 6),
+        ("[[0, 0, 4, 3, 4, 0, 0, 3]]", 8),
     ] {
         let (_dir, path) = annotated(&format!("{{{rest}, \"segmentation\": {segmentation}}}"));
         let set = Instances::open(&path).unwrap();
