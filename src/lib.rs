@@ -62,6 +62,7 @@
 
 #![warn(missing_docs)]
 
+pub mod annotations;
 pub mod crf;
 pub mod data;
 pub mod device;

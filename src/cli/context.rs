@@ -24,20 +24,23 @@ pub struct Common {
     /// Run directory; made where it does not exist, continued where it does [default: runs/METHOD-DATA]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// `shapes` (built in), or a folder: images with tags.csv, one sub-folder per class, or a VOCdevkit year folder
-    /// [default: shapes]
+    /// `shapes` (built in), or a folder: images with tags.csv, one sub-folder per class, a VOCdevkit year folder, or what
+    /// COCO, YOLO, labelme, CVAT or mmsegmentation have [default: shapes]
     #[arg(long)]
     pub data: Option<String>,
-    /// What --data is, where it cannot be told from its content: shapes, folder or voc
+    /// What --data is, where it cannot be told from its content: shapes, folder, voc, coco, yolo, labelme, labelme2voc,
+    /// cvat or mmseg
     #[arg(long, value_name = "KIND", value_parser = kind)]
     pub data_kind: Option<Kind>,
-    /// voc: list of training images, a name in ImageSets/Segmentation such as train_aug, or a file [default: train]
+    /// voc: list of training images, a name in ImageSets/Segmentation such as train_aug, or a file [default: train]; coco:
+    /// the JSON of the training images, such as train2017, where there are several
     #[arg(long, value_name = "LIST")]
     pub train_list: Option<String>,
-    /// voc: list of validation images, such as test, whose images need neither tags nor masks [default: val]
+    /// voc: list of validation images, such as test, whose images need neither tags nor masks [default: val]; coco: the
+    /// JSON of the validation images
     #[arg(long, value_name = "LIST")]
     pub val_list: Option<String>,
-    /// folder: another folder of the same form with images to validate on
+    /// Another folder of the same form with images to validate on (not of voc)
     #[arg(long, value_name = "DIR")]
     pub val: Option<PathBuf>,
     /// What values in masks mean, where it is not the number of a class, as in 255=dog; background and ignore are
@@ -102,12 +105,8 @@ pub fn seed() -> RangedU64ValueParser<u64> {
 
 /// Reads the name of a kind of data sets.
 pub fn kind(text: &str) -> Result<Kind, String> {
-    match text {
-        "shapes" => Ok(Kind::Shapes),
-        "folder" => Ok(Kind::Folder),
-        "voc" => Ok(Kind::Voc),
-        _ => Err("use shapes, folder or voc".into()),
-    }
+    let names = Kind::ALL.map(Kind::name);
+    Kind::named(text).ok_or_else(|| format!("use one of {}", names.join(", ")))
 }
 
 fn extra_kind(text: &str) -> Result<ExtraKind, String> {
@@ -389,7 +388,7 @@ fn config(
     };
     put("method", Some(method.into()));
     put("data", Some(options.data.clone()));
-    put("data_kind", options.kind.map(|k| format!("{k:?}").to_lowercase()));
+    put("data_kind", options.kind.map(|k| k.name().to_owned()));
     put("train_list", options.train_list.clone());
     put("val_list", options.val_list.clone());
     put("val", options.val.as_ref().map(|p| p.display().to_string()));

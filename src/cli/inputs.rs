@@ -100,10 +100,12 @@ fn stale(run: &RunDir, method: &Method, role: Role, changed: &[&Changed]) -> Res
     Ok(())
 }
 
-/// The files of a data set with their roles and names.
+/// The files of a data set with their roles and names. One that holds the masks of several images is there once, under
+/// the name of the first.
 fn files(data: &Data) -> Vec<(Role, String, PathBuf)> {
     let mut found = Vec::new();
     let mut training: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut masks: BTreeSet<PathBuf> = BTreeSet::new();
     for (role, split) in [(Role::Training, &data.train), (Role::Validation, &data.val)] {
         for i in split.indices() {
             let Some((image, mask)) = split.files(i) else {
@@ -117,7 +119,7 @@ fn files(data: &Data) -> Vec<(Role, String, PathBuf)> {
             if role == Role::Training {
                 training.insert(image.to_owned());
             }
-            if let Some(mask) = mask {
+            if let Some(mask) = mask.filter(|mask| masks.insert(mask.to_path_buf())) {
                 let prefix = match role {
                     Role::Validation => "val ",
                     _ => "",

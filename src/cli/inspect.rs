@@ -33,16 +33,17 @@ pub struct Args {
     /// Also write inspect.html there: what was seen, and a contact sheet of images, tags and masks
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// What DATA is, where it cannot be told from its content: shapes, folder or voc
+    /// What DATA is, where it cannot be told from its content: shapes, folder, voc, coco, yolo, labelme, labelme2voc, cvat
+    /// or mmseg
     #[arg(long, value_name = "KIND", value_parser = context::kind)]
     data_kind: Option<Kind>,
-    /// voc: list of training images [default: train]
+    /// voc: list of training images [default: train]; coco: the JSON of the training images
     #[arg(long, value_name = "LIST")]
     train_list: Option<String>,
-    /// voc: list of validation images [default: val]
+    /// voc: list of validation images [default: val]; coco: the JSON of the validation images
     #[arg(long, value_name = "LIST")]
     val_list: Option<String>,
-    /// folder: another folder of the same form with images to validate on
+    /// Another folder of the same form with images to validate on (not of voc)
     #[arg(long, value_name = "DIR")]
     val: Option<PathBuf>,
     /// What values in masks mean, where it is not the number of a class, as in 255=dog

@@ -22,6 +22,7 @@ use super::mask_files::{self, Masks};
 use super::naming::{Listed, Named, merge};
 use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
+use super::truth::Truth;
 use super::{Data, Kind, Skips, class_names, layouts, table, tag_indices};
 
 const TABLE: &str = "tags.csv";
@@ -66,7 +67,7 @@ pub(super) fn open(dir: &Path, val: Option<&Path>, begun_with: &[String]) -> Res
             (items, false)
         }
         None => {
-            let with_mask = train.iter().filter(|i| mask_path(i).is_some());
+            let with_mask = train.iter().filter(|i| i.has_mask());
             let val: Vec<Item> = with_mask.cloned().collect();
             let is_train = !val.is_empty();
             (val, is_train)
@@ -91,13 +92,6 @@ pub(super) fn open(dir: &Path, val: Option<&Path>, begun_with: &[String]) -> Res
             ..Seen::default()
         },
     })
-}
-
-fn mask_path(item: &Item) -> Option<&PathBuf> {
-    match &item.pixels {
-        Pixels::Files { mask, .. } => mask.as_ref(),
-        Pixels::Memory { .. } | Pixels::Extra(_) => None,
-    }
 }
 
 fn list(dir: &Path, besides: Option<&Path>, skips: &mut Skips) -> Result<Vec<Listed>> {
@@ -186,7 +180,7 @@ fn items(
         found.push(Item {
             tags: tag_indices(&tags, classes, &path)?,
             pixels: Pixels::Files {
-                mask: masks.of(dir, &path, &name, shared),
+                mask: masks.of(dir, &path, &name, shared).map(Truth::Values),
                 image: path,
             },
             name,

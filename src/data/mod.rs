@@ -3,6 +3,7 @@
 //! Everything about classes comes from the data set. A tag is an index into its class names; in a mask 0 is the
 //! background, c + 1 is class c, and 255 is ignored ([`MaskValue`]).
 
+mod annotated;
 mod batch;
 mod class_names;
 pub mod decode;
@@ -10,6 +11,7 @@ mod extra;
 mod files;
 mod folder;
 pub mod inspect;
+mod kind;
 mod layouts;
 pub mod loader;
 mod mask_files;
@@ -26,6 +28,7 @@ mod split;
 mod table;
 mod text;
 pub mod transforms;
+mod truth;
 mod turns;
 mod verify;
 mod voc;
@@ -34,12 +37,13 @@ mod workers;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use mask_map::MaskMap;
 
 pub use batch::{Batch, Labels, LoaderOptions, Order};
 pub use extra::ExtraKind;
+pub use kind::Kind;
 pub use loader::Loader;
 pub use mask_value::MaskValue;
 pub use pairs::{Draw, Pairs, Relation};
@@ -49,17 +53,6 @@ pub use shapes::ShapesOptions;
 pub use split::Split;
 pub use transforms::{Augment, Scaling, limited, normalize};
 pub use voc::{VocList, is_voc, voc_list};
-
-/// The kinds of data sets.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
-    /// Generated pictures, built in.
-    Shapes,
-    /// A folder of images with `tags.csv`, or with one sub-folder a class.
-    Folder,
-    /// A year folder of a VOCdevkit.
-    Voc,
-}
 
 /// What to open.
 #[derive(Clone, Debug)]
@@ -71,11 +64,11 @@ pub struct DataOptions {
     /// Seed of the generated data set.
     pub seed: u64,
     /// VOC: the training list, a name in `ImageSets/Segmentation` (`train`, `train_aug`, ...) or a path; `train` unless
-    /// given.
+    /// given. COCO: the file of the training images, where there are several.
     pub train_list: Option<String>,
-    /// VOC: the validation list, likewise; `val` unless given.
+    /// VOC: the validation list, likewise; `val` unless given. COCO: the file of the validation images.
     pub val_list: Option<String>,
-    /// Folder: a folder of the same form with the validation images.
+    /// A folder of the same form with the validation images; not of VOC, whose lists name them.
     pub val: Option<PathBuf>,
     /// What values in mask files mean, where it is not themselves: `VALUE=CLASS`, as in `255=dog`.
     pub mask_values: Vec<String>,
@@ -140,8 +133,14 @@ pub fn open(options: &DataOptions) -> Result<Data> {
             options.val_list.as_deref(),
             &options.begun_with,
         ),
+        kind => annotated::open(kind, path, options),
     }?;
     if !options.mask_values.is_empty() {
+        ensure!(
+            data.kind.has_values(),
+            "--mask-values says what values in mask files mean, but {} has none",
+            data.seen.taken_for
+        );
         let map = Arc::new(MaskMap::new(&options.mask_values, &data.classes)?);
         data.train.map = Some(map.clone());
         data.val.map = Some(map);
@@ -161,6 +160,8 @@ fn detect(data: &str) -> Result<Kind> {
         Ok(Kind::Shapes)
     } else if !path.is_dir() {
         bail!("the data set {data} is not a folder; give the path of one, or the word shapes");
+    } else if let Some(kind) = layouts::kind(path) {
+        Ok(kind)
     } else if voc::year_folder(path)?.is_some() {
         Ok(Kind::Voc)
     } else {
@@ -179,6 +180,12 @@ impl Skips {
     /// Leaves an image out for `reason`; `kind` is what all of that kind are called.
     fn skip_as(&mut self, kind: &str, image: &Path, reason: impl std::fmt::Display) {
         log::warn!("skipped: {reason}");
+        self.left_out.add(kind, image);
+        self.count += 1;
+    }
+
+    /// As [`Skips::skip_as`], of what there may be thousands of: they are told together.
+    fn count_as(&mut self, kind: &str, image: &Path) {
         self.left_out.add(kind, image);
         self.count += 1;
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use anyhow::Result;
 use image::{GrayImage, RgbImage};
 
+use super::decode;
 use super::mask_map::MaskMap;
-use super::{decode, masks};
+use super::truth::Truth;
 
 /// One image of a data set.
 #[derive(Clone, Debug)]
@@ -27,10 +28,21 @@ pub(super) enum Pixels {
     },
     Files {
         image: PathBuf,
-        mask: Option<PathBuf>,
+        mask: Option<Truth>,
     },
     /// An image of an extra data set, whose mask is not looked at.
     Extra(Box<Pixels>),
+}
+
+impl Item {
+    /// Whether the image has a true mask.
+    pub(super) fn has_mask(&self) -> bool {
+        match &self.pixels {
+            Pixels::Memory { .. } => true,
+            Pixels::Files { mask, .. } => mask.is_some(),
+            Pixels::Extra(_) => false,
+        }
+    }
 }
 
 impl Pixels {
@@ -88,14 +100,15 @@ impl Split {
         }
     }
 
-    /// The files of an image and its mask; `None` where it was generated.
+    /// The files of an image and its mask, which may be one of annotations and hold those of other images too; `None`
+    /// where it was generated.
     pub fn files(&self, index: usize) -> Option<(&Path, Option<&Path>)> {
         let mut pixels = &self.items[index].pixels;
         while let Pixels::Extra(own) = pixels {
             pixels = own;
         }
         match pixels {
-            Pixels::Files { image, mask } => Some((image, mask.as_deref())),
+            Pixels::Files { image, mask } => Some((image, mask.as_ref().map(Truth::path))),
             _ => None,
         }
     }
@@ -150,17 +163,13 @@ impl Split {
 
     /// Whether the image has a true mask.
     pub fn has_mask(&self, index: usize) -> bool {
-        match &self.items[index].pixels {
-            Pixels::Memory { .. } => true,
-            Pixels::Files { mask, .. } => mask.is_some(),
-            Pixels::Extra(_) => false,
-        }
+        self.items[index].has_mask()
     }
 
     /// The true mask, of the image's size: 0 = background, c + 1 = class c, 255 = ignore; `None` where there is none.
     ///
     /// # Errors
-    /// As [`decode::read_mask`].
+    /// As [`decode::read_mask`]; of annotations, one line that names their file and what cannot be painted.
     pub fn mask(&self, index: usize) -> Result<Option<GrayImage>> {
         match &self.items[index].pixels {
             Pixels::Memory { mask, .. } => Ok(Some(GrayImage::clone(mask))),
@@ -170,8 +179,7 @@ impl Split {
                 mask: Some(mask),
             } => {
                 let size = decode::image_size(image)?;
-                let map = self.map.as_deref();
-                masks::read_mapped(mask, self.classes, size, map)
+                mask.read(self.classes, size, self.map.as_deref())
                     .map_err(|error| decode::with_orientation(error, image))
                     .map(Some)
             }

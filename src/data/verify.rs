@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::decode::{read_rgb, with_orientation};
 use super::mask_map::MaskMap;
-use super::masks::read_mapped;
 use super::split::{Item, Pixels, Split};
+use super::truth::{self, Truth};
 use super::{Data, Skips};
 
 enum Verdict {
@@ -31,7 +31,7 @@ impl Data {
     /// Where no training image is left.
     pub fn verify(&mut self, on_item: &(dyn Fn(usize, usize) + Sync)) -> Result<()> {
         // Training and validation may share images; each is decoded and counted once.
-        let mut files: BTreeMap<PathBuf, Option<PathBuf>> = BTreeMap::new();
+        let mut files: BTreeMap<PathBuf, Option<Truth>> = BTreeMap::new();
         for item in self.train.items.iter().chain(self.val.items.iter()) {
             if let Pixels::Files { image, mask } = &item.pixels {
                 let known = files.entry(image.clone()).or_default();
@@ -44,7 +44,7 @@ impl Data {
         let verdicts: Vec<_> = files
             .into_par_iter()
             .map(|(image, mask)| {
-                let verdict = judge(&image, mask.as_deref(), classes, map.as_deref());
+                let verdict = judge(&image, mask.as_ref(), classes, map.as_deref());
                 on_item(done.fetch_add(1, Ordering::Relaxed) + 1, total);
                 (image, verdict)
             })
@@ -80,7 +80,7 @@ impl Data {
     }
 }
 
-fn judge(image: &Path, mask: Option<&Path>, classes: usize, map: Option<&MaskMap>) -> Verdict {
+fn judge(image: &Path, mask: Option<&Truth>, classes: usize, map: Option<&MaskMap>) -> Verdict {
     let pixels = match read_rgb(image) {
         Err(error) => return Verdict::BadImage(error.to_string()),
         Ok(pixels) => pixels,
@@ -88,16 +88,9 @@ fn judge(image: &Path, mask: Option<&Path>, classes: usize, map: Option<&MaskMap
     let Some(mask) = mask else {
         return Verdict::Good(None);
     };
-    match read_mapped(mask, classes, pixels.dimensions(), map) {
+    match mask.read(classes, pixels.dimensions(), map) {
         Err(error) => Verdict::BadMask(with_orientation(error, image).to_string()),
-        Ok(mask) => {
-            let mut occurs = [false; 256];
-            for value in mask.iter() {
-                occurs[usize::from(*value)] = true;
-            }
-            let values = (0..=u8::MAX).filter(|&value| occurs[usize::from(value)]);
-            Verdict::Good(Some(values.collect()))
-        }
+        Ok(mask) => Verdict::Good(Some(truth::values(&mask))),
     }
 }
 

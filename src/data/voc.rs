@@ -23,6 +23,7 @@ use rayon::prelude::*;
 use super::files;
 use super::seen::{MaskFiles, Seen};
 use super::split::{Item, Pixels, Split};
+use super::truth::Truth;
 use super::{Data, Kind, Skips, class_names, layouts, mat, tag_indices, text};
 use annotation::read_tags;
 use line::{Line, image_of};
@@ -236,7 +237,7 @@ impl Entry {
             name: self.name,
             pixels: Pixels::Files {
                 image: self.image,
-                mask: self.mask,
+                mask: self.mask.map(Truth::Values),
             },
         })
     }
