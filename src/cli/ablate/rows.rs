@@ -113,7 +113,8 @@ mod tests {
     use crate::recipe::Recipe;
 
     /// The first stage that a key of the recipe matters to, by what the key begins with; the longer ones first.
-    const MATTERS_FROM: [(&str, &str); 6] = [
+    const MATTERS_FROM: [(&str, &str); 7] = [
+        ("cam.", "cam"),
         ("mcis.related", "cam"),
         ("mcis.maps", "cam"),
         ("mcis.", "coattend"),
