@@ -28,6 +28,8 @@ pub struct Summary {
     pub device: String,
     /// Images left out with a warning.
     pub skipped: usize,
+    /// Training images whose label somebody has corrected.
+    pub corrected: usize,
     /// mIoU and IoU per class in percent, for every stage with truth to compare with.
     pub stages: BTreeMap<String, StageScore>,
     /// Wall-clock seconds of every stage.
@@ -52,6 +54,7 @@ pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
         classes: context.data.classes.clone(),
         device: context.device_line.clone(),
         skipped: context.data.skipped,
+        corrected: context.corrected().len(),
         stages: ordered.iter().cloned().collect(),
         seconds: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),
         report: context.run.path().join("report.html"),
