@@ -372,6 +372,3 @@ fn numbered(text: &[u8]) -> Result<Vec<String>> {
     };
     (1..names.len()).map(name).collect()
 }
-
-#[cfg(test)]
-mod tests;
