@@ -85,10 +85,11 @@ fn labels_go_out_come_back_and_are_learnt_from() {
 #[test]
 fn a_full_disk_leaves_nothing_of_an_export() {
     let dir = tempfile::tempdir().unwrap();
-    small_shapes(dir.path(), &["label", "--out", "run"]).fails(&["weakseg run"]);
     small_shapes(dir.path(), &["run", "--out", "run"]).succeeds();
-    let limits = "trap '' XFSZ; export LLVM_PROFILE_FILE=/dev/null; ulimit -f 4";
-    for format in ["labelme", "hf"] {
+    let limits = "trap '' XFSZ; export LLVM_PROFILE_FILE=/dev/null; ulimit -f 8";
+    for format in ["labelme", "voc"] {
+        // It grows on, and is not what is tested.
+        fs::remove_file(dir.path().join("run/log.txt")).unwrap();
         let args = ["export", "run", "--format", format, "--to", "deep/to"];
         limited(dir.path(), limits, &args).fails(&["cannot write", "disk is full", "was removed"]);
         assert!(!dir.path().join("deep").exists(), "{format}");
