@@ -232,7 +232,7 @@ fn write(
     for together in images.chunks(TOGETHER) {
         let written: Vec<_> = together
             .par_iter()
-            .map(|&i| {
+            .map(|&i| -> Result<_> {
                 progress::task_here(&format!("export: {}", split.source(i)));
                 let (item, counts) = item(context, (stage, split), i, settings, min_area)?;
                 let rows = layout.image(&item)?;

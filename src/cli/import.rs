@@ -65,10 +65,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         .indices()
         .filter_map(|i| Some((i, corrected.masks.get(split.name(i))?)))
         .collect();
-    let is_known = |name: &&String| !split.indices().any(|i| split.name(i) == name.as_str());
+    let is_stranger = |name: &&String| !split.indices().any(|i| split.name(i) == name.as_str());
     let strangers: Vec<&String> = match known.len() == corrected.masks.len() {
         true => Vec::new(),
-        false => corrected.masks.keys().filter(is_known).collect(),
+        false => corrected.masks.keys().filter(is_stranger).collect(),
     };
     ensure!(
         !known.is_empty(),
@@ -94,7 +94,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     };
     let compared: Vec<Result<bool>> = known
         .par_iter()
-        .map(|(i, mask)| {
+        .map(|(i, mask)| -> Result<bool> {
             let differs = reader.read(*i, mask)?.is_some();
             bar.inc(1);
             Ok(differs)

@@ -112,7 +112,7 @@ impl Corrected {
                 .map(|class| class as u8 + 1)
         };
         let meant: Vec<Option<u8>> = self.classes.iter().map(place).collect();
-        for value in read.iter_mut().filter(|value| ![0, 255].contains(*value)) {
+        for value in read.iter_mut().filter(|value| !matches!(**value, 0 | 255)) {
             let class = usize::from(*value) - 1;
             *value = meant[class].with_context(|| {
                 format!(

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use anyhow::{Context, Result};
-use image::{EncodableLayout, GrayImage, ImageBuffer, ImageFormat, Luma, PixelWithColorType, Rgb, RgbImage};
+use image::{GrayImage, ImageFormat, Luma, Rgb, RgbImage};
 
 use super::folder::{Folder, Growing};
 use super::{Item, Settings};
@@ -240,11 +240,7 @@ impl<'a> Layout<'a> {
 }
 
 /// An image as PNG.
-pub(super) fn png<P>(image: &ImageBuffer<P, Vec<u8>>) -> Result<Vec<u8>>
-where
-    P: PixelWithColorType<Subpixel = u8>,
-    [u8]: EncodableLayout,
-{
+pub(super) fn png(image: &RgbImage) -> Result<Vec<u8>> {
     let mut bytes = Cursor::new(Vec::new());
     image
         .write_to(&mut bytes, ImageFormat::Png)

@@ -72,7 +72,7 @@ impl Item {
         match &self.source {
             Source::File(path) => folder.bring(path, name, how),
             Source::Made(_) if how == Images::None => Ok(()),
-            Source::Made(image) => folder.write(name, &layout::png(image.as_ref())?),
+            Source::Made(image) => folder.write(name, &layout::png(image)?),
         }
     }
 }
