@@ -44,12 +44,12 @@ pub fn write_error(path: &Path, error: &anyhow::Error) -> anyhow::Error {
         .map(io::Error::kind);
     let remedy = match kind {
         Some(io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge) => {
-            "the disk is full; free some space and run the same command again, it continues where it stopped"
+            "the disk is full; free some space and run the same command again"
         }
         Some(io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem) => {
-            "make the folder writable or choose another one with --out"
+            "make the folder writable or choose another one"
         }
-        _ => "check the folder or choose another one with --out",
+        _ => "check the folder or choose another one",
     };
     let cause = format!("{error:#}").replace('\n', " ");
     anyhow!("cannot write {}: {cause}: {remedy}", path.display())

@@ -89,6 +89,9 @@ pub mod cli;
 pub mod doctor;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
+pub mod export;
+#[cfg(feature = "cli")]
+#[doc(hidden)]
 pub mod inference;
 #[cfg(feature = "cli")]
 #[doc(hidden)]

@@ -16,6 +16,8 @@ mod cross_image;
 mod data_sets;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/export.rs"]
+mod export;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/joint.rs"]

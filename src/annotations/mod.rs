@@ -4,13 +4,16 @@
 //! lie: a file name is what the annotations call an image.
 
 pub mod coco;
+pub mod contour;
 pub mod cvat;
 pub mod file;
+pub mod format;
 mod json;
 pub mod labelme;
 pub mod path;
 pub mod polygon;
 pub mod rle;
+pub mod write;
 pub mod yolo;
 
 /// Mask value of the background: pixels that no part covers.

@@ -12,8 +12,10 @@ mod devices;
 mod doctor;
 mod eval;
 mod every_run;
+mod export;
 mod fetching;
 mod finished_run;
+mod import;
 mod inputs;
 mod inspect;
 mod method;
@@ -69,6 +71,10 @@ enum Command {
     Predict(predict::Args),
     /// Score what a run has written against the truth, and write its metrics and report again.
     Eval(eval::Args),
+    /// Write a run's masks for other programs: COCO, YOLO, labelme, CVAT, PASCAL VOC or a Hugging Face image folder.
+    Export(export::Args),
+    /// Take over labels that were corrected in such a program: they win over the run's own.
+    Import(import::Args),
     /// Refine scores that anyone made, for any images, with a dense CRF.
     Crf(crf::Args),
     /// Train the rows of a paper's tables on one data set with masks, and print them beside the paper's numbers.
@@ -117,6 +123,8 @@ fn dispatch(command: Command, json: bool) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args, json),
         Command::Predict(args) => predict::run(args, json),
         Command::Eval(args) => eval::run(args, json),
+        Command::Export(args) => export::run(args, json),
+        Command::Import(args) => import::run(args, json),
         Command::Crf(args) => crf::run(args, json),
         Command::Ablate(args) => ablate::run(args, json),
         Command::Compare(args) => compare::run(args, json),

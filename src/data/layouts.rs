@@ -140,7 +140,8 @@ pub(super) fn yolo_config(dir: &Path) -> Option<PathBuf> {
         .cloned()
 }
 
-fn has_labelme(dir: &Path) -> bool {
+/// Whether a JSON file of the folder, or of one in it that is called as usual, is labelme's.
+pub(super) fn has_labelme(dir: &Path) -> bool {
     let mut folders = vec![dir.to_owned()];
     folders.extend(["annotations", "images", "json", "labels"].map(|name| dir.join(name)));
     folders.extend(PARTS.map(|(name, _)| dir.join(name)));
@@ -150,7 +151,8 @@ fn has_labelme(dir: &Path) -> bool {
     jsons.any(|path| labelme::is_labelled(&path))
 }
 
-fn has_yolo_labels(dir: &Path) -> bool {
+/// Whether a text file of the folder, or of one in it that is called as usual, is a label file of YOLO.
+pub(super) fn has_yolo_labels(dir: &Path) -> bool {
     let folders = ["labels", "labels/train", "train/labels", "train", ""];
     let mut texts = folders
         .iter()

@@ -6,6 +6,7 @@
 mod annotated;
 mod batch;
 mod class_names;
+pub mod corrected;
 pub mod decode;
 mod extra;
 mod files;
@@ -47,7 +48,7 @@ pub use kind::Kind;
 pub use loader::Loader;
 pub use mask_value::MaskValue;
 pub use pairs::{Draw, Pairs, Relation};
-pub use palette::palette;
+pub use palette::{colour, palette};
 pub use seen::{LeftOut, MaskFiles, Seen};
 pub use shapes::ShapesOptions;
 pub use split::Split;

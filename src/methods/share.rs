@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{Method, Override};
-use crate::pipeline::{Context, Stage};
+use crate::pipeline::{Context, Product, Stage};
 use crate::run::{RunDir, StageRecord};
 
 /// Gives the run `to` of `method` what `from`, a run of `other` with the same recipe, data and seed, has finished of
@@ -20,6 +20,10 @@ pub fn share((from, other): (&RunDir, &Method), (to, method): (&Context, &Method
         let Some(record) = records.iter().find(is_finished) else {
             break;
         };
+        // Corrected labels are those of one run.
+        if matches!(stage.product(), Product::Labels) && has_corrected(from, to) {
+            break;
+        }
         if !to.is_current(stage) {
             take(from, to, stage, &record.fingerprint)?;
         }
@@ -28,6 +32,12 @@ pub fn share((from, other): (&RunDir, &Method), (to, method): (&Context, &Method
         }
     }
     Ok(())
+}
+
+fn has_corrected(from: &RunDir, to: &Context) -> bool {
+    let split = &to.data.train;
+    let mut names = split.indices().map(|i| split.name(i));
+    names.any(|name| from.corrected(name).exists())
 }
 
 /// The first stages of two methods that do the same in both.

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::cost::Load;
 use super::stage::{Context, Product, Purpose, Stage, last_network};
 use super::task::Task;
-use crate::data::decode::read_mask;
+use crate::data::decode::{read_mask, write_mask};
 use crate::data::{Draw, Labels, Pairs, Relation, Split};
 use crate::inference::Trained;
 use crate::models::Network;
@@ -221,6 +221,28 @@ impl Context {
             classes: self.classes(),
             has_extra: split.indices().any(|i| split.is_extra(i)),
         }
+    }
+
+    /// The training images whose label somebody has corrected.
+    pub fn corrected(&self) -> Vec<usize> {
+        let split = &self.data.train;
+        let is_corrected = |i: &usize| self.run.corrected(split.name(*i)).exists();
+        split.indices().filter(is_corrected).collect()
+    }
+
+    /// Puts the labels that somebody has corrected in the place of those that `stage` has made, and returns how many.
+    ///
+    /// # Errors
+    /// Where one cannot be read, is of another size than its image, or cannot be written.
+    pub fn keep_corrected(&self, stage: Stage) -> Result<usize> {
+        let (split, corrected) = (&self.data.train, self.corrected());
+        for &i in &corrected {
+            let name = split.name(i);
+            let label = read_mask(self.run.corrected(name), self.classes(), split.size(i)?);
+            let label = label.context("a corrected label, which can be removed or imported again")?;
+            write_mask(self.file(stage, name), &label)?;
+        }
+        Ok(corrected.len())
     }
 
     /// What there is to work on.

@@ -34,16 +34,25 @@ pub fn page(context: &Context, title: String, scored: &Scored) -> Result<Report>
     if scores.is_empty() {
         notes.push("The data set has no masks, so nothing could be scored.".into());
     }
+    let mut summary = vec![
+        line("Training images", context.data.train.len().to_string()),
+        line("Validation images", context.data.val.len().to_string()),
+        line("Classes", context.classes().to_string()),
+        line("Backbone", context.recipe.backbone.name.clone()),
+        line("Seed", context.seed.to_string()),
+        line("Device", context.device_line.trim_start_matches("device: ").to_string()),
+    ];
+    let corrected = context.corrected().len();
+    if corrected > 0 {
+        let of = format!("{corrected} of {}", context.data.train.len());
+        summary.push(line("Corrected labels", of));
+        notes.push(format!(
+            "{corrected} pseudo-labels were corrected by hand; scores of labels and networks have them in."
+        ));
+    }
     Ok(Report {
         title,
-        summary: vec![
-            line("Training images", context.data.train.len().to_string()),
-            line("Validation images", context.data.val.len().to_string()),
-            line("Classes", context.classes().to_string()),
-            line("Backbone", context.recipe.backbone.name.clone()),
-            line("Seed", context.seed.to_string()),
-            line("Device", context.device_line.trim_start_matches("device: ").to_string()),
-        ],
+        summary,
         stages: scores.to_vec(),
         classes: context.data.classes.clone(),
         curves: curves(context, scored)?,

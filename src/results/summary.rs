@@ -28,6 +28,8 @@ pub struct Summary {
     pub device: String,
     /// Images left out with a warning.
     pub skipped: usize,
+    /// Training images whose label somebody has corrected.
+    pub corrected: usize,
     /// mIoU and IoU per class in percent, for every stage with truth to compare with.
     pub stages: BTreeMap<String, StageScore>,
     /// The mean |gamma| of CIAN's messages after training: 0 is none.
@@ -55,6 +57,7 @@ pub fn write(context: &Context, method: &str, data: &str) -> Result<Summary> {
         classes: context.data.classes.clone(),
         device: context.device_line.clone(),
         skipped: context.data.skipped,
+        corrected: context.corrected().len(),
         stages: scored.scores.iter().cloned().collect(),
         mean_gamma: mean_gamma(context)?,
         seconds: context.run.stages().into_iter().map(|s| (s.name, s.seconds)).collect(),

@@ -11,6 +11,8 @@ use crate::files;
 
 /// What keeps other processes out of a run directory.
 pub(super) const LOCK: &str = ".lock";
+/// The folder of labels that somebody has corrected, which no stage removes.
+pub(super) const CORRECTED: &str = "corrected";
 /// The files of a run beside those of its stages, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
 const FILES: [&str; 5] = ["run.json", super::INPUTS, "log.txt", "metrics.json", "report.html"];
 
@@ -44,6 +46,7 @@ fn remove(path: &Path) -> Result<()> {
 /// Removes the half-written files of a killed run, in `path` and in its stages' folders.
 pub(super) fn remove_unfinished(path: &Path, stages: &[StageFiles]) -> Result<()> {
     let mut folders: Vec<_> = stages.iter().map(|s| path.join(s.folder)).collect();
+    folders.push(path.join(CORRECTED));
     folders.retain(|folder| folder.is_dir());
     let mut found = entries(path)?;
     while let Some(folder) = folders.pop() {
@@ -72,7 +75,7 @@ pub(super) fn remove_written(path: &Path, stages: &[StageFiles]) -> Result<()> {
     for stage in stages {
         remove_stage_files(&path.join(stage.folder), stage.extensions)?;
     }
-    Ok(())
+    remove_stage_files(&path.join(CORRECTED), &["png"])
 }
 
 /// Removes the files with one of these `extensions` from a stage's `folder` and the folders in it, then what is empty

@@ -140,6 +140,11 @@ impl RunDir {
         self.path.join(stage.folder)
     }
 
+    /// The file of the label that somebody has corrected for `image`, where there is one.
+    pub fn corrected(&self, image: &str) -> PathBuf {
+        self.path.join(clean::CORRECTED).join(format!("{image}.png"))
+    }
+
     /// Where [`progress::attach_log`] should write.
     pub fn log_path(&self) -> PathBuf {
         self.path.join("log.txt")
@@ -183,6 +188,18 @@ impl RunDir {
         }
         self.save(&mut record)?;
         Ok(begun)
+    }
+
+    /// Makes a finished stage unfinished while its files are replaced: after a kill it goes on, and does its work again.
+    ///
+    /// # Errors
+    /// One line where `run.json` cannot be written.
+    pub fn reopen_stage(&self, stage: &str) -> Result<()> {
+        let mut record = self.record();
+        let known = record.stage(stage);
+        known.finished = false;
+        known.warnings_before = progress::warning_count();
+        self.save(&mut record)
     }
 
     /// Whether `stage` was finished with the same inputs. `fingerprint` is any text that changes when they do: its

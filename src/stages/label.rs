@@ -22,10 +22,20 @@ pub const STAGE: Stage = Stage::new(&Definition {
     work: write,
 });
 
+/// Writes the labels, and over them those that somebody has corrected.
+fn write(context: &Context) -> Result<()> {
+    make(context)?;
+    let corrected = context.keep_corrected(STAGE)?;
+    if corrected > 0 {
+        log::info!("{corrected} corrected labels are kept");
+    }
+    Ok(())
+}
+
 /// Writes `labels/IMAGE.png`, after the recipe's dense CRF: from the scores after a walk; from what a network predicts
 /// of the training images' own classes (RRM, two steps), after the CRF of its part of the recipe; or from class maps
 /// alone (MCIS), and by the recipe's rule on these and saliency maps where there are any.
-fn write(context: &Context) -> Result<()> {
+fn make(context: &Context) -> Result<()> {
     match context.label_source(STAGE)? {
         LabelSource::Network(stage, part) => {
             let predictor = Predictor {

@@ -23,6 +23,7 @@ pub struct Instances {
     images: Vec<Listed>,
     marks: Vec<Mark>,
     notes: Vec<String>,
+    twice: Option<String>,
 }
 
 /// An image of the file.
@@ -73,6 +74,11 @@ impl Instances {
     /// What was left out.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// The first image that is listed twice.
+    pub fn listed_twice(&self) -> Option<&str> {
+        self.twice.as_deref()
     }
 
     /// How many images there are; they are numbered from 0.
@@ -220,7 +226,7 @@ fn read(path: &Path, text: &[u8]) -> Result<Instances> {
     };
     let mut notes = Vec::new();
     let categories = categories(text, part("categories")?)?;
-    let (mut images, by_id) = images(text, part("images")?, &mut notes)?;
+    let (mut images, by_id, twice) = images(text, part("images")?, &mut notes)?;
     let (mut marks, used) = annotations(text, part("annotations")?, &by_id, &categories, &mut notes)?;
     let classes = classes(&categories, &used, &mut marks, &mut notes);
     marks.sort_by_key(|mark| mark.image);
@@ -236,6 +242,7 @@ fn read(path: &Path, text: &[u8]) -> Result<Instances> {
         images,
         marks,
         notes,
+        twice,
     })
 }
 
@@ -258,8 +265,12 @@ fn categories(text: &[u8], place: Range<usize>) -> Result<BTreeMap<Id, CategoryR
     Ok(found)
 }
 
-/// The images, and which of them each id means.
-fn images(text: &[u8], place: Range<usize>, notes: &mut Vec<String>) -> Result<(Vec<Listed>, HashMap<Id, u32>)> {
+/// The images, which of them each id means, and the first that is listed twice.
+fn images(
+    text: &[u8],
+    place: Range<usize>,
+    notes: &mut Vec<String>,
+) -> Result<(Vec<Listed>, HashMap<Id, u32>, Option<String>)> {
     let mut images: Vec<Listed> = Vec::new();
     let mut by_file: HashMap<String, u32> = HashMap::new();
     let mut by_id: HashMap<Id, u32> = HashMap::new();
@@ -292,12 +303,12 @@ fn images(text: &[u8], place: Range<usize>, notes: &mut Vec<String>) -> Result<(
         Ok(())
     })?;
     ensure!(!images.is_empty(), "it has no images");
-    if let Some((count, example)) = twice {
+    if let Some((count, example)) = &twice {
         notes.push(format!(
             "{count} images are listed twice, as {example}: each is one image with the annotations of both"
         ));
     }
-    Ok((images, by_id))
+    Ok((images, by_id, twice.map(|(_, example)| example)))
 }
 
 /// The annotations, with the place of their category among the categories for a class, and how many are of each.
