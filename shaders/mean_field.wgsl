@@ -1,11 +1,13 @@
 // One update of the mean field: posterior = softmax(-unary - compatibility of the messages) (Krähenbühl and Koltun
-// 2011, Alg. 1). One invocation for each pixel.
+// 2011, Alg. 1); or, where energies are asked for, unary + compatibility of the messages in its place. One invocation
+// for each pixel.
 @group(0) @binding(0) var<storage, read_write> unary: array<f32>;         // [C, N]
 @group(0) @binding(1) var<storage, read_write> messages: array<f32>;      // [K, C, N]
 @group(0) @binding(2) var<storage, read_write> compatibility: array<f32>; // Potts weight, or [C, C], for each kernel
 @group(0) @binding(3) var<storage, read_write> posterior: array<f32>;     // [C, N]
-@group(0) @binding(4) var<storage, read_write> info: array<u32>;          // invocations = N, C, K, then for each kernel
-                                                                          // 2 * start of its compatibility + 1 if matrix
+@group(0) @binding(4) var<storage, read_write> info: array<u32>;          // invocations = N, C, K, 1 for energies, then for each
+                                                                          // kernel 2 * start of its compatibility + 1 if
+                                                                          // it is a matrix
 
 const BLOCK = {{ block }}u;
 
@@ -15,9 +17,9 @@ fn energy(c: u32, pixel: u32) -> f32 {
     let channels = info[1];
     var sum = -unary[c * n + pixel];
     for (var k = 0u; k < info[2]; k++) {
-        let start = info[3u + k] / 2u;
+        let start = info[4u + k] / 2u;
         let message = k * channels * n + pixel;
-        if info[3u + k] % 2u == 0u {
+        if info[4u + k] % 2u == 0u {
             sum += compatibility[start] * messages[message + c * n];
         } else {
             for (var other = 0u; other < channels; other++) {
@@ -34,6 +36,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let n = info[0];
     if pixel >= n { return; }
     let channels = info[1];
+    if info[3] == 1u {
+        for (var c = 0u; c < channels; c++) {
+            posterior[c * n + pixel] = -energy(c, pixel);
+        }
+        return;
+    }
     var largest = -3.4e38;
     var sum = 0.0;
     if channels <= BLOCK {

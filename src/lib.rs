@@ -57,8 +57,9 @@
 //! | `cli` | the program: commands, methods, stages, recipes, run directories, reports, benchmarks |
 //! | `autotune` | the fastest of burn's kernels for every shape, found on the device |
 //! | `persistence` | what autotune has found is kept from one start to the next |
+//! | `python` | the extension module of the Python package (`docs/python.md`) |
 //!
-//! All are on by default. A program that wants the library alone asks for `default-features = false`.
+//! All but the last are on by default. A program that wants the library alone asks for `default-features = false`.
 
 #![warn(missing_docs)]
 
@@ -98,6 +99,8 @@ pub mod pipeline;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod progress;
+#[cfg(feature = "python")]
+mod python;
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod recipe;

@@ -1,5 +1,7 @@
 //! The weakseg program; see the library for what it does.
 
+// Beside the extension module's allocator there can be no other.
+#[cfg(not(feature = "python"))]
 #[global_allocator]
 static ALLOCATOR: weakseg::bench::memory::Counting = weakseg::bench::memory::Counting;
 
@@ -9,6 +11,6 @@ fn main() -> std::process::ExitCode {
         // SAFETY: no other thread runs yet.
         unsafe { std::env::set_var("XDG_RUNTIME_DIR", std::env::temp_dir()) };
     }
-    weakseg::bench::memory::keep_freed();
+    weakseg::bench::memory::begin_program();
     weakseg::cli::main()
 }

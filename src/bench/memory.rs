@@ -40,8 +40,13 @@ const PURGE_DELAY: c_int = 15;
 /// of a network on the CPU backend.
 const KEEP_FOR: c_long = 10_000;
 
-/// Has the allocator keep freed memory longer, for the next tensor of its size. To be called before any work.
-pub fn keep_freed() {
+/// Whether the process is the program, which ends where there is no more memory. Who imports a module is told instead.
+static ENDS: AtomicBool = AtomicBool::new(false);
+
+/// Has the allocator keep freed memory longer, for the next tensor of its size, and end the process where there is no
+/// more. To be called before any work.
+pub fn begin_program() {
+    ENDS.store(true, Relaxed);
     // SAFETY: the function takes any number, and sets an atomic one.
     unsafe { mi_option_set(PURGE_DELAY, KEEP_FOR) };
 }
@@ -63,7 +68,7 @@ fn or_end(bytes: usize, allocate: impl Fn() -> *mut u8) -> *mut u8 {
     // SAFETY: it may be called from anywhere outside of mimalloc's own hooks, of which there are none.
     unsafe { mi_collect(true) };
     let second = allocate();
-    if second.is_null() {
+    if second.is_null() && ENDS.load(Relaxed) {
         end(bytes);
     }
     second

@@ -13,7 +13,7 @@ mod doctor;
 mod eval;
 mod every_run;
 mod fetching;
-mod finished_run;
+pub(crate) mod finished_run;
 mod inputs;
 mod inspect;
 mod method;
@@ -27,6 +27,7 @@ mod show;
 mod stage;
 mod weights;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -92,19 +93,31 @@ enum Command {
     Bench(bench::Args),
 }
 
-/// Runs the program. Results go to standard output, everything else to standard error.
+/// Runs the program on the process's arguments. Results go to standard output, everything else to standard error.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    ExitCode::from(run(std::env::args_os()))
+}
+
+/// [`main`] on `arguments`, of which the first is the program's name; returns the exit status.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version among them; where nobody listens, the exit status still tells.
+            let _ = told.print();
+            return told.exit_code() as u8;
+        }
+    };
     let verbosity = if cli.quiet { -1 } else { cli.verbose as i8 };
     progress::init_logging(cli.json, verbosity);
     one_line_panics();
     fetch::on_progress(|total, unit, label| Box::new(progress::bar(total, unit, label)));
     match dispatch(cli.command, cli.json) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(error) => {
             // Where nobody listens, the exit status still tells.
             let _ = writeln!(std::io::stderr(), "error: {}", advice::told(&error));
-            ExitCode::FAILURE
+            1
         }
     }
 }

@@ -17,8 +17,8 @@ pub type Cause = Box<dyn StdError + Send + Sync>;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// A pairwise potential has deviations of position and colour that are not positive numbers.
-    Deviation([Option<f32>; 2]),
+    /// A pairwise potential has deviations, of position or of colour, that are not positive numbers.
+    Deviation(Vec<f32>),
     /// The scores have no labels.
     NoLabels,
     /// Scores and image differ in width and height.
@@ -30,6 +30,22 @@ pub enum Error {
     },
     /// The scores hold NaN or infinities.
     NotFinite,
+    /// A pixel or point has energies that leave it no label: NaN, -∞, or ∞ for every one.
+    Impossible {
+        /// Which one.
+        point: usize,
+    },
+    /// A posterior holds NaN or infinities.
+    Posterior,
+    /// An array of another shape than the CRF's.
+    Shape {
+        /// What was given: unary energies, features or a posterior.
+        what: &'static str,
+        /// Its rows and columns.
+        given: [usize; 2],
+        /// What they have to be; `None` for any.
+        wanted: [Option<usize>; 2],
+    },
     /// A label compatibility of another number of labels.
     Compatibility {
         /// Values of the matrix.
@@ -164,6 +180,22 @@ impl fmt::Display for Error {
                 scores[0], scores[1], image[0], image[1]
             ),
             Error::NotFinite => f.write_str("the scores hold values that are not finite numbers"),
+            Error::Impossible { point } => write!(
+                f,
+                "the unary energies of point {point} leave it no label: they are NaN, -inf, or inf for every label"
+            ),
+            Error::Posterior => f.write_str("the posterior holds values that are not finite numbers"),
+            Error::Shape { what, given, wanted } => {
+                let side = |length: &Option<usize>| length.map_or("?".into(), |length| length.to_string());
+                write!(
+                    f,
+                    "bad shape for {what}: need ({}, {}), got ({}, {})",
+                    side(&wanted[0]),
+                    side(&wanted[1]),
+                    given[0],
+                    given[1]
+                )
+            }
             Error::Compatibility { values, labels } => write!(
                 f,
                 "a label compatibility of {values} values for {labels} labels: give {labels} x {labels}"

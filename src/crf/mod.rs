@@ -20,6 +20,8 @@ mod dictionary;
 mod error;
 mod numpy;
 pub mod pairs;
+pub(crate) mod pairwise;
+pub mod points;
 pub mod posterior;
 mod preset;
 pub mod scores;
@@ -31,10 +33,12 @@ use image::RgbImage;
 use ndarray::{Array3, ArrayView3};
 
 use crate::device::download;
-use crate::kernels::{Lattice, mean_field};
+use crate::kernels::{Kernel, Lattice, mean_field};
 
-pub use crate::kernels::Compatibility;
+pub use crate::kernels::{Compatibility, Normalisation};
 pub use error::{Error, Problem, Result};
+pub use pairwise::Pairwise;
+pub use points::PointCrf;
 pub use preset::ITERATIONS;
 pub use preset::Preset;
 
@@ -48,62 +52,6 @@ pub struct DenseCrf {
     /// Longer side, in pixels, of the images that the deviations of positions are meant for; on others they are scaled
     /// with the image. `None`: pixels of whatever image.
     pub reference_side: Option<f32>,
-}
-
-/// A pairwise potential: a Gaussian over positions, or over positions and colours, normalised symmetrically.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Pairwise {
-    /// Standard deviation of positions in pixels (pydensecrf's `sxy`), greater than 0.
-    pub position: f32,
-    /// Standard deviation of colours on 0 to 255 (pydensecrf's `srgb`), greater than 0; `None`: positions alone.
-    pub colour: Option<f32>,
-    /// What different labels cost each other.
-    pub compatibility: Compatibility,
-}
-
-impl Pairwise {
-    /// pydensecrf's `addPairwiseGaussian(sxy, compat)`.
-    pub fn gaussian(sxy: f32, compat: f32) -> Pairwise {
-        Pairwise {
-            position: sxy,
-            colour: None,
-            compatibility: Compatibility::Potts(compat),
-        }
-    }
-
-    /// pydensecrf's `addPairwiseBilateral(sxy, srgb, compat)`.
-    pub fn bilateral(sxy: f32, srgb: f32, compat: f32) -> Pairwise {
-        Pairwise {
-            colour: Some(srgb),
-            ..Pairwise::gaussian(sxy, compat)
-        }
-    }
-
-    /// Whether no label changes because of it.
-    pub fn is_without_effect(&self) -> bool {
-        self.compatibility == Compatibility::Potts(0.0)
-    }
-
-    /// The features `[D, N]` of an image's pixels over their deviations: x, y and, with colours, red, green, blue.
-    pub(crate) fn features(&self, image: &RgbImage, device: &Device) -> Result<Tensor<2>> {
-        let deviations = [Some(self.position), self.colour];
-        let is_positive = |s: &f32| s.is_finite() && *s > 0.0;
-        if !deviations.iter().flatten().all(is_positive) {
-            return Err(Error::Deviation(deviations));
-        }
-        let (width, height) = image.dimensions();
-        let n = width as usize * height as usize;
-        let mut features = Vec::with_capacity(5 * n);
-        features.extend((0..n).map(|i| (i % width as usize) as f32 / self.position));
-        features.extend((0..n).map(|i| (i / width as usize) as f32 / self.position));
-        if let Some(deviation) = self.colour {
-            for channel in 0..3 {
-                features.extend(image.pixels().map(|p| f32::from(p.0[channel]) / deviation));
-            }
-        }
-        let shape = [features.len() / n.max(1), n];
-        Ok(Tensor::from_data(TensorData::new(features, shape), device))
-    }
 }
 
 impl DenseCrf {
@@ -129,12 +77,16 @@ impl DenseCrf {
             .filter(|_| self.iterations > 0)
             .map(|pairwise| {
                 let scaled = Pairwise {
-                    position: pairwise.position * factor,
+                    position: pairwise.position.map(|deviation| deviation * factor),
                     ..pairwise.clone()
                 };
                 let features = scaled.features(image, device)?;
                 let lattice = Lattice::new(features).map_err(error::device)?;
-                Ok((lattice, pairwise.compatibility.clone()))
+                Ok(Kernel {
+                    lattice,
+                    compatibility: pairwise.compatibility.clone(),
+                    normalisation: pairwise.normalisation,
+                })
             })
             .collect::<Result<_>>()?;
         Ok(OnImage {
@@ -148,7 +100,7 @@ impl DenseCrf {
 
 /// A CRF on one image.
 pub struct OnImage {
-    kernels: Vec<(Lattice, Compatibility)>,
+    kernels: Vec<Kernel>,
     iterations: usize,
     size: (u32, u32),
     device: Device,
@@ -174,21 +126,25 @@ impl OnImage {
         if !unary.iter().all(|v| v.is_finite()) {
             return Err(Error::NotFinite);
         }
-        for (lattice, compatibility) in &self.kernels {
-            lattice.check_room(c, self.kernels.len()).map_err(error::device)?;
-            if let Compatibility::Matrix(matrix) = compatibility
-                && matrix.len() != c * c
-            {
-                return Err(Error::Compatibility {
-                    values: matrix.len(),
-                    labels: c,
-                });
-            }
+        for kernel in &self.kernels {
+            (kernel.lattice.check_room(c, self.kernels.len())).map_err(error::device)?;
+            check_compatibility(&kernel.compatibility, c)?;
         }
         let values: Vec<f32> = unary.iter().copied().collect();
         let unary = Tensor::from_data(TensorData::new(values, [c, h * w]), &self.device);
         let posterior = mean_field(unary, &self.kernels, self.iterations);
         let posterior = download(posterior).map_err(error::device)?;
         Array3::from_shape_vec((c, h, w), posterior).map_err(error::device)
+    }
+}
+
+/// Errors where a matrix is not of so many labels.
+fn check_compatibility(compatibility: &Compatibility, labels: usize) -> Result<()> {
+    match compatibility {
+        Compatibility::Matrix(matrix) if matrix.len() != labels * labels => Err(Error::Compatibility {
+            values: matrix.len(),
+            labels,
+        }),
+        _ => Ok(()),
     }
 }

@@ -7,7 +7,7 @@ use super::check::{Check, Part};
 use super::exact;
 use super::input::{Input, Layout, PAST_THE_LIMIT, backward, values, words};
 use crate::device::download;
-use crate::kernels::{Compatibility, Lattice, mean_field};
+use crate::kernels::{Compatibility, Kernel, Lattice, mean_field};
 
 const TOLERANCE: f64 = 1e-4;
 /// Where sums of many thousand values per lattice point are taken in single precision on the CPU.
@@ -168,7 +168,7 @@ pub(super) fn posterior(
     size: Size,
     compatibility: Compatibility,
     iterations: usize,
-    operator: impl Fn(Tensor<2>, &[(Lattice, Compatibility)], usize) -> Tensor<2> + 'static,
+    operator: impl Fn(Tensor<2>, &[Kernel], usize) -> Tensor<2> + 'static,
 ) -> Check {
     let kind = match &compatibility {
         _ if iterations == 0 => "no kernel",
@@ -185,7 +185,7 @@ pub(super) fn posterior(
     )
 }
 
-type MeanField<'a> = &'a dyn Fn(Tensor<2>, &[(Lattice, Compatibility)], usize) -> Tensor<2>;
+type MeanField<'a> = &'a dyn Fn(Tensor<2>, &[Kernel], usize) -> Tensor<2>;
 
 fn posterior_on(
     size: Size,
@@ -196,7 +196,7 @@ fn posterior_on(
 ) -> Result<Vec<Part>> {
     let mut kernels = Vec::new();
     if iterations > 0 {
-        kernels.push((size.lattice(device)?, compatibility.clone()));
+        kernels.push(Kernel::new(size.lattice(device)?, compatibility.clone()));
     }
     let shape = [size.channels, size.count()];
     let unary = Input::new(&unary(size), shape, size.layout, device);

@@ -16,10 +16,25 @@ use burn::tensor::Tensor;
 use super::error::Error;
 
 pub(super) use cpu::CpuLattice;
-pub(super) use device::{CubeLattice, Pass, constants, sources};
+pub(super) use device::{CubeLattice, Pass, Scales, Workspace, constants, sources};
 
 /// Most feature dimensions: on a device, ranks are kept in four bits.
 const MOST_DIMENSIONS: usize = 15;
+
+/// What a filter is divided by, so that a weight means the same wherever pixels are many or few: the sum of the kernel
+/// around a pixel, which is its filter of ones (pydensecrf's `normalization=`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Normalisation {
+    /// By nothing (`NO_NORMALIZATION`).
+    None,
+    /// The values, before they are filtered (`NORMALIZE_BEFORE`).
+    Before,
+    /// The filtered values (`NORMALIZE_AFTER`).
+    After,
+    /// Both, by the root of the sum, which keeps the filter symmetric (`NORMALIZE_SYMMETRIC`).
+    #[default]
+    Symmetric,
+}
 
 /// A permutohedral lattice over the features of N pixels, built once and used for any number of filters.
 #[derive(Clone)]
@@ -100,6 +115,14 @@ impl Lattice {
         match &*self.0 {
             Storage::Cpu(lattice) => lattice.points(),
             Storage::Cube(lattice) => lattice.points(),
+        }
+    }
+
+    /// Computes what a filter that is normalised so multiplies by, which its first use would otherwise wait for.
+    pub fn prepare(&self, normalisation: Normalisation) {
+        match &*self.0 {
+            Storage::Cpu(lattice) => drop(lattice.factors(normalisation)),
+            Storage::Cube(lattice) => drop(lattice.scales(normalisation)),
         }
     }
 

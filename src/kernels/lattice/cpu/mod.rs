@@ -20,7 +20,7 @@ use burn::backend::Flex;
 use burn::backend::tensor::FloatTensor;
 use rayon::prelude::*;
 
-use super::{Lattice, MOST_DIMENSIONS, PermutohedralLattice};
+use super::{Lattice, MOST_DIMENSIONS, Normalisation, PermutohedralLattice};
 use crate::kernels::cpu::tensor;
 use crate::kernels::error::Error;
 use embedding::{Embedding, Radix};
@@ -62,7 +62,17 @@ pub struct CpuLattice {
     stripe: usize,
     /// The points that every stripe touches lie in this range.
     ranges: Vec<Range<usize>>,
-    normaliser: OnceLock<Vec<f32>>,
+    factors: Factors,
+}
+
+/// What normalises the filter, `[N]` each, computed where it is first asked for.
+#[derive(Default)]
+struct Factors {
+    ones: OnceLock<Vec<f32>>,
+    /// 1 / (filter(1) + 1e-20), with pydensecrf's constant.
+    inverse: OnceLock<Vec<f32>>,
+    /// Its root.
+    root: OnceLock<Vec<f32>>,
 }
 
 /// A lattice point that a pixel touches.
@@ -127,7 +137,7 @@ impl CpuLattice {
             neighbours: neighbours(&points, radix, d),
             stripe,
             ranges,
-            normaliser: OnceLock::new(),
+            factors: Factors::default(),
         }
     }
 
@@ -146,16 +156,26 @@ impl CpuLattice {
         self.points
     }
 
-    /// 1 / sqrt(filter(1) + 1e-20), `[N]`, with pydensecrf's constant: what normalises the filter symmetrically. Computed
-    /// once.
-    pub fn normaliser(&self) -> &[f32] {
-        self.normaliser.get_or_init(|| {
-            let mut sums = self.filter(&vec![1.0; self.pixels], 1, false);
-            for sum in &mut sums {
-                *sum = 1.0 / (*sum + 1e-20).sqrt();
+    /// The factors `[N]` of every pixel before and after the filter.
+    pub fn factors(&self, normalisation: Normalisation) -> [&[f32]; 2] {
+        let of_sums = |factor: fn(f32) -> f32| {
+            let sums = self.filter(&vec![1.0; self.pixels], 1, false);
+            sums.into_iter().map(factor).collect()
+        };
+        let ones = || &**self.factors.ones.get_or_init(|| vec![1.0; self.pixels]);
+        let inverse = || &**self.factors.inverse.get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20)));
+        match normalisation {
+            Normalisation::None => [ones(); 2],
+            Normalisation::Before => [inverse(), ones()],
+            Normalisation::After => [ones(), inverse()],
+            Normalisation::Symmetric => {
+                let root = self
+                    .factors
+                    .root
+                    .get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20).sqrt()));
+                [root; 2]
             }
-            sums
-        })
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Building a lattice on a device: a simplex per pixel, a hash table of lattice points, their neighbours, and the entries
 //! sorted by point.
 
-use std::sync::OnceLock;
-
 use burn::backend::wgpu::{CubeTensor, KernelSource, into_contiguous};
 use cubecl::server::Handle;
 
+use super::filter::Factors;
 use super::{CubeLattice, Dimensions, constants, most_runs};
 use crate::kernels::error::Error;
 use crate::kernels::launch::{self, Source, shader};
@@ -55,7 +54,7 @@ pub fn within(features: CubeTensor, slots: Option<usize>, most: usize) -> Result
         dimensions: build.dimensions,
         pixels: build.pixels,
         points,
-        normaliser: OnceLock::new(),
+        factors: Factors::default(),
     })
 }
 

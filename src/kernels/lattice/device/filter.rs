@@ -1,11 +1,14 @@
 //! Filtering on a device: splat, blur along every axis of the lattice, and slice.
 
+use std::sync::OnceLock;
+
 use burn::backend::Backend;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, into_contiguous};
 use cubecl::server::Handle;
 
 use super::{BLOCK, CubeLattice, Dimensions, constants, most_runs};
+use crate::kernels::lattice::Normalisation;
 use crate::kernels::launch::{self, Source, shader};
 
 shader!(Splat, "lattice_splat" with constants);
@@ -26,12 +29,32 @@ pub fn sources() -> Vec<Source> {
     .concat()
 }
 
-/// What normalises a filter symmetrically.
-pub struct Normaliser {
-    /// `[N]`: 1 / sqrt(filter of ones).
-    pub pixels: Handle,
-    /// `[(D + 1) N]`, by point: the weight of each vertex times its pixel's normaliser.
+/// A factor of every pixel that normalises a filter, where it comes before the filter and where it comes after.
+struct Factor {
+    /// `[N]`.
+    pixels: Handle,
+    /// `[(D + 1) N]`, by point: the weight of each vertex times its pixel's factor.
+    weights: Handle,
+}
+
+/// What normalises a filter, computed where it is first asked for.
+#[derive(Default)]
+pub struct Factors {
+    ones: OnceLock<Handle>,
+    /// 1 / (filter of ones + 1e-20), with pydensecrf's constant.
+    inverse: OnceLock<Factor>,
+    /// Its root.
+    root: OnceLock<Factor>,
+}
+
+/// What a normalised filter multiplies by.
+pub struct Scales {
+    /// `[(D + 1) N]`, by point: the weight of each vertex in the splat.
     pub weights: Handle,
+    /// `[N]`: factor on the result.
+    pub after: Handle,
+    /// A bound of the weights.
+    pub bound: f32,
 }
 
 /// What filters of one number of channels share: the sums on the lattice, two buffers that the blur goes between, and
@@ -145,32 +168,54 @@ impl CubeLattice {
         launch::run(&self.weights, kernel, blocks, buffers);
     }
 
-    /// Computed once.
-    pub fn normaliser(&self) -> &Normaliser {
-        self.normaliser.get_or_init(|| {
-            let like = &self.weights;
-            let sums = launch::empty_like(like, [1, self.pixels]);
-            // WebGPU forbids to bind one writable buffer under two names.
-            let [values, after] = [0; 2].map(|_| self.ones(self.pixels));
-            let [pixels, plain] = &self.sorted;
-            let pass = Pass {
-                values: &values,
-                weights: plain,
-                bound: &self.ones(1),
-                after: &after,
-                filtered: &sums.handle,
-            };
-            self.filter(&self.workspace(1, 0), &pass, false);
-            let normaliser = inverse_root::<CubeBackend>(sums).handle;
-            let entries = self.pixels * (self.dimensions + 1);
-            let weights = like.client.empty(entries * 4);
-            let buffers = vec![plain.clone(), pixels.clone(), normaliser.clone(), weights.clone()];
-            launch::run_with(like, Normalise, entries, buffers, &[]);
-            Normaliser {
-                pixels: normaliser,
-                weights,
-            }
-        })
+    /// What a filter multiplies by that is normalised so.
+    pub fn scales(&self, normalisation: Normalisation) -> Scales {
+        let plain = || self.sorted[1].clone();
+        let ones = || self.factors.ones.get_or_init(|| self.ones(self.pixels)).clone();
+        let inverse = || (self.factors.inverse).get_or_init(|| self.factor(inverse::<CubeBackend>));
+        let root = || (self.factors.root).get_or_init(|| self.factor(inverse_root::<CubeBackend>));
+        let (weights, after, bound) = match normalisation {
+            Normalisation::None => (plain(), ones(), 1.0),
+            Normalisation::After => (plain(), inverse().pixels.clone(), 1.0),
+            Normalisation::Before => (inverse().weights.clone(), ones(), self.inverse_bound()),
+            // The sum around a pixel is at least alpha |w|², w its weights, so that none over its root exceeds
+            // 1 / sqrt(alpha), which is below 1.3: within the room that fixed-point numbers have.
+            Normalisation::Symmetric => (root().weights.clone(), root().pixels.clone(), 1.0),
+        };
+        Scales { weights, after, bound }
+    }
+
+    /// The largest w_r / (alpha |w|²) over weights w of D + 1 vertices, whose sum is one: that of w_r = 1 / sqrt(D + 1),
+    /// where the others share the rest.
+    fn inverse_bound(&self) -> f32 {
+        let d = self.dimensions as i32;
+        ((d as f32 + 1.0).sqrt() + 1.0) / 2.0 * (1.0 + 0.5f32.powi(d))
+    }
+
+    /// The factor that `of_sums` makes of the filter of ones `[1, N]`.
+    fn factor(&self, of_sums: impl Fn(CubeTensor) -> CubeTensor) -> Factor {
+        let like = &self.weights;
+        let sums = launch::empty_like(like, [1, self.pixels]);
+        // WebGPU forbids to bind one writable buffer under two names.
+        let [values, after] = [0; 2].map(|_| self.ones(self.pixels));
+        let [pixels, plain] = &self.sorted;
+        let pass = Pass {
+            values: &values,
+            weights: plain,
+            bound: &self.ones(1),
+            after: &after,
+            filtered: &sums.handle,
+        };
+        self.filter(&self.workspace(1, 0), &pass, false);
+        let factor = of_sums(sums).handle;
+        let entries = self.pixels * (self.dimensions + 1);
+        let weights = like.client.empty(entries * 4);
+        let buffers = vec![plain.clone(), pixels.clone(), factor.clone(), weights.clone()];
+        launch::run_with(like, Normalise, entries, buffers, &[]);
+        Factor {
+            pixels: factor,
+            weights,
+        }
     }
 
     /// A buffer of `count` ones.
@@ -180,7 +225,12 @@ impl CubeLattice {
     }
 }
 
-/// 1 / sqrt(x + 1e-20), with pydensecrf's constant.
+/// 1 / (x + 1e-20).
+fn inverse<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_recip(B::float_add_scalar(x, 1e-20.into()))
+}
+
+/// 1 / sqrt(x + 1e-20).
 fn inverse_root<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_recip(B::float_sqrt(B::float_add_scalar(x, 1e-20.into())))
 }

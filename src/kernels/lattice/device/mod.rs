@@ -3,8 +3,6 @@
 mod build;
 mod filter;
 
-use std::sync::OnceLock;
-
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::{CubeBackend, CubeTensor, SourceTemplate};
 use cubecl::server::Handle;
@@ -14,7 +12,7 @@ use crate::kernels::error::Error;
 use crate::kernels::launch::{Source, Variant, wgsl};
 use crate::kernels::memory;
 
-pub use filter::Pass;
+pub use filter::{Pass, Scales, Workspace};
 
 /// What stands for the largest value in fixed-point sums: those of a run, and a factor of 2 for rounding and weights above
 /// 1, still fit an i32.
@@ -75,7 +73,7 @@ pub struct CubeLattice {
     dimensions: usize,
     pixels: usize,
     points: usize,
-    normaliser: OnceLock<filter::Normaliser>,
+    factors: filter::Factors,
 }
 
 impl CubeLattice {

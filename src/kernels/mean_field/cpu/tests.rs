@@ -90,18 +90,14 @@ fn follows_algorithm_1() {
             .map(|(a, b)| 0.5 * f64::from(matrix[a * channels + b] + matrix[b * channels + a]))
             .collect();
         for full in [false, true] {
-            let kernels = [
-                kernel(&gaussian, Compatibility::Potts(1.5)),
-                kernel(
-                    &bilateral,
-                    match full {
-                        true => Compatibility::Matrix(matrix.clone()),
-                        false => Compatibility::Potts(1.5),
-                    },
-                ),
-            ];
+            let same = Compatibility::Potts(1.5);
+            let second = match full {
+                true => Compatibility::Matrix(matrix.clone()),
+                false => same.clone(),
+            };
+            let kernels = [kernel(&gaussian, &same), kernel(&bilateral, &second)];
             for iterations in [0, 1, 4] {
-                let ours = mean_field(&unary, channels, &kernels, iterations);
+                let ours = mean_field(&unary, channels, None, &kernels, iterations);
                 let second = if full { &symmetric } else { &potts };
                 let terms = [(&gaussian, potts.clone()), (&bilateral, second.clone())];
                 let expected = reference(&unary, channels, &terms, iterations);
@@ -111,8 +107,12 @@ fn follows_algorithm_1() {
     }
 }
 
-fn kernel(lattice: &CpuLattice, compatibility: Compatibility) -> Kernel<'_> {
-    Kernel { lattice, compatibility }
+fn kernel<'a>(lattice: &'a CpuLattice, compatibility: &'a Compatibility) -> Kernel<'a> {
+    Kernel {
+        lattice,
+        compatibility,
+        normalisation: Normalisation::Symmetric,
+    }
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn same_bits_on_any_number_of_threads() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         pool.install(|| {
             let lattice = CpuLattice::build(&features, 2).unwrap();
-            mean_field(&unary, 5, &[kernel(&lattice, Compatibility::Potts(3.0))], 3)
+            mean_field(&unary, 5, None, &[kernel(&lattice, &Compatibility::Potts(3.0))], 3)
         })
     };
     assert_eq!(run(1), run(2));
@@ -139,10 +139,10 @@ fn same_bits_on_any_number_of_threads() {
 fn a_constant_image_and_one_pixel() {
     let lattice = CpuLattice::build(&[0.5; 5 * N], 5).unwrap();
     let unary = [[1.0; N], [0.0; N]].concat();
-    let posterior = mean_field(&unary, 2, &[kernel(&lattice, Compatibility::Potts(10.0))], 5);
+    let posterior = mean_field(&unary, 2, None, &[kernel(&lattice, &Compatibility::Potts(10.0))], 5);
     assert!(posterior[..N].iter().all(|p| *p < 0.01));
     let lattice = CpuLattice::build(&[0.0; 5], 5).unwrap();
-    let one = mean_field(&[0.2], 1, &[kernel(&lattice, Compatibility::Potts(10.0))], 5);
+    let one = mean_field(&[0.2], 1, None, &[kernel(&lattice, &Compatibility::Potts(10.0))], 5);
     assert_eq!(one, [1.0]);
 }
 
@@ -151,7 +151,7 @@ fn impossible_labels_stay_impossible() {
     let [gaussian, _] = lattices();
     let mut unary = unary(3);
     unary[N..2 * N].fill(f32::INFINITY);
-    let posterior = mean_field(&unary, 3, &[kernel(&gaussian, Compatibility::Potts(3.0))], 2);
+    let posterior = mean_field(&unary, 3, None, &[kernel(&gaussian, &Compatibility::Potts(3.0))], 2);
     assert!(posterior[N..2 * N].iter().all(|p| *p == 0.0));
     assert!(posterior[..N].iter().all(|p| *p > 0.0 && *p < 1.0));
 }
