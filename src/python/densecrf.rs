@@ -70,6 +70,7 @@ impl Crf {
         })
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a call across languages")]
     fn add_image(
         &self,
         py: Python<'_>,

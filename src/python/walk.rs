@@ -12,6 +12,7 @@ use crate::kernels::{self, Distance, Walk};
 
 /// Features `[B, D, H, W]` and scores `[B, C, H, W]`, finite, → scores `[B, C, H, W]`.
 #[pyfunction]
+#[expect(clippy::too_many_arguments, reason = "a call across languages")]
 pub fn random_walk<'py>(
     py: Python<'py>,
     features: PyReadonlyArray4<f32>,
