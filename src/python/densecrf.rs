@@ -2,12 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ndarray::{Array2, ArrayView2, ShapeBuilder};
-use numpy::{PyArray2, PyReadonlyArray2, PyReadonlyArray3, PyUntypedArrayMethods};
+use ndarray::{Array2, ArrayView2};
 use pyo3::exceptions::{PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
+use super::arrays::{filled, view};
 use super::compute::{Place, check_memory, compute, failed};
 use crate::crf::pairwise::{colours, positions};
 use crate::crf::{Compatibility, Error, Normalisation, PointCrf};
@@ -26,22 +26,6 @@ pub struct Crf {
     place: Place,
 }
 
-/// A Potts weight, or costs `[C, C]`.
-#[derive(FromPyObject)]
-pub enum Costs<'py> {
-    Matrix(PyReadonlyArray2<'py, f32>),
-    Weight(f64),
-}
-
-impl Costs<'_> {
-    fn compatibility(self) -> Compatibility {
-        match self {
-            Costs::Weight(weight) => Compatibility::Potts(weight as f32),
-            Costs::Matrix(matrix) => Compatibility::Matrix(matrix.as_array().iter().copied().collect()),
-        }
-    }
-}
-
 #[pymethods]
 impl Crf {
     #[new]
@@ -53,21 +37,24 @@ impl Crf {
         })
     }
 
-    fn set_unary(&self, py: Python<'_>, unary: PyReadonlyArray2<f32>) -> PyResult<()> {
+    fn set_unary(&self, py: Python<'_>, unary: &Bound<'_, PyAny>) -> PyResult<()> {
         let mut crf = self.copy()?;
-        let unary = unary.as_array();
+        let unary = matrix(unary)?;
         let changed = compute(py, move || crf.set_unary(unary).map(|()| crf))?;
         let changed = changed.map_err(told)?;
         self.lock().take_unary(changed);
         Ok(())
     }
 
-    fn add(&self, py: Python<'_>, features: PyReadonlyArray2<f32>, compat: Costs, normalization: u8) -> PyResult<()> {
-        let features = features.as_array();
-        let dimensions = features.nrows();
-        self.with_kernel(py, dimensions, compat, normalization, move || {
-            Ok(features.iter().copied().collect())
-        })
+    fn add(
+        &self,
+        py: Python<'_>,
+        features: &Bound<'_, PyAny>,
+        compat: &Bound<'_, PyAny>,
+        normalization: u8,
+    ) -> PyResult<()> {
+        let (features, [dimensions, _]) = view::<f32, 2>(features)?;
+        self.with_kernel(py, dimensions, compat, normalization, move || Ok(features.to_vec()))
     }
 
     #[expect(clippy::too_many_arguments, reason = "a call across languages")]
@@ -77,48 +64,47 @@ impl Crf {
         size: (usize, usize),
         sxy: [f32; 2],
         srgb: Option<[f32; 3]>,
-        rgb: Option<PyReadonlyArray3<u8>>,
-        compat: Costs,
+        rgb: Option<Bound<'_, PyAny>>,
+        compat: &Bound<'_, PyAny>,
         normalization: u8,
     ) -> PyResult<()> {
-        let rgb = rgb.as_ref().map(|rgb| rgb.as_slice()).transpose()?;
+        let rgb = rgb.as_ref().map(view::<u8, 3>).transpose()?;
         let dimensions = if srgb.is_some() { 5 } else { 2 };
         self.with_kernel(py, dimensions, compat, normalization, move || {
             let mut features = positions([size.0, size.1], sxy)?;
-            if let (Some(deviations), Some(rgb)) = (srgb, rgb) {
+            if let (Some(deviations), Some((rgb, _))) = (srgb, rgb) {
                 colours(rgb, deviations, &mut features)?;
             }
             Ok(features)
         })
     }
 
-    fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArray2<f32>>> {
+    fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let crf = self.ready()?;
         if !crf.has_unary() {
             // As pydensecrf begins.
-            let zeros = Array2::zeros((crf.labels(), crf.points()).f());
-            return Ok(PyArray2::from_owned_array(py, zeros));
+            return filled::<f32, 2>(py, [crf.points(), crf.labels()], |_| Ok(()))?.getattr("T");
         }
-        updated(py, &crf, None, 0)
+        updated(py, crf, None, 0)
     }
 
-    fn infer<'py>(&self, py: Python<'py>, iterations: usize) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        updated(py, &self.ready()?, None, iterations)
+    fn infer<'py>(&self, py: Python<'py>, iterations: usize) -> PyResult<Bound<'py, PyAny>> {
+        updated(py, self.ready()?, None, iterations)
     }
 
     fn step<'py>(
         &self,
         py: Python<'py>,
-        posterior: PyReadonlyArray2<'py, f32>,
+        posterior: &Bound<'py, PyAny>,
         iterations: usize,
-    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
-        let posterior = posterior.as_array().to_owned();
-        updated(py, &self.ready()?, Some(posterior), iterations)
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let posterior = matrix(posterior)?.to_owned();
+        updated(py, self.ready()?, Some(posterior), iterations)
     }
 
-    fn kl_divergence(&self, py: Python<'_>, posterior: PyReadonlyArray2<f32>) -> PyResult<f64> {
-        let (crf, posterior) = (self.ready()?, posterior.as_array());
-        compute(py, || crf.kl_divergence(posterior))?.map_err(told)
+    fn kl_divergence(&self, py: Python<'_>, posterior: &Bound<'_, PyAny>) -> PyResult<f64> {
+        let (crf, posterior) = (self.ready()?, matrix(posterior)?);
+        compute(py, move || crf.kl_divergence(posterior))?.map_err(told)
     }
 }
 
@@ -145,7 +131,7 @@ impl Crf {
         &self,
         py: Python<'_>,
         dimensions: usize,
-        compat: Costs,
+        compat: &Bound<'_, PyAny>,
         normalization: u8,
         features: impl FnOnce() -> Result<Vec<f32>, Error> + Send,
     ) -> PyResult<()> {
@@ -160,7 +146,10 @@ impl Crf {
         let kernels = crf.kernels();
         // Features, corners of simplices, and twice as much for points and their table.
         check_memory(crf.points().checked_mul(8 * (dimensions + 1)))?;
-        let compatibility = compat.compatibility();
+        let compatibility = match compat.extract::<f64>() {
+            Ok(weight) => Compatibility::Potts(weight as f32),
+            Err(_) => Compatibility::Matrix(view::<f32, 2>(compat)?.0.to_vec()),
+        };
         let added = compute(py, move || {
             crf.add_values(features()?, compatibility, normalisation)?;
             Ok(crf)
@@ -172,20 +161,21 @@ impl Crf {
     }
 }
 
-/// The posterior in Fortran order after so many updates, with a look at the signals in between.
-fn updated<'py>(
-    py: Python<'py>,
-    crf: &PointCrf,
-    start: Option<Array2<f32>>,
-    iterations: usize,
-) -> PyResult<Bound<'py, PyArray2<f32>>> {
+/// An array `[C, N]`.
+fn matrix<'a>(array: &'a Bound<'_, PyAny>) -> PyResult<ArrayView2<'a, f32>> {
+    let (values, shape) = view::<f32, 2>(array)?;
+    ArrayView2::from_shape(shape, values).map_err(|error| PyValueError::new_err(error.to_string()))
+}
+
+/// The posterior `[C, N]` in Fortran order after so many updates, with a look at the signals in between.
+fn updated(py: Python<'_>, crf: PointCrf, start: Option<Array2<f32>>, iterations: usize) -> PyResult<Bound<'_, PyAny>> {
     let work = crf.labels() * crf.points().max(1) * crf.kernels().max(1);
     let most = (BETWEEN_SIGNALS / work).max(1);
     let mut left = iterations;
     let mut posterior = start;
     loop {
-        let batch = most.min(left);
-        let next = compute(py, || match posterior {
+        let (batch, crf) = (most.min(left), crf.clone());
+        let next = compute(py, move || match posterior {
             Some(posterior) => crf.step(posterior.view(), batch),
             None => crf.infer(batch),
         })?;
@@ -193,30 +183,31 @@ fn updated<'py>(
         py.check_signals()?;
         left -= batch;
         if left == 0 {
-            let interleaved = compute(py, || interleaved(next.view()))?;
-            return Ok(PyArray2::from_owned_array(py, interleaved));
+            let (labels, points) = next.dim();
+            let rows = filled(py, [points, labels], |rows| {
+                compute(py, || interleave(next.view(), rows))
+            })?;
+            return rows.getattr("T");
         }
         posterior = Some(next);
     }
 }
 
-/// The same values in Fortran order: pydensecrf's layout.
-fn interleaved(planes: ArrayView2<f32>) -> Array2<f32> {
+/// `[C, N]` → `[N, C]`.
+fn interleave(planes: ArrayView2<f32>, rows: &mut [f32]) {
     /// Points that are moved at a time, few enough for their cache lines to stay.
     const BLOCK: usize = 256;
-    let (labels, points) = planes.dim();
-    let mut rows = vec![0.0f32; labels * points];
+    let labels = planes.nrows();
     rows.par_chunks_mut(BLOCK * labels).enumerate().for_each(|(i, rows)| {
         let first = i * BLOCK;
         let count = rows.len() / labels;
         for (label, plane) in planes.outer_iter().enumerate() {
-            let plane = plane.slice(ndarray::s![first..first + count]);
+            let plane = plane.slice_move(ndarray::s![first..first + count]);
             for (row, value) in rows.chunks_exact_mut(labels).zip(plane) {
                 row[label] = *value;
             }
         }
     });
-    Array2::from_shape_vec((labels, points).f(), rows).unwrap_or_else(|_| planes.to_owned())
 }
 
 /// An error of the CRF as Python has it: of a value, unless the device is at fault.

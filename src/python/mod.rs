@@ -1,6 +1,7 @@
 //! The extension module `weakseg._weakseg` of the Python package, whose other half is in `weakseg/`: here are the parts
 //! that compute, there names, defaults and checks of arguments.
 
+mod arrays;
 mod compute;
 mod densecrf;
 mod predict;

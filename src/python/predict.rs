@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 
 use anyhow::anyhow;
-use image::RgbImage;
-use ndarray::{Array2, ArrayView3};
-use numpy::{PyArray2, PyArrayMethods, PyReadonlyArray3};
+use image::{GrayImage, RgbImage};
 use pyo3::prelude::*;
 
+use super::arrays::{filled, view};
 use super::compute::{Place, compute, failed};
 use crate::cli::finished_run::FinishedRun;
 use crate::inference::Predictor;
@@ -16,10 +15,10 @@ use crate::inference::Predictor;
 #[pyfunction]
 pub fn predict<'py>(
     py: Python<'py>,
-    images: Vec<PyReadonlyArray3<'py, u8>>,
+    images: Vec<Bound<'py, PyAny>>,
     run: PathBuf,
     device: &str,
-) -> PyResult<Vec<Bound<'py, PyArray2<u8>>>> {
+) -> PyResult<Vec<Bound<'py, PyAny>>> {
     let place = Place::named(py, device)?;
     place.check()?;
     let opened = compute(py, || {
@@ -34,21 +33,22 @@ pub fn predict<'py>(
     let predictor = Predictor { trained, settings };
     let mut masks = Vec::new();
     for image in &images {
-        let pixels = image.as_array();
-        let mask = compute(py, || mask(&predictor, pixels))?;
-        masks.push(PyArray2::from_owned_array(py, mask.map_err(failed)?));
+        let (pixels, [height, width, _]) = view::<u8, 3>(image)?;
+        let mask = compute(py, || mask(&predictor, pixels, [height, width]))?.map_err(failed)?;
+        masks.push(filled(py, [height, width], |values| {
+            values.copy_from_slice(mask.as_raw());
+            Ok(())
+        })?);
         py.check_signals()?;
     }
     Ok(masks)
 }
 
-fn mask(predictor: &Predictor, pixels: ArrayView3<u8>) -> anyhow::Result<Array2<u8>> {
-    let (height, width, _) = pixels.dim();
-    let bytes = pixels.iter().copied().collect();
-    let image = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, bytes);
-    let image = image.ok_or_else(|| anyhow!("an image of shape {:?} is not [H, W, 3]", pixels.dim()))?;
+/// The mask of `pixels` `[H, W, 3]`.
+fn mask(predictor: &Predictor, pixels: &[u8], [height, width]: [usize; 2]) -> anyhow::Result<GrayImage> {
+    let image = RgbImage::from_raw(u32::try_from(width)?, u32::try_from(height)?, pixels.to_vec());
+    let image = image.ok_or_else(|| anyhow!("an image of {height} x {width} that is not [H, W, 3]"))?;
     let predictions = predictor.masks(&[&image], None, &predictor.settings.crf)?;
     let prediction = predictions.into_iter().next();
-    let prediction = prediction.ok_or_else(|| anyhow!("the network gave no mask"))?;
-    Ok(Array2::from_shape_vec((height, width), prediction.mask.into_raw())?)
+    Ok(prediction.ok_or_else(|| anyhow!("the network gave no mask"))?.mask)
 }

@@ -1,11 +1,10 @@
 //! The random walk on arrays.
 
 use burn::tensor::{Tensor, TensorData};
-use ndarray::Array4;
-use numpy::{PyArray4, PyArrayMethods, PyReadonlyArray4};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
+use super::arrays::{filled, view};
 use super::compute::{Place, check_memory, compute, failed};
 use crate::device::download;
 use crate::kernels::{self, Distance, Walk};
@@ -15,14 +14,14 @@ use crate::kernels::{self, Distance, Walk};
 #[expect(clippy::too_many_arguments, reason = "a call across languages")]
 pub fn random_walk<'py>(
     py: Python<'py>,
-    features: PyReadonlyArray4<f32>,
-    scores: PyReadonlyArray4<f32>,
+    features: &Bound<'py, PyAny>,
+    scores: &Bound<'py, PyAny>,
     radius: usize,
     beta: f32,
     steps: usize,
     distance: &str,
     device: &str,
-) -> PyResult<Bound<'py, PyArray4<f32>>> {
+) -> PyResult<Bound<'py, PyAny>> {
     let refuse = |text: String| Err(PyValueError::new_err(text));
     let distance = match distance {
         "mean" => Distance::Mean,
@@ -35,11 +34,13 @@ pub fn random_walk<'py>(
     if !(beta.is_finite() && beta > 0.0) {
         return refuse(format!("beta {beta}: use a positive number"));
     }
-    let (features, scores) = (features.as_array(), scores.as_array());
-    let [(b, _, h, w), (of_scores, c, height, width)] = [features.dim(), scores.dim()];
-    if (b, h, w) != (of_scores, height, width) {
+    let (features, of_features) = view::<f32, 4>(features)?;
+    let (scores, of_scores) = view::<f32, 4>(scores)?;
+    let [b, _, h, w] = of_features;
+    let [images, c, height, width] = of_scores;
+    if (b, h, w) != (images, height, width) {
         return refuse(format!(
-            "features of {b} images of {h} x {w}, but scores of {of_scores} images of {height} x {width}"
+            "features of {b} images of {h} x {w}, but scores of {images} images of {height} x {width}"
         ));
     }
     let place = Place::named(py, device)?;
@@ -52,16 +53,17 @@ pub fn random_walk<'py>(
         steps,
         distance,
     };
-    let walked = compute(py, || {
-        let upload = |values: ndarray::ArrayView4<f32>| {
-            let (b, c, h, w) = values.dim();
-            let values: Vec<f32> = values.iter().copied().collect();
-            Tensor::<4>::from_data(TensorData::new(values, [b, c, h, w]), &place.device)
+    let walked = compute(py, move || {
+        let upload = |values: &[f32], shape: [usize; 4]| {
+            Tensor::<4>::from_data(TensorData::new(values.to_vec(), shape), &place.device)
         };
-        let walked = kernels::random_walk(upload(features), upload(scores), walk);
-        let values = download(walked)?;
-        Ok(Array4::from_shape_vec((b, c, h, w), values)?)
+        let (features, scores) = (upload(features, of_features), upload(scores, of_scores));
+        download(kernels::random_walk(features, scores, walk))
     })?;
+    let walked = walked.map_err(failed)?;
     py.check_signals()?;
-    Ok(PyArray4::from_owned_array(py, walked.map_err(failed)?))
+    filled(py, of_scores, |values| {
+        values.copy_from_slice(&walked);
+        Ok(())
+    })
 }

@@ -121,8 +121,12 @@ impl Lattice {
     /// Computes what a filter that is normalised so multiplies by, which its first use would otherwise wait for.
     pub fn prepare(&self, normalisation: Normalisation) {
         match &*self.0 {
-            Storage::Cpu(lattice) => drop(lattice.factors(normalisation)),
-            Storage::Cube(lattice) => drop(lattice.scales(normalisation)),
+            Storage::Cpu(lattice) => {
+                lattice.factors(normalisation);
+            }
+            Storage::Cube(lattice) => {
+                lattice.scales(normalisation);
+            }
         }
     }
 

@@ -32,9 +32,9 @@ class Crf:
     def infer(self, iterations: int) -> NDArray[np.float32]:
         """The posterior [labels, points] in Fortran order."""
     def step(self, posterior: NDArray[np.float32], iterations: int) -> NDArray[np.float32]:
-        """Goes on from a posterior [labels, points] of any layout; Fortran order."""
+        """Goes on from a posterior [labels, points]; Fortran order."""
     def kl_divergence(self, posterior: NDArray[np.float32]) -> float:
-        """Of a posterior [labels, points] of any layout."""
+        """Of a posterior [labels, points]."""
 
 def random_walk(
     features: NDArray[np.float32],

@@ -92,8 +92,8 @@ def _filled(name: str, value: Any, dtype: type, ndim: int) -> np.ndarray:
 
 
 def _size(value: Any, least: int = 0) -> int:
-    """A C int of ``least`` or more."""
-    number = operator.index(value)
+    """A C int of ``least`` or more. A float may be one, as for Cython, which would cut it short where it is none."""
+    number = int(value) if isinstance(value, float) and value.is_integer() else operator.index(value)
     if not -_MOST - 1 <= number <= _MOST:
         raise OverflowError("value too large to convert to int")
     if number < least:
@@ -113,7 +113,7 @@ def _compatibility(compat: Any, labels: int) -> Union[float, np.ndarray]:
         raise ValueError(f"Bad shape for compat (Need {(labels,) * ndim}, got {costs.shape})")
     if not np.isfinite(costs).all():
         raise ValueError("compat holds values that are not finite numbers")
-    return np.diag(costs) if ndim == 1 else costs
+    return np.ascontiguousarray(np.diag(costs) if ndim == 1 else costs)
 
 
 def _deviations(value: Any, count: int) -> Tuple[float, ...]:
@@ -223,14 +223,14 @@ class DenseCRF:
             raise ValueError(f"Q is a float32 array [labels, points], not {values.dtype} of shape {values.shape}")
         if not values.flags.writeable:
             raise ValueError("buffer source array is read-only")
-        values[...] = self._crf.step(values, 1)
+        values[...] = self._crf.step(np.ascontiguousarray(values), 1)
 
     def klDivergence(self, Q: np.ndarray) -> float:
         """The Kullback-Leibler divergence of Q [labels, points] from the CRF's distribution, up to a constant."""
         values = _posterior("Q", Q)
         if values.dtype != np.float32 or values.ndim != 2:
             raise ValueError(f"Q is a float32 array [labels, points], not {values.dtype} of shape {values.shape}")
-        return self._crf.kl_divergence(values)
+        return self._crf.kl_divergence(np.ascontiguousarray(values))
 
 
 class DenseCRF2D(DenseCRF):

@@ -158,23 +158,19 @@ impl CpuLattice {
 
     /// The factors `[N]` of every pixel before and after the filter.
     pub fn factors(&self, normalisation: Normalisation) -> [&[f32]; 2] {
-        let of_sums = |factor: fn(f32) -> f32| {
+        let of_sums = |factor: fn(f32) -> f32| -> Vec<f32> {
             let sums = self.filter(&vec![1.0; self.pixels], 1, false);
             sums.into_iter().map(factor).collect()
         };
-        let ones = || &**self.factors.ones.get_or_init(|| vec![1.0; self.pixels]);
-        let inverse = || &**self.factors.inverse.get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20)));
+        let Factors { ones, inverse, root } = &self.factors;
+        let ones = || -> &[f32] { ones.get_or_init(|| vec![1.0; self.pixels]) };
+        let inverse = || -> &[f32] { inverse.get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20))) };
+        let root = || -> &[f32] { root.get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20).sqrt())) };
         match normalisation {
             Normalisation::None => [ones(); 2],
             Normalisation::Before => [inverse(), ones()],
             Normalisation::After => [ones(), inverse()],
-            Normalisation::Symmetric => {
-                let root = self
-                    .factors
-                    .root
-                    .get_or_init(|| of_sums(|sum| 1.0 / (sum + 1e-20).sqrt()));
-                [root; 2]
-            }
+            Normalisation::Symmetric => [root(); 2],
         }
     }
 }
