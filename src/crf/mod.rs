@@ -21,7 +21,7 @@ mod error;
 mod numpy;
 pub mod pairs;
 pub(crate) mod pairwise;
-pub mod points;
+mod points;
 pub mod posterior;
 mod preset;
 pub mod scores;

@@ -1,7 +1,7 @@
 //! The fully connected CRF over any points with any features, step by step: the whole of what pydensecrf can do.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::check_compatibility;
 use super::error::{self, Error, Result};
@@ -92,9 +92,12 @@ impl PointCrf {
     /// On another shape, and on points with NaN or -∞, or ∞ for every label.
     pub fn set_unary(&mut self, unary: ArrayView2<f32>) -> Result<()> {
         self.check_shape("the unary energies", unary)?;
-        for (point, energies) in unary.columns().into_iter().enumerate() {
+        if unary.iter().any(|u| !u.is_finite()) {
             let is_bad = |u: &f32| u.is_nan() || *u == f32::NEG_INFINITY;
-            if energies.iter().any(is_bad) || energies.iter().all(|u| *u == f32::INFINITY) {
+            let is_impossible = |energies: &ArrayView1<f32>| {
+                energies.iter().any(is_bad) || energies.iter().all(|u| *u == f32::INFINITY)
+            };
+            if let Some(point) = unary.columns().into_iter().position(|column| is_impossible(&column)) {
                 return Err(Error::Impossible { point });
             }
         }

@@ -59,9 +59,9 @@ fn interface<T: Element, const D: usize>(array: &Bound<'_, PyAny>) -> PyResult<(
     let (address, _): (usize, bool) = interface.get_item("data")?.extract()?;
     let shape: Vec<usize> = interface.get_item("shape")?.extract()?;
     let is_plain = interface.get_item("strides")?.is_none() && address.is_multiple_of(align_of::<T>());
-    match <[usize; D]>::try_from(shape) {
+    match <[usize; D]>::try_from(shape.as_slice()) {
         Ok(shape) if of_type == T::TYPE && is_plain => Ok((address, shape)),
-        shape => Err(PyValueError::new_err(format!(
+        _ => Err(PyValueError::new_err(format!(
             "an array of type {of_type} and shape {shape:?} where an aligned one of {}, {D} dimensions and C order is needed",
             T::TYPE
         ))),

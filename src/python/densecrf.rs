@@ -184,7 +184,7 @@ fn updated(py: Python<'_>, crf: PointCrf, start: Option<Array2<f32>>, iterations
         left -= batch;
         if left == 0 {
             let (labels, points) = next.dim();
-            let rows = filled(py, [points, labels], |rows| {
+            let rows = filled::<f32, 2>(py, [points, labels], |rows| {
                 compute(py, || interleave(next.view(), rows))
             })?;
             return rows.getattr("T");

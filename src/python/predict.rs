@@ -35,7 +35,7 @@ pub fn predict<'py>(
     for image in &images {
         let (pixels, [height, width, _]) = view::<u8, 3>(image)?;
         let mask = compute(py, || mask(&predictor, pixels, [height, width]))?.map_err(failed)?;
-        masks.push(filled(py, [height, width], |values| {
+        masks.push(filled::<u8, 2>(py, [height, width], |values| {
             values.copy_from_slice(mask.as_raw());
             Ok(())
         })?);

@@ -62,7 +62,7 @@ pub fn random_walk<'py>(
     })?;
     let walked = walked.map_err(failed)?;
     py.check_signals()?;
-    filled(py, of_scores, |values| {
+    filled::<f32, 4>(py, of_scores, |values| {
         values.copy_from_slice(&walked);
         Ok(())
     })
