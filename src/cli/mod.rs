@@ -95,11 +95,11 @@ enum Command {
 
 /// Runs the program on the process's arguments. Results go to standard output, everything else to standard error.
 pub fn main() -> ExitCode {
-    ExitCode::from(run(std::env::args_os()))
+    ExitCode::from(answer(std::env::args_os()))
 }
 
 /// [`main`] on `arguments`, of which the first is the program's name; returns the exit status.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+pub fn answer(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(told) => {

@@ -18,7 +18,7 @@ static ALLOCATOR: Counting = Counting;
 /// Everything in Rust that the package uses.
 #[pymodule]
 #[pyo3(name = "_weakseg")]
-fn module(m: &Bound<'_, PyModule>) -> PyResult<()> {
+fn extension(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("__version__", env!("CARGO_PKG_VERSION"))?;
     m.add_class::<densecrf::Crf>()?;
     m.add_function(wrap_pyfunction!(walk::random_walk, m)?)?;

@@ -17,7 +17,7 @@ const PANICKED: u8 = 101;
 #[pyfunction]
 pub fn run_program(py: Python<'_>, arguments: Vec<OsString>) -> u8 {
     memory::begin_program();
-    let status = py.detach(|| catch_unwind(|| cli::run(arguments)).unwrap_or(PANICKED));
+    let status = py.detach(|| catch_unwind(|| cli::answer(arguments)).unwrap_or(PANICKED));
     // A Rust program would do so at its end.
     let _ = std::io::stdout().flush();
     status

@@ -45,7 +45,10 @@ impl MeanField for CubeBackend {
     fn pairwise_energy(posterior: FloatTensor<Self>, kernels: Vec<Kernel>) -> FloatTensor<Self> {
         let start = own(posterior);
         let [c, n] = start.meta.shape().dims();
-        let (bound, zeros) = (bound::<CubeBackend>(start.clone()), zeros::<CubeBackend>(start.clone()));
+        let (bound, zeros) = (
+            bound::<CubeBackend>(start.clone()),
+            times::<CubeBackend>(start.clone(), 0.0),
+        );
         let state = State::new(zeros, start, &kernels);
         state.filter(&bound.handle, &state.passes(&kernels));
         state.update(&launch::parameters(&state.unary, n, &sizes(c, &kernels, ENERGY)));
@@ -67,8 +70,8 @@ fn bound<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::float_clamp_min(B::float_max(B::float_abs(x)), 1.0.into())
 }
 
-fn zeros<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_mul_scalar(x, 0.0.into())
+fn times<B: Backend>(x: FloatTensor<B>, factor: f32) -> FloatTensor<B> {
+    B::float_mul_scalar(x, factor.into())
 }
 
 /// What an update reads and writes.
@@ -149,7 +152,7 @@ impl State {
         }
         let mut one = launch::empty_like(&self.unary, [1]);
         one.handle = bound.clone();
-        CubeBackend::float_mul_scalar(one, factor.into()).handle
+        times::<CubeBackend>(one, factor).handle
     }
 
     /// The posterior from the unary and the messages of as many kernels as the parameters say.
