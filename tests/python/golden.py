@@ -44,7 +44,7 @@ def main():
             arrays[f"{i}_{k}_compat"] = np.diag(compat) if compat.ndim == 1 else np.atleast_2d(compat)
             arrays[f"{i}_{k}_normalization"] = np.array([NORMALIZATIONS.index(kernel["normalization"])], np.float32)
     path = pathlib.Path(__file__).parents[1] / "data" / "pydensecrf.npz"
-    np.savez_compressed(path, **arrays)
+    np.savez(path, **arrays)
     print(f"{path}: {path.stat().st_size} bytes")
 
 
