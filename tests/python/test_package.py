@@ -109,6 +109,11 @@ def test_masks_by_a_run():
     image = np.tile(scene()[0], (8, 8, 1))
     one = weakseg.predict(image, os.environ["WEAKSEG_RUN"], device="cpu")
     assert one.shape == image.shape[:2] and one.dtype == np.uint8
+
+    class LikePillow:
+        __array_interface__ = image.__array_interface__
+
+    np.testing.assert_array_equal(weakseg.predict(LikePillow(), os.environ["WEAKSEG_RUN"], device="cpu"), one)
     two = weakseg.predict([image, image[:90]], os.environ["WEAKSEG_RUN"], device="cpu")
     np.testing.assert_array_equal(two[0], one)
     assert two[1].shape == (90, 160)

@@ -190,7 +190,9 @@ def predict(
     import os
 
     array: Optional[np.ndarray] = None
-    if not isinstance(images, (list, tuple)) and (hasattr(images, "__array__") or hasattr(images, "__dlpack__")):
+    # The last is what Pillow's images have.
+    ways = ("__array__", "__dlpack__", "__array_interface__")
+    if not isinstance(images, (list, tuple)) and any(hasattr(images, way) for way in ways):
         array = _as_array(images)
     if array is not None and array.ndim == 3:
         return _weakseg.predict([_rgb(array)], os.fspath(run), device)[0]
