@@ -47,22 +47,22 @@ def _energies(scores: "np.ndarray", scores_are: str, confidence: float, labels: 
     if scores_are == "labels" or (scores_are == "auto" and scores.ndim == 2):
         if scores.ndim != 2 or scores.dtype.kind not in "iu":
             raise ValueError(f"a label map is integers [H, W], not {scores.dtype} of shape {scores.shape}")
-        flat = scores.ravel().astype(np.int64)
-        unsure = flat == _UNSURE
-        known = flat[~unsure]
+        given = scores.ravel().astype(np.int64)
+        unsure = given == _UNSURE
+        known = given[~unsure]
         count = labels if labels is not None else int(known.max(initial=0)) + 1
         if known.size and not 0 <= known.min() <= known.max() < count:
             raise ValueError(f"labels from {known.min()} to {known.max()}, where 0 to {count - 1} and {_UNSURE} can be")
         if not 0 < confidence < 1:
             raise ValueError(f"the confidence in the labels is {confidence}: use a probability between 0 and 1")
         if count < 2:
-            return np.zeros((max(count, 1), flat.size), np.float32)
-        energies = utils.unary_from_labels(np.where(unsure, 0, flat), count, confidence, zero_unsure=False)
+            return np.zeros((max(count, 1), given.size), np.float32)
+        energies = utils.unary_from_labels(np.where(unsure, 0, given), count, confidence, zero_unsure=False)
         energies[:, unsure] = np.log(count)
         return energies
     if scores.ndim != 3 or scores.shape[0] == 0:
         raise ValueError(f"scores are [C, H, W], not of shape {scores.shape}")
-    flat = scores.reshape(scores.shape[0], -1).astype(np.float32, copy=False)
+    flat: np.ndarray = scores.reshape(scores.shape[0], -1).astype(np.float32, copy=False)
     if not np.isfinite(flat).all():
         raise ValueError("the scores hold values that are not finite numbers")
     sums = flat.sum(axis=0, dtype=np.float64)

@@ -76,7 +76,7 @@ def _array(name: str, value: Any, dtype: type, ndim: int) -> np.ndarray:
     if view.ndim != ndim:
         raise ValueError(f"Buffer has wrong number of dimensions (expected {ndim}, got {view.ndim})")
     if view.dtype != dtype:
-        wanted = {np.float32: "float", np.uint8: "unsigned char"}[dtype]
+        wanted = "float" if dtype is np.float32 else "unsigned char"
         raise ValueError(f"Buffer dtype mismatch, expected '{wanted}' but got '{view.dtype}'")
     if not view.flags.c_contiguous:
         raise ValueError("ndarray is not C-contiguous")
@@ -209,7 +209,8 @@ class DenseCRF:
 
     def map(self, niter: int) -> np.ndarray:
         """The label of every point [points], int16, with the highest posterior after ``niter`` updates."""
-        return np.argmax(self.inference(niter), axis=0).astype(np.int16)
+        labels: np.ndarray = np.argmax(self.inference(niter), axis=0).astype(np.int16)
+        return labels
 
     def startInference(self) -> Tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Q before the first update, and two arrays that :meth:`stepInference` takes and leaves as they are."""

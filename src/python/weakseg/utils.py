@@ -59,7 +59,8 @@ def unary_from_softmax(sm: np.ndarray, scale: Optional[float] = None, clip: Opti
         sm = scale * sm + (1 - scale) * (np.ones(sm.shape) / classes)
     if clip is not None:
         sm = np.clip(sm, clip, 1.0)
-    return -np.log(sm).reshape([classes, -1]).astype(np.float32)
+    energies: np.ndarray = -np.log(sm).reshape([classes, -1]).astype(np.float32)
+    return energies
 
 
 def softmax_to_unary(sm: np.ndarray, GT_PROB: float = 1) -> np.ndarray:
@@ -93,7 +94,7 @@ def create_pairwise_bilateral(
     if isinstance(schan, Number):
         channels /= schan
     else:
-        for channel, deviation in enumerate(schan):
+        for channel, deviation in enumerate(schan):  # type: ignore[arg-type]
             channels[channel] /= deviation
     features = np.concatenate([_grid(channels.shape[1:], sdims), channels])
     return features.reshape([features.shape[0], -1])
