@@ -190,6 +190,20 @@ def test_any_number_of_labels(labels):
     np.testing.assert_allclose(posterior.sum(0), 1, atol=1e-5)
 
 
+@needs_pydensecrf
+@pytest.mark.parametrize("labels", [1, 2])
+def test_costs_of_few_labels_have_their_sign(labels):
+    found = []
+    for module in [dcrf, theirs]:
+        crf = small(module, labels)
+        crf.addPairwiseGaussian(2, np.full((labels, labels), -3, F))
+        crf.addPairwiseGaussian(2, np.full(labels, -2, F))
+        crf.addPairwiseGaussian(2, 5)
+        posterior, _, _ = crf.startInference()
+        found.append(crf.klDivergence(posterior))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
 def large(iterations):
     rng = np.random.default_rng(1)
     crf = dcrf.DenseCRF2D(200, 150, 12)

@@ -113,6 +113,9 @@ def _compatibility(compat: Any, labels: int) -> Union[float, np.ndarray]:
         raise ValueError(f"Bad shape for compat (Need {(labels,) * ndim}, got {costs.shape})")
     if not np.isfinite(costs).all():
         raise ValueError("compat holds values that are not finite numbers")
+    if labels == 1:
+        # Numpy would take an array of one number for a number; a weight is a cost with the other sign.
+        return -float(costs.flat[0])
     return np.ascontiguousarray(np.diag(costs) if ndim == 1 else costs)
 
 
