@@ -1,14 +1,13 @@
 //! Inference of ResNet38 at full width, the papers' largest network: the CPU device against PyTorch on the same cores,
 //! and the GPU, or software Vulkan where there is none.
 
-use std::cell::RefCell;
-
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 
 use super::pytorch::{PyTorch, Script, note, threads};
 use super::{OnOutcome, Outcome, PAIRS, memory, seconds};
 use crate::device::{Choice, Chosen, choose};
+use crate::kernels::{Convolver, convolve_by};
 use crate::models::Network;
 use crate::models::forward::{Forward, Mode};
 use crate::models::params::Parameters;
@@ -86,7 +85,8 @@ fn against_pytorch() -> Result<Outcome> {
     Ok(Outcome::of(name, times, theirs, ours_bytes, note))
 }
 
-/// One pass to compile and tune the kernels, then those that count, one in software, where a pass takes minutes.
+/// Ours against burn's convolutions: a pass of either to compile and tune the kernels, then those that count, one in
+/// software, where a pass takes minutes.
 fn alone(chosen: &Chosen) -> Result<Outcome> {
     let what = chosen.adapter.as_ref().map_or("", |adapter| &adapter.name);
     let name = format!("inference {NETWORK} {WIDTH} x {HEIGHT}");
@@ -95,19 +95,24 @@ fn alone(chosen: &Chosen) -> Result<Outcome> {
     } else {
         1
     };
-    let bar = progress::bar(1 + runs as u64, "run", &format!("{name}, {what}"));
+    let bar = progress::bar(2 + 2 * runs as u64, "run", &format!("{name}, {what}"));
     let ours = Ours::new(&chosen.device)?;
-    ours.pass()?;
+    let plain = || convolve_by(Convolver::Burn, || ours.pass());
+    let ours_bytes = memory::peak(&chosen.device, &|| ours.pass())?;
     bar.inc(1);
-    let times = RefCell::new(Vec::new());
-    let ours_bytes = memory::peak(&chosen.device, &|| {
-        for _ in 0..runs {
-            times.borrow_mut().push(seconds(&|| ours.pass())?);
-            bar.inc(1);
-        }
-        Ok(())
-    })?;
+    let plain_bytes = memory::peak(&chosen.device, &plain)?;
+    bar.inc(1);
+    let (mut times, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        times.push(seconds(&|| ours.pass())?);
+        bar.inc(1);
+        theirs.push(seconds(&plain)?);
+        bar.inc(1);
+    }
     bar.finish();
-    let note = format!("on {what}");
-    Ok(Outcome::of(name, times.into_inner(), Vec::new(), ours_bytes, note))
+    let note = format!("on {what}, against burn's convolutions");
+    Ok(Outcome {
+        plain_bytes: Some(plain_bytes),
+        ..Outcome::of(name, times, theirs, ours_bytes, note)
+    })
 }

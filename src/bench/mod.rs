@@ -1,5 +1,6 @@
 //! Benchmarks: ours and the plain formulation in turn in one process, on one device, as a ratio.
 
+mod conv2d;
 mod convolution;
 mod crf;
 mod crf_scene;
@@ -55,23 +56,34 @@ pub struct Outcome {
 pub type OnOutcome<'a> = &'a mut dyn FnMut(Outcome) -> Result<()>;
 
 /// The benchmarks by name.
-type Bench = fn(&Chosen, OnOutcome) -> Result<()>;
-const ALL: [(&str, Bench); 8] = [
-    ("random-walk", random_walk::run),
-    ("pair-affinity", pair_affinity::run),
-    ("crf", crf::run),
-    ("cross-attention", cross_attention::run),
-    ("convolution", convolution::run),
-    ("inference", inference::run),
-    ("lite0", lite0::run),
-    ("train-step", train_step::run),
+type Bench = fn(&Chosen, bool, OnOutcome) -> Result<()>;
+const ALL: [(&str, Bench); 9] = [
+    ("random-walk", |chosen, _, on_outcome| {
+        random_walk::run(chosen, on_outcome)
+    }),
+    ("pair-affinity", |chosen, _, on_outcome| {
+        pair_affinity::run(chosen, on_outcome)
+    }),
+    ("crf", |chosen, _, on_outcome| crf::run(chosen, on_outcome)),
+    ("cross-attention", |chosen, _, on_outcome| {
+        cross_attention::run(chosen, on_outcome)
+    }),
+    ("conv", conv2d::run),
+    ("convolution", |chosen, _, on_outcome| {
+        convolution::run(chosen, on_outcome)
+    }),
+    ("inference", |chosen, _, on_outcome| inference::run(chosen, on_outcome)),
+    ("lite0", |chosen, _, on_outcome| lite0::run(chosen, on_outcome)),
+    ("train-step", |chosen, _, on_outcome| {
+        train_step::run(chosen, on_outcome)
+    }),
 ];
 
-/// Runs the benchmark called `name`, or all.
+/// Runs the benchmark called `name`, or all; `quick`ly where a benchmark has fewer sizes for that.
 ///
 /// # Errors
 /// On an unknown name, where a device fails, and those of `on_outcome`.
-pub fn run(name: Option<&str>, chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
+pub fn run(name: Option<&str>, quick: bool, chosen: &Chosen, on_outcome: OnOutcome) -> Result<()> {
     if let Some(name) = name
         && ALL.iter().all(|(known, _)| *known != name)
     {
@@ -80,7 +92,7 @@ pub fn run(name: Option<&str>, chosen: &Chosen, on_outcome: OnOutcome) -> Result
     }
     for (known, bench) in ALL {
         if name.is_none_or(|n| n == known) {
-            bench(chosen, on_outcome)?;
+            bench(chosen, quick, on_outcome)?;
         }
     }
     Ok(())

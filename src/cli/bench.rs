@@ -13,6 +13,9 @@ pub struct Args {
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+    /// Fewer sizes and runs, where a benchmark has many: conv
+    #[arg(long)]
+    quick: bool,
 }
 
 /// Runs the benchmarks.
@@ -21,14 +24,14 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     let name = args.name.as_deref();
     if json {
         let mut outcomes = Vec::new();
-        bench::run(name, &chosen, &mut |outcome| {
+        bench::run(name, args.quick, &chosen, &mut |outcome| {
             outcomes.push(outcome);
             Ok(())
         })?;
         return super::output::print_json(&outcomes);
     }
     super::output::print(bench::head(&chosen))?;
-    bench::run(name, &chosen, &mut |outcome| {
+    bench::run(name, args.quick, &chosen, &mut |outcome| {
         super::output::print(bench::line(&outcome))
     })
 }

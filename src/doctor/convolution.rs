@@ -1,4 +1,4 @@
-//! EfficientNet's operators: depthwise and pointwise convolution.
+//! Convolutions: dense ones by both designs of ours, which every device can run, and EfficientNet's, depthwise and pointwise.
 
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 use super::check::{Check, Part};
 use super::input::{Input, Layout, backward, values, words};
 use crate::device::download;
-use crate::kernels::{Window, depthwise_conv, pointwise_conv};
+use crate::kernels::{Convolver, Design, Sliding, Window, conv2d, convolve_by, depthwise_conv, pointwise_conv};
 
 const TOLERANCE: f64 = 1e-4;
 const CEILING: Option<f32> = Some(1.0);
@@ -21,6 +21,47 @@ const DEPTHWISE: [([usize; 4], [usize; 3], Layout); 4] = [
 ];
 /// Input and output channels.
 const POINTWISE: [([usize; 4], usize); 1] = [([2, 5, 13, 17], 7)];
+
+/// Dense: outputs, groups, side of the kernel, stride, padding and dilation. Every width that a shader is written for, in
+/// channels that fill no tile.
+const DENSE: [([usize; 4], [usize; 6], Layout); 5] = [
+    ([2, 9, 13, 18], [17, 1, 3, 1, 1, 1], Layout::Contiguous),
+    ([1, 17, 9, 23], [9, 1, 3, 2, 1, 1], Layout::Transposed),
+    ([1, 6, 11, 21], [4, 2, 3, 1, 2, 2], Layout::Contiguous),
+    ([1, 3, 19, 22], [5, 1, 7, 2, 3, 1], Layout::Contiguous),
+    ([2, 20, 7, 11], [35, 1, 1, 1, 0, 1], Layout::Contiguous),
+];
+
+fn dense() -> Vec<Check> {
+    let both = [("tiles", Design::Tiles), ("runs", Design::Runs)];
+    let all = DENSE.into_iter().flat_map(|dense| both.map(|design| (dense, design)));
+    all.map(
+        |((shape, [o, groups, k, stride, padding, dilation], layout), (name, design))| {
+            let sliding = Sliding {
+                groups,
+                ..Sliding::square(stride, padding, dilation)
+            };
+            let sizes = format!(
+                "{}, {o} outputs, {groups} groups, {k} x {k}, stride {stride}, dilation {dilation}, in {name}",
+                words(&shape, layout)
+            );
+            let kernel = [o, shape[1] / groups, k, k];
+            let operator = move |x, k, b| conv2d(x, k, Some(b), sliding);
+            Check::new(
+                "conv2d",
+                sizes,
+                "every stage with a network",
+                move |device| {
+                    convolve_by(Convolver::Ours(design), || {
+                        on((shape, layout), kernel, operator, device)
+                    })
+                },
+                move || on((shape, layout), kernel, operator, &Device::flex()),
+            )
+        },
+    )
+    .collect()
+}
 
 /// The checks of this file.
 pub fn checks() -> Vec<Check> {
@@ -43,7 +84,7 @@ pub fn checks() -> Vec<Check> {
             pointwise_conv(x, k, b, CEILING)
         })
     });
-    depthwise.into_iter().chain(pointwise).collect()
+    dense().into_iter().chain(depthwise).chain(pointwise).collect()
 }
 
 fn check(

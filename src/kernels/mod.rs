@@ -20,6 +20,7 @@
 //! trait has its own; [`Kernels`] declares nothing and is true of whatever has them all.
 
 mod autodiff;
+mod conv2d;
 mod convolution;
 mod cpu;
 mod cross_attention;
@@ -37,6 +38,7 @@ mod sources;
 #[cfg(test)]
 mod testing;
 
+pub use conv2d::{Convolver, DenseConv2d, Design, Sliding, conv2d, convolve_by};
 pub use cross_attention::{CrossAttention, cross_attention};
 pub use depthwise_conv::{DepthwiseConv, Window, depthwise_conv};
 pub use error::Error;
@@ -52,7 +54,15 @@ pub use sources::sources;
 
 /// A backend with all operators. Call the functions of tensors instead of its own.
 pub trait Kernels:
-    Memory + PairAffinity + RandomWalk + CrossAttention + PermutohedralLattice + MeanField + DepthwiseConv + PointwiseConv
+    Memory
+    + PairAffinity
+    + RandomWalk
+    + CrossAttention
+    + PermutohedralLattice
+    + MeanField
+    + DenseConv2d
+    + DepthwiseConv
+    + PointwiseConv
 {
 }
 
@@ -63,6 +73,7 @@ impl<B> Kernels for B where
         + CrossAttention
         + PermutohedralLattice
         + MeanField
+        + DenseConv2d
         + DepthwiseConv
         + PointwiseConv
 {

@@ -1,7 +1,7 @@
 //! Every WGSL source that the launchers can ask a device to compile.
 
 use super::launch::Source;
-use super::{cross_attention, depthwise_conv, lattice, mean_field, pair_affinity, random_walk};
+use super::{conv2d, cross_attention, depthwise_conv, lattice, mean_field, pair_affinity, random_walk};
 
 /// The sources of all kernels with every set of parameters that a launcher can choose.
 pub fn sources() -> Vec<Source> {
@@ -11,6 +11,7 @@ pub fn sources() -> Vec<Source> {
         cross_attention::sources(),
         lattice::sources(),
         mean_field::sources(),
+        conv2d::sources(),
         depthwise_conv::sources(),
     ]
     .concat()

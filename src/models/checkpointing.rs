@@ -57,6 +57,7 @@ impl Forward<'_> {
         let mut sum = self.work.borrow_mut();
         sum.kernels.extend(work.kernels);
         sum.products += work.products;
+        sum.convolutions.extend(work.convolutions);
         trains
     }
 

@@ -3,14 +3,14 @@
 use std::cell::{OnceCell, RefCell};
 
 use burn::tensor::activation;
-use burn::tensor::module::{avg_pool2d, batch_norm_train, conv2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions};
+use burn::tensor::module::{avg_pool2d, batch_norm_train, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::params::{Parameters, Role, entry};
-use crate::kernels::{Window, depthwise_conv, pointwise_conv};
+use crate::kernels::{Sliding, Window, conv2d, depthwise_conv, pointwise_conv};
 
 /// Epsilon of every normalisation: PyTorch's default, and what the networks published for MXNet set.
 const EPSILON: f64 = 1e-5;
@@ -36,6 +36,8 @@ pub struct Work {
     pub kernels: Vec<(String, usize)>,
     /// Multiply-adds between feature maps.
     pub products: usize,
+    /// Dense convolutions by parameter name: rows and columns of what each was applied to, and how it moved.
+    pub convolutions: Vec<(String, [usize; 2], Sliding)>,
 }
 
 /// A section of which a pass has kept input and outputs alone.
@@ -106,11 +108,19 @@ impl<'a> Forward<'a> {
         let weight = self.parameters.kernel(&name);
         let bias = bias.then(|| self.parameters.vector(&entry(layer, Role::Bias)));
         let padding = (weight.dims()[2] - 1) / 2 * dilation;
-        let options = ConvOptions::new([stride, stride], [padding, padding], [dilation, dilation], 1);
-        let y = conv2d(x, weight, bias, options);
+        let sliding = Sliding::square(stride, padding, dilation);
+        self.slid(&name, &x, sliding);
+        let y = conv2d(x, weight, bias, sliding);
         let [b, _, h, w] = y.dims();
         self.work.borrow_mut().kernels.push((name, b * h * w));
         y
+    }
+
+    /// Notes a dense convolution of `x` by the kernel `name`.
+    fn slid(&self, name: &str, x: &Tensor<4>, sliding: Sliding) {
+        let [_, _, h, w] = x.dims();
+        let mut work = self.work.borrow_mut();
+        work.convolutions.push((name.to_string(), [h, w], sliding));
     }
 
     /// [`Self::conv`] with bias at stride 1, then ReLU.
@@ -142,12 +152,15 @@ impl<'a> Forward<'a> {
     /// [0, `ceiling`] where there is one.
     pub fn pointwise_norm(&self, layers: [&str; 2], x: Tensor<4>, epsilon: f64, ceiling: Option<f32>) -> Tensor<4> {
         let (kernel, bias) = self.folded(layers, epsilon);
+        self.slid(&entry(layers[0], Role::Kernel), &x, Sliding::square(1, 0, 1));
         self.counted(layers[0], pointwise_conv(x, kernel, bias, ceiling))
     }
 
     /// The 1x1 convolution `layer` with its bias, clamped to [0, `ceiling`] where there is one.
     pub fn pointwise(&self, layer: &str, x: Tensor<4>, ceiling: Option<f32>) -> Tensor<4> {
-        let kernel = self.parameters.kernel(&entry(layer, Role::Kernel));
+        let name = entry(layer, Role::Kernel);
+        let kernel = self.parameters.kernel(&name);
+        self.slid(&name, &x, Sliding::square(1, 0, 1));
         self.counted(layer, pointwise_conv(x, kernel, self.bias(layer), ceiling))
     }
 
@@ -193,8 +206,9 @@ impl<'a> Forward<'a> {
         let window = Window::same([h, w], size, stride, 1);
         let [[top, bottom], [left, right]] = window.padding();
         let x = x.pad((left, right, top, bottom), 0.0);
-        let options = ConvOptions::new([stride, stride], [0, 0], [1, 1], 1);
-        let y = conv2d(x, kernel, Some(bias), options);
+        let sliding = Sliding::square(stride, 0, 1);
+        self.slid(&entry(layers[0], Role::Kernel), &x, sliding);
+        let y = conv2d(x, kernel, Some(bias), sliding);
         let y = match ceiling {
             Some(ceiling) => y.clamp(0.0, ceiling),
             None => y,

@@ -11,6 +11,8 @@ pub mod resize;
 pub mod tasks;
 mod work;
 
+pub use work::Convolution;
+
 use anyhow::Result;
 use burn::tensor::{Device, Tensor};
 use rand::SeedableRng;

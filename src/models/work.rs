@@ -10,6 +10,18 @@ use super::forward::{Forward, Mode};
 use super::heads::cross_affinity::Merge;
 use super::{Head, Network};
 use crate::device::download;
+use crate::kernels::Sliding;
+
+/// A dense convolution of a network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Convolution {
+    /// `[C, H, W]`
+    pub input: [usize; 3],
+    /// `[O, C / G, k, l]`
+    pub kernel: [usize; 4],
+    /// How it moves.
+    pub sliding: Sliding,
+}
 
 impl Network {
     /// Multiply-adds of convolutions, linear layers and attention that one image of `height` x `width` takes in
@@ -33,15 +45,50 @@ impl Network {
         }
     }
 
+    /// The dense convolutions, depthwise ones left out, of an image of `height` x `width` in inference, each shape once, in
+    /// the order in which they are met.
+    ///
+    /// # Errors
+    /// As [`Self::multiply_adds`].
+    pub fn convolutions(&self, height: usize, width: usize) -> Result<Vec<Convolution>> {
+        let thin = self.thin()?;
+        let device = Device::flex();
+        let parameters = thin.init(0, &device)?;
+        let f = Forward::new(&parameters, Mode::Inference);
+        thin.infer(&f, Tensor::zeros([1, 3, height, width], &device))?;
+        let shapes: HashMap<String, Vec<usize>> = self.declare().0.into_iter().map(|p| (p.name, p.shape)).collect();
+        let mut found: Vec<Convolution> = Vec::new();
+        for (name, [h, w], sliding) in f.work().convolutions {
+            let Some(&[o, c, k, l]) = shapes.get(&name).map(Vec::as_slice) else {
+                continue;
+            };
+            let convolution = Convolution {
+                input: [c * sliding.groups, h, w],
+                kernel: [o, c, k, l],
+                sliding,
+            };
+            if !found.contains(&convolution) {
+                found.push(convolution);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same network at the least width, where a pass takes next to no time.
+    fn thin(&self) -> Result<Network> {
+        let divisor = narrowest(self.backbone.kind());
+        Ok(Network {
+            backbone: Backbone::named(self.backbone.kind(), divisor)?
+                .with_output_stride(Some(self.backbone.stride()))?,
+            head: self.head,
+        })
+    }
+
     /// Runs the forward pass at the least width, where it takes next to no time, and weighs each kernel's positions
     /// with its size at the network's own width. Only kernels that `counts` selects by parameter name.
     fn count(&self, [height, width]: [usize; 2], counts: impl Fn(&str) -> bool, in_pairs: bool) -> Result<u64> {
         let divisor = narrowest(self.backbone.kind());
-        let thin = Network {
-            backbone: Backbone::named(self.backbone.kind(), divisor)?
-                .with_output_stride(Some(self.backbone.stride()))?,
-            head: self.head,
-        };
+        let thin = self.thin()?;
         let device = Device::flex();
         let parameters = thin.init(0, &device)?;
         let f = Forward::new(&parameters, Mode::Inference);

@@ -2,7 +2,10 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use image::{Rgb, RgbImage};
-use weakseg::kernels::{Distance, Walk, Window, cross_attention, depthwise_conv, pointwise_conv, random_walk};
+use weakseg::kernels::{
+    Convolver, Design, Distance, Sliding, Walk, Window, conv2d, convolve_by, cross_attention, depthwise_conv,
+    pointwise_conv, random_walk,
+};
 use weakseg::losses::adaptive_affinity::{AdaptiveAffinity, PairWeight, adaptive_affinity};
 use weakseg::losses::affinity::affinity_loss;
 use weakseg::losses::dense_energy::dense_energy;
@@ -53,7 +56,8 @@ type Check = fn(&Golden, &On);
 
 /// The checks by prefix of the file's name; a longer prefix wins. Those of networks are only for files that tell a
 /// width, which weight files do not.
-pub const CHECKS: [(&str, Check); 23] = [
+pub const CHECKS: [(&str, Check); 24] = [
+    ("conv2d", dense),
     ("depthwise_conv", convolution),
     ("pointwise_conv", convolution),
     ("efficientnet", networks::check),
@@ -391,6 +395,46 @@ fn convolution(g: &Golden, on: &On) {
             &g.tensor(&format!("grad_{name}")).values,
             GRADIENT,
         );
+    }
+}
+
+/// By what the device would choose, and by both designs of ours.
+fn dense(g: &Golden, on: &On) {
+    let sliding = Sliding {
+        stride: [g.usize("stride_rows"), g.usize("stride_columns")],
+        padding: [g.usize("padding_rows"), g.usize("padding_columns")],
+        dilation: [g.usize("dilation_rows"), g.usize("dilation_columns")],
+        groups: g.usize("groups"),
+    };
+    let device = on.device.clone().autodiff();
+    let check = |by: &str| {
+        let [input, kernel] = ["input", "kernel"].map(|name| upload::<4>(g.tensor(name), &device).require_grad());
+        let bias = upload::<1>(g.tensor("bias"), &device).require_grad();
+        let out = conv2d(input.clone(), kernel.clone(), Some(bias.clone()), sliding);
+        let upstream = upload::<4>(g.tensor("grad_output"), &device);
+        let mut grads = (out.clone() * upstream).sum().backward();
+        let all = [
+            ("output", download(out), FORWARD),
+            ("grad_input", download(input.grad_remove(&mut grads).unwrap()), GRADIENT),
+            (
+                "grad_kernel",
+                download(kernel.grad_remove(&mut grads).unwrap()),
+                GRADIENT,
+            ),
+            ("grad_bias", download(bias.grad_remove(&mut grads).unwrap()), GRADIENT),
+        ];
+        for (name, values, tolerance) in all {
+            close(
+                &format!("{} {name} by {by}", g.name),
+                &values,
+                &g.tensor(name).values,
+                tolerance,
+            );
+        }
+    };
+    check("choice");
+    for design in [Design::Tiles, Design::Runs] {
+        convolve_by(Convolver::Ours(design), || check(&format!("{design:?}")));
     }
 }
 

@@ -1,12 +1,11 @@
-//! Pointwise convolution on a device, by burn's own operations.
+//! Pointwise convolution on a device: a dense one, by whom it is fastest, and burn's own operations around it.
 
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::wgpu::CubeBackend;
-use burn::tensor::Shape;
-use burn::tensor::ops::ConvOptions;
 
 use super::{PointwiseConv, PointwiseConvBackward};
+use crate::kernels::conv2d::{DenseConv2d, DenseConv2dBackward, Sliding};
 
 impl PointwiseConv for CubeBackend {
     fn pointwise_conv(
@@ -15,7 +14,7 @@ impl PointwiseConv for CubeBackend {
         bias: FloatTensor<Self>,
         ceiling: Option<f32>,
     ) -> FloatTensor<Self> {
-        let out = Self::conv2d(input, kernel, Some(bias), options());
+        let out = Self::biased_dense_conv2d(input, kernel, bias, plain());
         match ceiling {
             Some(ceiling) => Self::float_clamp(out, 0.0.into(), ceiling.into()),
             None => out,
@@ -31,7 +30,6 @@ impl PointwiseConvBackward for CubeBackend {
         gradient: FloatTensor<Self>,
         ceiling: Option<f32>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        let channels = kernel.meta.shape()[0];
         let gradient = match ceiling {
             Some(ceiling) => {
                 // Outputs are within [0, ceiling], so that this is 1 between and 0 on either end.
@@ -42,14 +40,12 @@ impl PointwiseConvBackward for CubeBackend {
             }
             None => gradient,
         };
-        let d_input = Self::conv2d_x_backward(input.clone(), kernel.clone(), gradient.clone(), options());
-        let d_kernel = Self::conv2d_weight_backward(input, kernel, gradient.clone(), options());
-        let sums = Self::float_sum_dims(gradient, &[0, 2, 3]);
-        let d_bias = Self::float_reshape(sums, Shape::from([channels]));
-        (d_input, d_kernel, d_bias)
+        let d_input = Self::dense_conv2d_backward_input(input.clone(), kernel.clone(), gradient.clone(), plain());
+        let d_kernel = Self::dense_conv2d_backward_kernel(input, kernel, gradient.clone(), plain());
+        (d_input, d_kernel, Self::dense_conv2d_backward_bias(gradient))
     }
 }
 
-fn options() -> ConvOptions<2> {
-    ConvOptions::new([1, 1], [0, 0], [1, 1], 1)
+fn plain() -> Sliding {
+    Sliding::square(1, 0, 1)
 }

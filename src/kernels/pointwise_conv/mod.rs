@@ -1,7 +1,7 @@
 //! Pointwise convolution: a 1x1 convolution with bias and clamp, where nine tenths of EfficientNet's work is. On the CPU
 //! bias and clamp are computed with the product, and the gradients are products too; burn's backend takes a pass over
-//! memory for each, and a transposed convolution for the gradient. On a device it is made of burn's own operations, whose
-//! 1x1 convolution is a product there.
+//! memory for each, and a transposed convolution for the gradient. On a device it is a dense convolution, by whom that is
+//! fastest, and a clamp.
 
 mod autodiff;
 mod cpu;
