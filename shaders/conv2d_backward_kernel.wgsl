@@ -45,13 +45,13 @@ fn main(@builtin(workgroup_id) tile: vec3<u32>, @builtin(local_invocation_index)
     // Barriers are in a loop over this: a bound that is the same for the whole workgroup, as the language has it.
     if lane == 0u { length = info[17]; }
     let window = info[7] * info[8];
-    let of = i32(tile.x) * 64 + i32(lane);
-    let within = of % window;
+    let column = i32(tile.x) * 64 + i32(lane);
+    let within = column % window;
     taps[lane] = vec4<i32>(
-        of / window * info[3] * info[4],
+        column / window * info[3] * info[4],
         within / info[8] * info[11],
         within % info[8] * info[12],
-        select(0, 1, of < info[1] * window),
+        select(0, 1, column < info[1] * window),
     );
     let bound = workgroupUniformLoad(&length);
     let groups = info[15];

@@ -13,7 +13,7 @@
 //! | `autodiff` | how a gradient is recorded and handed on |
 //! | `memory`, `error` | the largest buffer, what can go wrong |
 //! | `neighbourhood` | pixel pairs: pair affinity, random walk |
-//! | `convolution` | depthwise and pointwise convolution |
+//! | `convolution` | what depthwise and pointwise convolution share |
 //! | `sources` | every shader, as a driver gets it |
 //!
 //! `#[backend_extension]` writes the implementation of one trait for burn's dispatching backend, so that every operator's
