@@ -1,5 +1,5 @@
 //! Depthwise and pointwise convolution over random shapes against their definitions: depthwise on both devices, pointwise
-//! on the CPU alone, since on a device it is burn's.
+//! on the CPU alone, since on a device it is a dense convolution, which has tests of its own.
 
 use burn::tensor::{Device, Tensor};
 use proptest::prelude::*;
