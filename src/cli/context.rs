@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::builder::RangedU64ValueParser;
 use clap::{Args, ValueEnum};
 use toml::{Table, Value};
@@ -15,7 +15,7 @@ use crate::methods::{self, Method};
 use crate::pipeline::Context;
 use crate::progress;
 use crate::recipe::Recipe;
-use crate::run::{Mode, RunDir};
+use crate::run::{Mode, RunDir, Shard};
 use crate::stages;
 
 /// What to work on and how. A run directory remembers all of it: with the same --out, the rest may be left out.
@@ -83,6 +83,9 @@ pub struct Common {
     /// Remove what an earlier run wrote into --out, and start over
     #[arg(long)]
     pub fresh: bool,
+    /// The part of a stage's images that is done here.
+    #[arg(skip)]
+    pub shard: Option<Shard>,
 }
 
 /// The data set that is generated.
@@ -224,7 +227,12 @@ impl Common {
                 inputs::tell(&out, &data)?;
             }
         }
-        let mode = if self.fresh { Mode::Fresh } else { Mode::Resume };
+        let mode = match self.shard {
+            Some(_) if self.fresh => bail!("--fresh removes what other shards write: start over without --shard"),
+            Some(shard) => Mode::Part(shard),
+            None if self.fresh => Mode::Fresh,
+            None => Mode::Resume,
+        };
         let run = RunDir::open(&out, &config, mode, &stages::files())?;
         progress::attach_log(&run.log_path())?;
         inputs::check(&run, &data, &options.data, method)?;

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use super::advice;
 use super::output::{print, print_json};
+use super::shard::ShardArg;
 use crate::crf::pairs::{Pair, check_outputs, pairs};
 use crate::crf::posterior::{winners, write_posteriors};
 use crate::crf::scores::{self, As};
@@ -57,6 +58,8 @@ pub struct Args {
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+    #[command(flatten)]
+    shard: ShardArg,
 }
 
 /// Masks that are 0 everywhere, which more often come of scores that are misunderstood than of empty images.
@@ -98,8 +101,11 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     });
     let images = collect_images(&args.images)?;
     ensure!(!images.is_empty(), "no images among what was given");
-    let pairs = pairs(&images, &args.scores)?;
+    let mut pairs = pairs(&images, &args.scores)?;
     check_outputs(&pairs, &args.out, args.posteriors)?;
+    if let Some(shard) = args.shard.choose()? {
+        pairs = pairs.drain(shard.range(pairs.len())).collect();
+    }
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
     std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make {}", args.out.display()))?;
@@ -186,7 +192,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         log::warn!("skipped: {}", advice::told(error));
     }
     ensure!(
-        !done.is_empty(),
+        !done.is_empty() || pairs.is_empty(),
         "none of the {} images could be refined: see the warnings above",
         pairs.len()
     );

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::data::Data;
 use crate::methods::Method;
@@ -17,7 +17,8 @@ const NAMED: usize = 3;
 /// stale, and records the files.
 ///
 /// # Errors
-/// Where a file cannot be read, or `run.json` cannot be written.
+/// Where a file cannot be read, or `run.json` cannot be written; for a shard, which makes nothing stale, also where a file
+/// has changed.
 pub fn check(run: &RunDir, data: &Data, place: &str, method: &Method) -> Result<()> {
     let files = files(data);
     if files.is_empty() {
@@ -29,6 +30,13 @@ pub fn check(run: &RunDir, data: &Data, place: &str, method: &Method) -> Result<
     let now = Inputs::look(&place, &files, before.as_ref())?;
     if let Some(before) = &before {
         let changed = now.changed(&files, before);
+        if run.shard().is_some() && !changed.is_empty() {
+            let changed: Vec<&Changed> = changed.iter().collect();
+            bail!(
+                "files have changed since the run read them: {}; run the stage once without --shard, or put them back",
+                named(&changed)
+            );
+        }
         for role in [Role::Training, Role::Validation, Role::Mask] {
             let of_role: Vec<&Changed> = changed.iter().filter(|c| c.role == role).collect();
             if !of_role.is_empty() {
@@ -36,7 +44,7 @@ pub fn check(run: &RunDir, data: &Data, place: &str, method: &Method) -> Result<
             }
         }
     }
-    if before.as_ref() != Some(&now) {
+    if before.as_ref() != Some(&now) && run.shard().is_none() {
         run.set_inputs(now)?;
     }
     Ok(())

@@ -23,6 +23,7 @@ mod predict;
 mod remaining;
 mod run;
 mod shapes;
+mod shard;
 mod show;
 mod stage;
 mod weights;

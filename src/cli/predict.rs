@@ -13,6 +13,7 @@ use super::context::Common;
 use super::finished_run::FinishedRun;
 use super::output::{print, print_json};
 use super::run;
+use super::shard::ShardArg;
 use crate::crf::Preset;
 use crate::data::decode::write_mask;
 use crate::data::decode::{collect_images, read_rgb};
@@ -66,6 +67,8 @@ pub struct Args {
     /// Where to compute: auto, gpu, gpu:N, vulkan (software allowed) or cpu
     #[arg(long, default_value = "auto")]
     device: Choice,
+    #[command(flatten)]
+    shard: ShardArg,
 }
 
 #[derive(Serialize)]
@@ -79,9 +82,11 @@ struct Predicted {
 /// Predicts the images given, or runs the stage.
 pub fn run(args: Args, json: bool) -> Result<()> {
     if args.images.is_empty() && args.voc_submission.is_none() {
+        let shard = args.shard.choose()?;
         let common = Common {
             out: args.out,
             device: args.device,
+            shard,
             ..Common::default()
         };
         let opened = common.open(None, None)?;
@@ -91,7 +96,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
             .last(predicts)
             .with_context(|| format!("the method {} predicts no masks", opened.method.name))?;
         opened.context.run_stage(stage, false)?;
-        return run::finish(&opened, json);
+        return match shard {
+            Some(shard) => run::part_done(&opened, stage, shard),
+            None => run::finish(&opened, json),
+        };
     }
     let Plan {
         mut recipe,
@@ -104,6 +112,10 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     }
     ensure!(!images.is_empty(), "no images in {}", list(&args.images));
     let outputs = outputs(&images, &to, args.overlay)?;
+    let own = match args.shard.choose()? {
+        Some(shard) => shard.range(images.len()),
+        None => 0..images.len(),
+    };
     let chosen = device::choose(args.device)?;
     log::info!("{chosen}");
     let (trained, classes) = source.load(&recipe, &chosen.device)?;
@@ -112,8 +124,8 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         settings: &recipe.predict,
     };
     std::fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
-    let bar = progress::bar(images.len() as u64, "image", "predict");
-    let indices: Vec<usize> = (0..images.len()).collect();
+    let bar = progress::bar(own.len() as u64, "image", "predict");
+    let indices: Vec<usize> = own.collect();
     let mut results = Vec::new();
     let mut skipped = 0;
     batches(
@@ -164,7 +176,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
     )?;
     bar.finish();
     ensure!(
-        !results.is_empty(),
+        !results.is_empty() || indices.is_empty(),
         "none of the {skipped} images could be read: see the warnings above"
     );
     ensure!(

@@ -1,15 +1,17 @@
 //! `weakseg run` and the commands of single stages.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::context::{Common, Opened};
 use super::method::MethodParser;
 use super::output::{print, print_json};
 use super::remaining::{RemainingWork, finished};
+use super::shard::ShardArg;
 use crate::methods;
 use crate::metrics::print_table;
 use crate::pipeline::{Context, Stage};
 use crate::progress::Whole;
+use crate::run::Shard;
 use crate::{results, train};
 
 /// Steps of the classifier from which on the time is estimated first.
@@ -34,6 +36,8 @@ pub struct StageArgs {
     /// Repeat the stage where it is finished; the later ones then count as unfinished
     #[arg(long)]
     again: bool,
+    #[command(flatten)]
+    shard: ShardArg,
     #[command(flatten)]
     common: Common,
 }
@@ -70,10 +74,39 @@ fn begin(opened: &Opened) -> Result<Whole> {
 }
 
 /// Runs one stage.
-pub fn stage(args: StageArgs, stage: Stage, json: bool) -> Result<()> {
+pub fn stage(mut args: StageArgs, stage: Stage, json: bool) -> Result<()> {
+    if stage.trains().is_none() {
+        args.common.shard = args.shard.choose()?;
+    } else {
+        ensure!(
+            !args.shard.is_given(),
+            "{} trains one network, which is not shared out: run it once without --shard, and the stages that go image by image with it",
+            stage.name()
+        );
+    }
+    ensure!(
+        args.common.shard.is_none() || !args.again,
+        "--again removes what other shards write: repeat the stage without --shard"
+    );
     let opened = args.common.open(args.method.as_deref(), None)?;
     opened.context.run_stage(stage, args.again)?;
-    finish(&opened, json)
+    match args.common.shard {
+        Some(shard) => part_done(&opened, stage, shard),
+        None => finish(&opened, json),
+    }
+}
+
+/// Says what a part leaves to be done.
+pub fn part_done(opened: &Opened, stage: Stage, shard: Shard) -> Result<()> {
+    if opened.context.is_current(stage) {
+        return Ok(());
+    }
+    print(format_args!(
+        "shard {shard} of {} is done; when all are: weakseg {} --out {} --shard none",
+        stage.name(),
+        stage.name(),
+        opened.context.run.path().display()
+    ))
 }
 
 /// Scores the run, writes its metrics and report, and prints the table or the JSON.

@@ -1,5 +1,6 @@
 //! Masks from a trained segmentation network.
 
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -84,25 +85,44 @@ impl Predictor<'_> {
         })
     }
 
-    /// Writes what the network predicts of the own classes of the images of `split`, after `crf`, to the `file` of each
+    /// Writes what the network predicts of the own classes of these `images` of `split`, after `crf`, to the `file` of each
     /// image's name. Images whose file exists are kept, those that cannot be read are skipped with a warning.
     ///
     /// # Errors
     /// Where the device fails, or a file cannot be written.
-    pub fn write_labels(&self, split: &Split, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
-        self.write(split, true, crf, file)
+    pub fn write_labels(
+        &self,
+        split: &Split,
+        images: Range<usize>,
+        crf: &Crf,
+        file: impl Fn(&str) -> PathBuf,
+    ) -> Result<()> {
+        self.write(split, images, true, crf, file)
     }
 
     /// As [`Self::write_labels`], where a pixel may have any class.
     ///
     /// # Errors
     /// As [`Self::write_labels`].
-    pub fn write_masks(&self, split: &Split, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
-        self.write(split, false, crf, file)
+    pub fn write_masks(
+        &self,
+        split: &Split,
+        images: Range<usize>,
+        crf: &Crf,
+        file: impl Fn(&str) -> PathBuf,
+    ) -> Result<()> {
+        self.write(split, images, false, crf, file)
     }
 
-    fn write(&self, split: &Split, tagged: bool, crf: &Crf, file: impl Fn(&str) -> PathBuf) -> Result<()> {
-        let missing: Vec<usize> = split.indices().filter(|&i| !file(split.name(i)).exists()).collect();
+    fn write(
+        &self,
+        split: &Split,
+        images: Range<usize>,
+        tagged: bool,
+        crf: &Crf,
+        file: impl Fn(&str) -> PathBuf,
+    ) -> Result<()> {
+        let missing: Vec<usize> = images.filter(|&i| !file(split.name(i)).exists()).collect();
         let bar = progress::bar(missing.len() as u64, "image", "label");
         batches(
             &missing,

@@ -3,6 +3,7 @@
 //! `asking` is the stage that asks. It is told apart by what it needs and where it stands in the method's list, never
 //! by which other stages the method has.
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -53,6 +54,14 @@ impl Context {
         label_in(&self.folder(stage).join("network"), image)
     }
 
+    /// The images of `split` that are done here: all, or those of this shard.
+    pub fn own(&self, split: &Split) -> Range<usize> {
+        match self.run.shard() {
+            Some(shard) => shard.range(split.len()),
+            None => split.indices(),
+        }
+    }
+
     /// The training images that `stage` has left a file of.
     pub fn left_by(&self, stage: Stage) -> Vec<usize> {
         let split = &self.data.train;
@@ -60,10 +69,12 @@ impl Context {
         split.indices().filter(exists).collect()
     }
 
-    /// The training images that the class maps or scores of `stage` are there of, but no `file` by the image's name.
+    /// The training images, of those that are done here, that the class maps or scores of `stage` are there of, but no
+    /// `file` by the image's name.
     pub fn missing(&self, stage: Stage, file: impl Fn(&str) -> PathBuf) -> Vec<usize> {
+        let own = self.own(&self.data.train);
         let mut images = self.left_by(stage);
-        images.retain(|&i| !file(self.data.train.name(i)).exists());
+        images.retain(|i| own.contains(i) && !file(self.data.train.name(*i)).exists());
         images
     }
 

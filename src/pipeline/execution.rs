@@ -1,13 +1,19 @@
 //! Running a stage where it has to be run.
 
+use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rayon::prelude::*;
 
-use super::stage::{Context, Stage};
+use super::stage::{Context, Product, Stage};
+use crate::data::Split;
+use crate::data::decode::read_mask;
 use crate::device::fault::{self, Fault};
+use crate::maps::read_maps;
 use crate::progress;
+use crate::run::Begun;
 
 impl Context {
     /// Runs `stage` of the method unless it is finished; `again` repeats a finished one, which makes the later ones
@@ -41,7 +47,9 @@ impl Context {
         }
         log::info!("{}", stage.name());
         let clock = Instant::now();
-        self.run.begin_stage(stage.files(), print)?;
+        if self.run.begin_stage(stage.files(), print)? == Begun::InParts {
+            self.check_parts(stage);
+        }
         progress::task(&format!("stage {}", stage.name()));
         progress::part(stage.name(), stage.cost(&self.recipe, self.load()?));
         fault::caught(|| stage.work(self))
@@ -49,6 +57,36 @@ impl Context {
             .map_err(|error| advise(error, self.run.path()))?;
         progress::part_done();
         self.run.finish_stage(stage.name(), clock.elapsed().as_secs_f64())
+    }
+
+    /// Reads every file that the shards of `stage` have left, and removes those that cannot be read: they came by way of
+    /// other machines.
+    fn check_parts(&self, stage: Stage) {
+        let split = match stage.product() {
+            Product::Masks => self.predicted_split(),
+            _ => &self.data.train,
+        };
+        let bar = progress::bar(split.len() as u64, "file", "checking shards");
+        split.indices().into_par_iter().for_each(|i| {
+            let path = self.file(stage, split.name(i));
+            if path.exists()
+                && let Err(error) = self.readable(stage, split, i, &path)
+            {
+                log::warn!("made again, because a shard has left it damaged: {error:#}");
+                // Where it stays, reading it fails later, with its name.
+                let _ = fs::remove_file(&path);
+            }
+            bar.inc(1);
+        });
+        bar.finish();
+    }
+
+    fn readable(&self, stage: Stage, split: &Split, image: usize, path: &Path) -> Result<()> {
+        match stage.product() {
+            Product::ClassMaps | Product::Scores => read_maps(path).map(drop),
+            Product::Labels | Product::Masks => read_mask(path, self.classes(), split.size(image)?).map(drop),
+            Product::Network(_) => Ok(()),
+        }
     }
 
     /// Whether `stage` is finished, and with what the stages before it hold now.

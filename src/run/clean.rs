@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::shard;
 use super::stage_files::StageFiles;
 use crate::files;
 
@@ -13,6 +14,12 @@ use crate::files;
 pub(super) const LOCK: &str = ".lock";
 /// The files of a run beside those of its stages, without `config.toml` and `.lock`, which `--fresh` keeps or rewrites.
 const FILES: [&str; 4] = ["run.json", "log.txt", "metrics.json", "report.html"];
+
+/// Whether it is the log of a part of a stage.
+fn is_log_of_part(name: &str) -> bool {
+    let number = name.strip_prefix("log.").and_then(|rest| rest.strip_suffix(".txt"));
+    number.is_some_and(|n| n.parse::<usize>().is_ok())
+}
 
 /// Empty but for what a run leaves that was killed before it wrote its configuration.
 pub(super) fn is_empty(path: &Path) -> Result<bool> {
@@ -69,10 +76,35 @@ pub(super) fn remove_written(path: &Path, stages: &[StageFiles]) -> Result<()> {
     for name in FILES {
         remove(&path.join(name))?;
     }
+    for entry in entries(path)? {
+        if is_log_of_part(&entry.file_name().to_string_lossy()) {
+            remove(&entry.path())?;
+        }
+    }
+    shard::forget(path, None)?;
     for stage in stages {
         remove_stage_files(&path.join(stage.folder), stage.extensions)?;
     }
     Ok(())
+}
+
+/// Whether a stage's `folder` holds a file with one of these `extensions`.
+pub(super) fn has_stage_files(folder: &Path, extensions: &[&str]) -> Result<bool> {
+    if !folder.is_dir() {
+        return Ok(false);
+    }
+    for entry in entries(folder)? {
+        let path = entry.path();
+        let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            if has_stage_files(&path, extensions)? {
+                return Ok(true);
+            }
+        } else if extensions.contains(&extension) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Removes the files with one of these `extensions` from a stage's `folder` and the folders in it, then what is empty

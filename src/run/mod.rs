@@ -4,6 +4,7 @@ mod clean;
 mod inputs;
 pub mod metrics_csv;
 mod record;
+mod shard;
 mod stage_files;
 mod training_state;
 
@@ -18,11 +19,13 @@ use toml::{Table, Value};
 pub use inputs::{Changed, Inputs, Role};
 pub use metrics_csv::MetricsLog;
 pub use record::{Record, StageRecord};
+pub use shard::Shard;
 pub use stage_files::StageFiles;
 pub use training_state::{Tensors, TrainingState};
 
 use crate::files;
 use crate::progress;
+use shard::ShardRecord;
 
 const CONFIG: &str = "config.toml";
 
@@ -33,6 +36,17 @@ pub enum Mode {
     Resume,
     /// Remove what earlier runs wrote, and nothing else, and start over.
     Fresh,
+    /// Do a part of one stage beside other processes that do the others: nothing but its own files is touched.
+    Part(Shard),
+}
+
+/// Where the files of a stage that begins may be from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// Nowhere but this directory's own earlier attempts.
+    Here,
+    /// Parts that other processes did, perhaps on other machines.
+    InParts,
 }
 
 /// One run directory, `runs/NAME`. It stays locked against other processes until this is dropped.
@@ -43,6 +57,8 @@ pub struct RunDir {
     record: Mutex<Record>,
     /// `None` where it was opened for reading. Dropping the file frees the lock.
     lock: Option<File>,
+    /// The part of a stage that is done here.
+    shard: Option<Shard>,
 }
 
 impl RunDir {
@@ -53,9 +69,13 @@ impl RunDir {
     ///
     /// # Errors
     /// One line where `path` is not a run directory but holds files, is in use by another process, was made with
-    /// another configuration (the first five differing keys are listed), or cannot be written.
+    /// another configuration (the first five differing keys are listed), or cannot be written; for a part also where
+    /// the run was not begun.
     pub fn open(path: &Path, config: &impl Serialize, mode: Mode, stages: &[StageFiles]) -> Result<Self> {
         let config = Table::try_from(config).context("the configuration cannot be saved as TOML")?;
+        if let Mode::Part(shard) = mode {
+            return Self::open_part(path, &config, shard);
+        }
         fs::create_dir_all(path).map_err(|e| files::write_error(path, &e.into()))?;
         let config_path = path.join(CONFIG);
         let known = config_path.exists();
@@ -64,17 +84,10 @@ impl RunDir {
             "{} is not a run directory (it holds files but no {CONFIG}): choose another --out",
             path.display()
         );
-        let lock = Some(lock(path)?);
+        let lock = Some(lock(path, Sharing::Alone)?);
         clean::remove_unfinished(path, stages)?;
         if known && mode == Mode::Resume {
-            let old = read_config(&config_path)?;
-            let differences = differences(&old, &config);
-            ensure!(
-                differences.is_empty(),
-                "{} was made with another configuration ({}): use another --out, or --fresh to start over",
-                path.display(),
-                list(&differences)
-            );
+            same_config(path, &config)?;
         } else {
             if known {
                 clean::remove_written(path, stages)?;
@@ -95,9 +108,35 @@ impl RunDir {
             config,
             record: Mutex::new(record),
             lock,
+            shard: None,
         };
         run.save(&mut run.record())?;
         Ok(run)
+    }
+
+    fn open_part(path: &Path, config: &Table, shard: Shard) -> Result<Self> {
+        ensure!(
+            path.join(CONFIG).exists(),
+            "{} is no run yet: begin it without --shard, up to the stage whose images are to be shared out",
+            path.display()
+        );
+        let lock = Some(lock(path, Sharing::WithParts)?);
+        same_config(path, config)?;
+        let record = Record::read(&path.join("run.json"))?.unwrap_or_else(Record::new);
+        let version = env!("CARGO_PKG_VERSION");
+        ensure!(
+            record.version == version,
+            "{} was begun by weakseg {}, this is {version}: all parts of a stage come from one version",
+            path.display(),
+            record.version
+        );
+        Ok(Self {
+            path: path.to_owned(),
+            config: config.clone(),
+            record: Mutex::new(record),
+            lock,
+            shard: Some(shard),
+        })
     }
 
     /// Opens an existing run directory for commands that only look at its stages. It is not locked.
@@ -116,6 +155,7 @@ impl RunDir {
             config: read_config(&config_path)?,
             record: Mutex::new(Record::read(&path.join("run.json"))?.unwrap_or_else(Record::new)),
             lock: None,
+            shard: None,
         })
     }
 
@@ -136,7 +176,15 @@ impl RunDir {
 
     /// Where [`progress::attach_log`] should write.
     pub fn log_path(&self) -> PathBuf {
-        self.path.join("log.txt")
+        match self.shard {
+            Some(shard) => self.path.join(format!("log.{}.txt", shard.number())),
+            None => self.path.join("log.txt"),
+        }
+    }
+
+    /// The part of a stage that is done here; `None` where all of it is.
+    pub fn shard(&self) -> Option<Shard> {
+        self.shard
     }
 
     /// A copy of what `run.json` holds.
@@ -188,11 +236,12 @@ impl RunDir {
     }
 
     /// Begins a stage and makes its folder, or continues an unfinished attempt with the same fingerprint; the files of
-    /// any other attempt are removed first.
+    /// any other attempt are removed first. Returns where its files may be from.
     ///
     /// # Errors
-    /// One line where the folder or `run.json` cannot be written, or the directory was opened for reading.
-    pub fn begin_stage(&self, stage: StageFiles, fingerprint: &str) -> Result<()> {
+    /// One line where the folder or `run.json` cannot be written, or the directory was opened for reading. Of a part,
+    /// where there are files of another attempt, or parts of another number.
+    pub fn begin_stage(&self, stage: StageFiles, fingerprint: &str) -> Result<Begun> {
         ensure!(
             self.lock.is_some(),
             "{} is open for reading only: this is a bug in weakseg, please report it",
@@ -200,32 +249,106 @@ impl RunDir {
         );
         let folder = self.folder(stage);
         let mut record = self.record();
+        record.stage(stage.name).warnings_before = progress::warning_count();
+        if let Some(shard) = self.shard {
+            let known = record.stage(stage.name);
+            self.begin_part(stage, fingerprint, shard, known)?;
+            fingerprint.clone_into(&mut known.fingerprint);
+            return Ok(Begun::Here);
+        }
+        let parts = shard::records(&self.path, stage.name)?;
+        let of_parts = !parts.is_empty() && parts.iter().all(|part| part.fingerprint == fingerprint);
         let known = record.stage(stage.name);
-        let continues = !known.finished && known.fingerprint == fingerprint;
+        let unknown = known.fingerprint.is_empty() && of_parts;
+        let continues = !known.finished && (known.fingerprint == fingerprint || unknown);
         if !continues {
             // Unfinished under no fingerprint first, so that a kill while removing leaves nothing to trust.
             *known = StageRecord::new(stage.name, "");
             self.save(&mut record)?;
+            shard::forget(&self.path, Some(stage.name))?;
             clean::remove_stage_files(&folder, stage.extensions)?;
         }
         fs::create_dir_all(&folder).map_err(|e| files::write_error(&folder, &e.into()))?;
         let known = record.stage(stage.name);
         fingerprint.clone_into(&mut known.fingerprint);
         known.warnings_before = progress::warning_count();
-        self.save(&mut record)
+        self.save(&mut record)?;
+        Ok(match continues && of_parts {
+            true => Begun::InParts,
+            false => Begun::Here,
+        })
     }
 
-    /// Marks a stage as finished after `seconds` in this process, with the warnings logged since it began.
+    /// Begins one part of a stage whose others may be at work.
+    fn begin_part(&self, stage: StageFiles, fingerprint: &str, shard: Shard, known: &StageRecord) -> Result<()> {
+        let folder = self.folder(stage);
+        let parts = shard::records(&self.path, stage.name)?;
+        let again = format!(
+            "run `weakseg {} --out {} --shard none` once, which removes them, or delete {}",
+            stage.name,
+            self.path.display(),
+            folder.display()
+        );
+        if let Some(other) = parts.iter().find(|part| !part.shard.is_beside(shard)) {
+            bail!(
+                "this is shard {shard} of {}, but {} has been begun: let all shards be of one number, or finish the stage without --shard",
+                stage.name,
+                other.shard
+            );
+        }
+        let is_other = |print: &str| !print.is_empty() && print != fingerprint;
+        ensure!(
+            !is_other(&known.fingerprint) && !parts.iter().any(|part| is_other(&part.fingerprint)),
+            "{} holds files of an earlier attempt, which no shard removes: {again}",
+            folder.display()
+        );
+        let trusted = !parts.is_empty() || known.fingerprint == fingerprint;
+        ensure!(
+            trusted || !clean::has_stage_files(&folder, stage.extensions)?,
+            "{} holds files that this run knows nothing of: {again}",
+            folder.display()
+        );
+        fs::create_dir_all(&folder).map_err(|e| files::write_error(&folder, &e.into()))?;
+        let part = ShardRecord {
+            stage: stage.name.to_owned(),
+            fingerprint: fingerprint.to_owned(),
+            shard,
+            finished: false,
+            seconds: 0.0,
+            warnings: 0,
+        };
+        part.write(&self.path)
+    }
+
+    /// Marks a stage, or the part of it that is done here, as finished after `seconds` in this process, with the
+    /// warnings logged since it began. Parts' seconds and warnings are added to the stage's.
     ///
     /// # Errors
-    /// One line where `run.json` cannot be written.
+    /// One line where `run.json` or the part's record cannot be written.
     pub fn finish_stage(&self, stage: &str, seconds: f64) -> Result<()> {
         let mut record = self.record();
         let known = record.stage(stage);
+        let warnings = progress::warning_count() - known.warnings_before;
+        if let Some(shard) = self.shard {
+            let part = ShardRecord {
+                stage: stage.to_owned(),
+                fingerprint: known.fingerprint.clone(),
+                shard,
+                finished: true,
+                seconds,
+                warnings,
+            };
+            return part.write(&self.path);
+        }
         known.finished = true;
         known.seconds += seconds;
-        known.warnings += progress::warning_count() - known.warnings_before;
-        self.save(&mut record)
+        known.warnings += warnings;
+        for part in shard::records(&self.path, stage)? {
+            known.seconds += part.seconds;
+            known.warnings += part.warnings;
+        }
+        self.save(&mut record)?;
+        shard::forget(&self.path, Some(stage))
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -233,27 +356,60 @@ impl RunDir {
     }
 
     fn save(&self, record: &mut Record) -> Result<()> {
+        ensure!(
+            self.shard.is_none(),
+            "a shard writes no run.json: this is a bug in weakseg, please report it"
+        );
         record.write(&self.path.join("run.json"))
     }
 }
 
-fn lock(path: &Path) -> Result<File> {
+/// Who else may work in a run directory at the same time.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Alone,
+    WithParts,
+}
+
+fn lock(path: &Path, sharing: Sharing) -> Result<File> {
     let lock = path.join(clean::LOCK);
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
     let file = options.open(&lock).map_err(|e| files::write_error(&lock, &e.into()))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => bail!(
+    let locked = match sharing {
+        Sharing::Alone => file.try_lock(),
+        Sharing::WithParts => file.try_lock_shared(),
+    };
+    match (locked, sharing) {
+        (Ok(()), _) => {}
+        (Err(TryLockError::WouldBlock), _) => bail!(
             "{} is in use by another weakseg process: wait until it ends, or choose another --out",
             path.display()
         ),
-        Err(TryLockError::Error(error)) => log::warn!(
+        (Err(TryLockError::Error(error)), Sharing::Alone) => log::warn!(
             "{} cannot be locked ({error}): do not start a second run there",
+            path.display()
+        ),
+        (Err(TryLockError::Error(error)), Sharing::WithParts) => log::warn!(
+            "{} cannot be locked ({error}): start nothing but shards of this stage there until all of them have ended",
             path.display()
         ),
     }
     Ok(file)
+}
+
+/// # Errors
+/// Where the run in `path` was made with another configuration.
+fn same_config(path: &Path, config: &Table) -> Result<()> {
+    let old = read_config(&path.join(CONFIG))?;
+    let differences = differences(&old, config);
+    ensure!(
+        differences.is_empty(),
+        "{} was made with another configuration ({}): use another --out, or --fresh to start over",
+        path.display(),
+        list(&differences)
+    );
+    Ok(())
 }
 
 fn read_config(path: &Path) -> Result<Table> {

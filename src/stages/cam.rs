@@ -42,7 +42,8 @@ fn alone(context: &Context, trained: &Trained) -> Result<()> {
     let settings = &context.recipe.cam;
     let split = &context.data.train;
     let file = |i: usize| context.file(STAGE, split.name(i));
-    let missing: Vec<usize> = split.indices().filter(|&i| !file(i).exists()).collect();
+    let own = context.own(split);
+    let missing: Vec<usize> = own.clone().filter(|&i| !file(i).exists()).collect();
     let classifier = trained.network.classifier()?;
     let bar = progress::bar(missing.len() as u64, "image", STAGE.name());
     batches(
@@ -71,7 +72,7 @@ fn alone(context: &Context, trained: &Trained) -> Result<()> {
     )?;
     bar.finish();
     ensure!(
-        split.indices().any(|i| file(i).exists()),
+        own.is_empty() || own.clone().any(|i| file(i).exists()),
         "no training image could be read: see the warnings above"
     );
     Ok(())

@@ -146,8 +146,8 @@ fn write_predictions(context: &Context, round: usize) -> Result<()> {
     let file = |image: &str| label_file(context, round, image);
     let crf = context.recipe.label_crf(Part::Cross);
     match context.recipe.cross.retrain {
-        Retraining::Afresh => predictor.write_labels(&context.data.train, crf, file),
-        Retraining::Released => predictor.write_masks(&context.data.train, crf, file),
+        Retraining::Afresh => predictor.write_labels(&context.data.train, context.data.train.indices(), crf, file),
+        Retraining::Released => predictor.write_masks(&context.data.train, context.data.train.indices(), crf, file),
     }
 }
 

@@ -32,7 +32,12 @@ fn write(context: &Context) -> Result<()> {
                 settings: &context.recipe.predict,
             };
             let file = |image: &str| context.file(STAGE, image);
-            predictor.write_labels(&context.data.train, context.recipe.label_crf(part), file)
+            predictor.write_labels(
+                &context.data.train,
+                context.own(&context.data.train),
+                context.recipe.label_crf(part),
+                file,
+            )
         }
         LabelSource::Scores(stage) => {
             let factor = background_factor(context, stage)?;
@@ -98,12 +103,14 @@ enum Step {
     Refine(Maps),
 }
 
-/// Writes the label of every image that `stage` has left maps of; `prepare` gets these, and the image's number.
+/// Writes the label of every image that `stage` has left maps of; `prepare` gets these, and the image's number. Images
+/// whose file exists are kept.
 fn from_maps(context: &Context, stage: Stage, prepare: impl Fn(Maps, usize) -> Result<Step> + Sync) -> Result<()> {
     let split = &context.data.train;
     let settings = &context.recipe.label;
     let crf = settings.crf.build();
-    each(&context.device, &context.left_by(stage), STAGE.name(), |i| {
+    let missing = context.missing(stage, |image| context.file(STAGE, image));
+    each(&context.device, &missing, STAGE.name(), |i| {
         let name = split.name(i);
         let label = match prepare(read_maps(&context.file(stage, name))?, i)? {
             Step::Done(label) => label,

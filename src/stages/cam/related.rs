@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -73,11 +74,12 @@ impl Plan {
         Plan { order, references }
     }
 
-    /// What to read for the maps of the images that `is_missing`: every reference once, before its first use.
-    fn jobs(&self, is_missing: impl Fn(usize) -> bool) -> Vec<Job> {
+    /// What to read for the maps of the images that `is_missing`, of those in these `places` of the order: every reference
+    /// once, before its first use.
+    fn jobs(&self, places: Range<usize>, is_missing: impl Fn(usize) -> bool) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut is_read = vec![false; self.order.len()];
-        for &image in self.order.iter().filter(|i| is_missing(**i)) {
+        for &image in self.order[places].iter().filter(|i| is_missing(**i)) {
             for &reference in self.references[image].keys() {
                 if !std::mem::replace(&mut is_read[reference], true) {
                     jobs.push(Job::Reference(reference));
@@ -140,7 +142,7 @@ pub fn write(
     let plan = Plan::new(&tags, context.recipe.coattend.related, context.seed);
     let path = |i: usize| path(split.name(i));
     let is_missing = |i: usize| !path(i).exists();
-    let jobs = plan.jobs(is_missing);
+    let jobs = plan.jobs(context.own(split), is_missing);
     let mut features = Features::default();
     let queries = jobs.iter().filter_map(|job| match job {
         Job::Query(i) => Some(*i),
@@ -278,7 +280,7 @@ mod tests {
                 assert_eq!(*reference == image, tags[image] == [8]);
             }
         }
-        let jobs = plan.jobs(|i| i % 2 == 0);
+        let jobs = plan.jobs(0..plan.order.len(), |i| i % 2 == 0);
         let mut read: Vec<usize> = Vec::new();
         for job in &jobs {
             match job {
