@@ -19,6 +19,7 @@ use crate::crf::posterior::{winners, write_posteriors};
 use crate::crf::scores::{self, As};
 use crate::crf::{DenseCrf, Preset};
 use crate::data::decode::{collect_images, read_rgb, with_orientation, write_mask};
+use crate::device::fault::{self, Fault};
 use crate::device::{self, Choice};
 use crate::progress;
 use crate::recipe;
@@ -142,7 +143,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         });
         for (i, input) in inputs {
             progress::task(&format!("crf: {}", pairs[i].image.display()));
-            let output = input.and_then(|input| {
+            let refined = |input: Input| {
                 let posterior = crf.refine(&input.image, input.unary.view(), &chosen.device)?;
                 let mask = input
                     .values
@@ -152,7 +153,9 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                     mask,
                     posterior: args.posteriors.then_some(posterior),
                 })
-            });
+            };
+            // A device that is full says so in a panic: of this image, and the rest goes on.
+            let output = input.and_then(|input| fault::caught(|| refined(input)));
             match output {
                 Ok(output) => {
                     if output.mask.as_ref().is_some_and(|m| m.iter().all(|v| *v == 0)) {
@@ -164,6 +167,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
                         break;
                     }
                 }
+                Err(error) if Fault::in_error(&error) == Some(Fault::Lost) => return Err(error),
                 Err(error) => {
                     let image = pairs[i].image.display();
                     failed.push((i, error.context(format!("{image}"))));

@@ -9,7 +9,8 @@ use image::imageops::{self, FilterType};
 use image::{GrayImage, RgbImage};
 use ndarray::{Array3, Axis, Zip, s};
 
-use super::images::{MIN_SIDE, network_size};
+use super::images::network_size;
+use super::multi_scale::scaled;
 use super::predictor::Prediction;
 use super::refine::Refine;
 use super::room::crf_bytes;
@@ -69,8 +70,7 @@ impl Said {
         for mirrored in flips {
             let mut of_flip = Vec::new();
             for scale in scales {
-                let scaled = size.map(|side| ((side as f32 * scale).round() as usize).max(MIN_SIDE as usize));
-                let mut scores = tiles::scores(trained, seen, scaled, *mirrored, tile)?;
+                let mut scores = tiles::scores(trained, seen, scaled(size, *scale), *mirrored, tile)?;
                 if *mirrored {
                     scores.invert_axis(Axis(2));
                 }

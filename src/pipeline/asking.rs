@@ -192,7 +192,8 @@ impl Context {
         }
     }
 
-    /// The index of a split's pairs, by what makes them and how they are drawn; classes with one image are counted and named in a warning.
+    /// The index of a split's pairs, by what makes them and how they are drawn; classes with one image are counted and
+    /// named in a warning.
     ///
     /// # Errors
     /// Where no image has a tag.

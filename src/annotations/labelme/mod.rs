@@ -205,7 +205,8 @@ fn pasted(text: &str, from: [f32; 2], to: [f32; 2]) -> Result<Shape> {
     let bytes = STANDARD.decode(text).context("its mask is not in base64")?;
     let reader = image::ImageReader::with_format(std::io::Cursor::new(bytes), image::ImageFormat::Png);
     let own = reader.decode().context("its mask is no PNG")?.into_luma8();
-    let corners = [from, to].map(|corner| corner.map(|v| v as i64));
+    // Beyond any image, and small enough to be added.
+    let corners = [from, to].map(|corner| corner.map(|v| v.clamp(-1e9, 1e9) as i64));
     let [[left, top], [right, bottom]] = corners;
     let size = (i64::from(own.width()), i64::from(own.height()));
     ensure!(
