@@ -40,7 +40,24 @@ impl SegmentHead {
 
 #[cfg(test)]
 mod tests {
-    use crate::recipe::Recipe;
+    use super::SegmentHead;
+    use crate::recipe::load::EMBEDDED;
+    use crate::recipe::{Optimizer, Recipe};
+
+    #[test]
+    fn deeplab_v2_over_three_sizes_has_its_published_rate() {
+        // At 3e-3 it diverges.
+        let recipes = EMBEDDED.map(|(name, _)| (name, Recipe::load(name, &[]).unwrap()));
+        for (name, recipe) in recipes
+            .iter()
+            .filter(|(_, r)| r.segment.head == SegmentHead::DeeplabV2Msc)
+        {
+            let Optimizer::Sgd { lr, .. } = recipe.segment.optimizer else {
+                panic!("{name}: not SGD");
+            };
+            assert_eq!(lr, 2.5e-4, "{name}");
+        }
+    }
 
     #[test]
     fn a_head_is_of_the_backbones_that_it_is_published_on() {
