@@ -471,3 +471,21 @@ fn check(data: &Data) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_lists_every_embedded_recipe() {
+        let command = Common::augment_args(clap::Command::new("run"));
+        let argument = command.get_arguments().find(|a| a.get_id() == "recipe").unwrap();
+        let help = argument.get_help().unwrap().to_string();
+        let listed: Vec<&str> = help.split([' ', ',', ':']).collect();
+        let error = Recipe::load("unknown", &[]).unwrap_err().to_string();
+        let names = error.split("use one of ").nth(1).unwrap();
+        for name in names.split(", ").filter(|name| !name.starts_with("or ")) {
+            assert!(listed.contains(&name), "{name} is not in {help:?}");
+        }
+    }
+}

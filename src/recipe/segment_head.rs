@@ -15,7 +15,8 @@ pub enum SegmentHead {
     DeeplabLargefov,
     /// DeepLab-v2's pyramid (ASPP-L).
     DeeplabV2,
-    /// The same over three sizes of the image, of which the greatest score counts (MSC).
+    /// The same over three sizes of the image, of which the greatest score counts (MSC). Published
+    /// with a rate of 2.5e-4.
     DeeplabV2Msc,
     /// DeepLab-v3's pyramid.
     DeeplabV3,
@@ -40,7 +41,24 @@ impl SegmentHead {
 
 #[cfg(test)]
 mod tests {
-    use crate::recipe::Recipe;
+    use super::SegmentHead;
+    use crate::recipe::load::EMBEDDED;
+    use crate::recipe::{Optimizer, Recipe};
+
+    #[test]
+    fn deeplab_v2_over_three_sizes_has_its_published_rate() {
+        // Its loss is a sum over four score maps, so that another head's rate steps further here.
+        let recipes = EMBEDDED.map(|(name, _)| (name, Recipe::load(name, &[]).unwrap()));
+        for (name, recipe) in recipes
+            .iter()
+            .filter(|(_, r)| r.segment.head == SegmentHead::DeeplabV2Msc)
+        {
+            let Optimizer::Sgd { lr, .. } = recipe.segment.optimizer else {
+                panic!("{name}: not SGD");
+            };
+            assert_eq!(lr, 2.5e-4, "{name}");
+        }
+    }
 
     #[test]
     fn a_head_is_of_the_backbones_that_it_is_published_on() {
