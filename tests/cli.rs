@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "cli/annotated.rs"]
+mod annotated;
 #[path = "cli/backbones.rs"]
 mod backbones;
 #[path = "cli/bad_images.rs"]
