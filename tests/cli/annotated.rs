@@ -103,10 +103,13 @@ fn mmseg(folder: &Path) {
     values(folder, "ann_dir/train");
 }
 
+/// What `--data-kind` calls a layout, what makes one in a folder, and how it is told.
+type Layout = (&'static str, fn(&Path), &'static str);
+
 #[test]
 fn every_layout_is_told_and_has_its_classes_and_masks() {
     let dir = tempfile::tempdir().unwrap();
-    let layouts: [(&str, fn(&Path), &str); 6] = [
+    let layouts: [Layout; 6] = [
         ("coco", coco, "COCO's annotations"),
         ("yolo", yolo, "a YOLO data set"),
         ("labelme", labelme, "labelme's annotations"),
