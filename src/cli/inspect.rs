@@ -9,8 +9,8 @@ use super::method::MethodParser;
 use super::output::{print, print_json};
 use super::remaining::RemainingWork;
 use crate::data::inspect::Inspection;
-use crate::data::{self, Data, DataOptions, Kind, ShapesOptions};
-use crate::device::{self, Choice};
+use crate::data::{self, Data, DataOptions, Kind};
+use crate::device::{self, Choice, fault};
 use crate::methods::{self, Method};
 use crate::pipeline::Context;
 use crate::recipe::{Part, Recipe};
@@ -85,7 +85,7 @@ pub fn run(args: Args, json: bool) -> Result<()> {
         val: args.val,
         mask_values: args.mask_values,
         begun_with: Vec::new(),
-        shapes: ShapesOptions::default(),
+        shapes: asked.recipe.shapes.clone(),
     })?;
     context::verify(&mut data)?;
     let found = data.inspect()?;
@@ -134,7 +134,8 @@ struct Time {
 /// How long a run would take, from a few steps of its classifier; a line says why where that is not known.
 fn time(asked: &Asked, name: &str, data: Data) -> Time {
     let what = format!("{} with the recipe {}", asked.method.name, asked.recipe_name);
-    match minutes(asked, data) {
+    // A device that is full or lost says so in a panic; what was seen of the data set is worth the same.
+    match fault::caught(|| minutes(asked, data)) {
         Ok((minutes, device)) => Time {
             line: format!(
                 "time: {what} will take about {:.0} minutes on this {}, by a few steps of its classifier: `weakseg run --data {name}`",
@@ -230,6 +231,7 @@ mod tests {
     use image::{Rgb, RgbImage};
 
     use super::*;
+    use crate::data::ShapesOptions;
 
     #[test]
     fn the_contact_sheet_shows_every_class() {

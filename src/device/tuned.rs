@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
@@ -14,6 +15,8 @@ use super::fault;
 
 /// Bytes beyond which a database holds something: its tables alone take less.
 const TABLES: u64 = 32 << 10;
+/// What every database of SQLite's begins with.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 /// Behind the names of the database's files: SQLite's, and turso's for several processes.
 const BESIDE: [&str; 4] = ["", "-wal", "-shm", "-tshm"];
 
@@ -62,13 +65,16 @@ fn is_readable(path: &Path) -> std::io::Result<bool> {
         }
     }
     let size = fs::metadata(&copy)?.len();
-    let is_database = fs::read(&copy)?.starts_with(b"SQLite format 3\0");
+    let mut start = Vec::new();
+    fs::File::open(&copy)?
+        .take(MAGIC.len() as u64)
+        .read_to_end(&mut start)?;
     environment::load(&copy);
     let held = fault::caught(|| Ok(environment::namespaces().len()));
     if let Some(root) = path.parent() {
         environment::set_root(root);
     }
-    Ok(is_database && held.is_ok_and(|held| held > 0 || size <= TABLES))
+    Ok(start == MAGIC && held.is_ok_and(|held| held > 0 || size <= TABLES))
 }
 
 fn set_aside(path: &Path) -> std::io::Result<()> {

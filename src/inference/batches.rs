@@ -69,9 +69,7 @@ pub fn batches<T: Copy + Send + Sync>(
             let fits = batch
                 .first()
                 .is_none_or(|(_, first)| first.dimensions() == image.dimensions());
-            let (w, h) = image.dimensions();
-            let room = (MAX_PIXELS / (passes * w as f32 * h as f32)).max(1.0) as usize;
-            if !fits || batch.len() >= size.min(room) {
+            if !fits || batch.len() >= together(size, passes, image.dimensions()) {
                 size = size.min(halved(&batch, device, &mut work)?);
                 batch.clear();
             }
@@ -83,6 +81,13 @@ pub fn batches<T: Copy + Send + Sync>(
             halved(&batch, device, &mut work).map(|_| ())
         }
     })
+}
+
+/// Images of this size that [`batches`] gives to a network at once, of at most `size`, where a pixel is seen `passes`
+/// times at the largest scale.
+pub fn together(size: usize, passes: f32, (w, h): (u32, u32)) -> usize {
+    let room = (MAX_PIXELS / (passes * w as f32 * h as f32)).max(1.0) as usize;
+    size.clamp(1, room)
 }
 
 /// Waits until of the images sent `ahead` all are taken; false where nobody takes any more.

@@ -13,7 +13,7 @@ mod sampled;
 mod tiles;
 mod trained;
 
-pub use batches::batches;
+pub use batches::{batches, together};
 pub use images::{network_size, upload};
 pub use multi_scale::{download_maps, multi_scale, passes, scaled};
 pub use parallel::{each, map};

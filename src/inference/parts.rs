@@ -21,6 +21,9 @@ use crate::crf::DenseCrf;
 use crate::maps::winners;
 use crate::recipe::{Average, Predict};
 
+/// Pixels that a CRF sees of an image at least, however little memory is left: 5 MB. Ours.
+const CRF_SEES: f64 = (1 << 14) as f64;
+
 /// How much is worked on at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Limits {
@@ -199,6 +202,14 @@ fn in_stripes(size: [usize; 2], step: usize, values: &[u8], of: impl Fn(Range<us
     GrayImage::from_raw(size[1] as u32, size[0] as u32, mask).unwrap_or_default()
 }
 
+/// What the sides of an image of this size and number of labels are multiplied by for a CRF that may take so many bytes,
+/// at most 1.
+fn crf_factor((width, height): (u32, u32), labels: usize, bytes: u64) -> f64 {
+    let least = CRF_SEES / (f64::from(width) * f64::from(height));
+    let fits = bytes as f64 / crf_bytes((width, height), labels) as f64;
+    fits.max(least).sqrt().min(1.0)
+}
+
 /// The CRF's posterior `[K, h, w]` of the image, or of a smaller one where it has more pixels than the CRF may see.
 fn refined(
     said: &Said,
@@ -209,9 +220,11 @@ fn refined(
     device: &Device,
 ) -> Result<Array3<f32>> {
     let (width, height) = image.dimensions();
-    let all = crf_bytes((width, height), kept.len());
-    let factor = (limits.crf as f64 / all as f64).sqrt().min(1.0);
+    let factor = crf_factor((width, height), kept.len(), limits.crf);
     let [w, h] = [width, height].map(|side| ((f64::from(side) * factor).round() as u32).max(1));
+    if factor < 1.0 {
+        log::warn!("there is no memory for the dense CRF on {width} x {height} pixels: it sees {w} x {h} of them");
+    }
     let small = (factor < 1.0).then(|| imageops::resize(image, w, h, FilterType::Triangle));
     let size = [h as usize, w as usize];
     let step = limits.rows(said.classes(), size[1]);
@@ -284,6 +297,16 @@ mod tests {
             // Something is to be seen.
             prop_assert!(whole.mask.iter().collect::<BTreeSet<_>>().len() > 1);
         }
+    }
+
+    #[test]
+    fn a_crf_sees_something_of_an_image_whatever_memory_is_left() {
+        let (size, labels) = ((4096, 1024), 3);
+        let all = crf_bytes(size, labels);
+        for (bytes, expected) in [(u64::MAX, 1.0), (all, 1.0), (all / 4, 0.5), (0, 1.0 / 16.0)] {
+            assert!((crf_factor(size, labels, bytes) - expected).abs() < 1e-6, "{bytes}");
+        }
+        assert_eq!(crf_factor((60, 40), labels, 0), 1.0);
     }
 
     #[test]

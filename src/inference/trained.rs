@@ -96,7 +96,7 @@ impl Trained {
     /// Says that an image is worked on in another `way`, because the device could not as it was.
     ///
     /// # Errors
-    /// `error` where it is not that of a device that might be full.
+    /// `error` where there is no other way: on the CPU, and where the device is lost.
     pub(super) fn go_on(&self, error: anyhow::Error, name: &str, image: &RgbImage, way: &str) -> Result<()> {
         if self.device == Device::flex() || Fault::in_error(&error) == Some(Fault::Lost) {
             return Err(error);

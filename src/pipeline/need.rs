@@ -4,7 +4,7 @@ use burn::tensor::Device;
 
 use super::stage::{Context, Product, Stage, Trains};
 use crate::device::host::{self, Available};
-use crate::inference::{crf_bytes, network_size, passes};
+use crate::inference::{crf_bytes, network_size, passes, together};
 use crate::recipe::Crf;
 
 /// Images whose sizes are looked at, for the largest of them.
@@ -42,11 +42,12 @@ impl Context {
             Product::Network(trains) => self.training_need(stage, trains, available),
             Product::ClassMaps => {
                 let cam = &self.recipe.cam;
-                self.pass_need(stage, f64::from(passes(&cam.scales, cam.flip)), "cam.scales")
+                let passes = passes(&cam.scales, cam.flip);
+                self.pass_need(stage, f64::from(passes), passes, "cam.scales")
             }
             Product::Scores => {
                 let scale = f64::from(self.recipe.propagate.scale);
-                self.pass_need(stage, scale * scale, "propagate.scale")
+                self.pass_need(stage, scale * scale, 1.0, "propagate.scale")
             }
             Product::Labels => self.crf_need(&self.recipe.label.crf),
             // An image that there is no memory for is worked on in parts.
@@ -92,8 +93,9 @@ impl Context {
         })
     }
 
-    /// Of a network that passes over every pixel of an image so many times at once.
-    fn pass_need(&self, stage: Stage, passes: f64, key: &str) -> Option<Need> {
+    /// Of a network that passes over every pixel of an image so many times at once, on batches that take it for
+    /// `counted` times.
+    fn pass_need(&self, stage: Stage, passes: f64, counted: f32, key: &str) -> Option<Need> {
         let before = super::last_network(
             self.before(stage),
             match stage.product() {
@@ -107,11 +109,17 @@ impl Context {
         let seen = network_size(size, &input);
         let area = |(w, h): (u32, u32)| f64::from(w) * f64::from(h);
         let maps = 4.0 * 4.0 * self.classes() as f64 * area(seen) + 4.0 * 4.0 * area(size);
+        let images = together(self.recipe.cam.batch, counted, size).min(self.data.train.len());
+        let of_batch = match images {
+            0 | 1 => String::new(),
+            images => format!("{images} images like "),
+        };
+        let smaller_batch = if images > 1 { ", --set cam.batch=1" } else { "" };
         Some(Need {
-            bytes: passes * area(seen) * network.inference_bytes() + maps,
-            of: format!("{name} of {} x {} pixels", size.0, size.1),
+            bytes: images as f64 * (passes * area(seen) * network.inference_bytes() + maps),
+            of: format!("{of_batch}{name} of {} x {} pixels", size.0, size.1),
             remedy: format!(
-                "smaller images for the network (--set input.max_side=SIDE in a run of its own) or a smaller {key}"
+                "smaller images for the network (--set input.max_side=SIDE in a run of its own){smaller_batch} or a smaller {key}"
             ),
         })
     }
@@ -119,9 +127,8 @@ impl Context {
     fn crf_need(&self, crf: &Crf) -> Option<Need> {
         crf.build()?;
         let (name, size) = self.largest()?;
-        // Background and two classes; as many images side by side as there are cores.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let side_by_side = cores.min(self.data.train.len());
+        // Background and two classes; as many images side by side as there are threads for them.
+        let side_by_side = rayon::current_num_threads().min(self.data.train.len());
         Some(Need {
             bytes: (side_by_side as u64 * crf_bytes(size, 3)) as f64,
             of: format!("the dense CRF on images like {name} of {} x {} pixels", size.0, size.1),
