@@ -69,15 +69,27 @@ impl Runs {
 
     /// The runs of the mask whose pixel (x, y) is a one where `is_one` says so.
     pub fn of(height: u32, width: u32, is_one: impl Fn(u32, u32) -> bool) -> Runs {
-        let mut counts = vec![0];
-        for x in 0..width {
-            for y in 0..height {
-                if is_one(x, y) != (counts.len() % 2 == 0) {
-                    counts.push(0);
-                }
-                if let Some(last) = counts.last_mut() {
-                    *last += 1;
-                }
+        Runs::in_corner([0, 0], [height, width], is_one)
+    }
+
+    /// The runs of a mask of zeros in whose lower right corner lies one of `size` (height, width), whose pixel (x, y) is a
+    /// one where `is_one` says so, with `before` rows above it and columns left of it. All of it has at most `u32::MAX`
+    /// pixels; what is before takes no time.
+    pub fn in_corner(before: [u32; 2], size: [u32; 2], is_one: impl Fn(u32, u32) -> bool) -> Runs {
+        let [height, width] = [before[0] + size[0], before[1] + size[1]];
+        let mut counts = vec![height * before[1]];
+        let mut push = |is_one: bool, length: u32| {
+            if length > 0 && is_one != (counts.len() % 2 == 0) {
+                counts.push(0);
+            }
+            if let Some(last) = counts.last_mut() {
+                *last += length;
+            }
+        };
+        for x in 0..size[1] {
+            push(false, before[0]);
+            for y in 0..size[0] {
+                push(is_one(x, y), 1);
             }
         }
         Runs { height, width, counts }
@@ -122,6 +134,11 @@ mod tests {
         assert_eq!(runs.area(), 2);
         assert_eq!(Runs::of(2, 3, |x, y| mask[(y * 3 + x) as usize] == 7), runs);
         assert_eq!(Runs::of(2, 1, |_, _| true).counts, [0, 2]);
+        let corner = Runs::in_corner([1, 2], [2, 2], |x, y| x == y);
+        let whole = Runs::of(3, 4, |x, y| x >= 2 && y >= 1 && x - 2 == y - 1);
+        assert_eq!(corner, whole);
+        // Far away costs nothing.
+        assert_eq!(Runs::in_corner([65_534, 65_534], [1, 1], |_, _| true).area(), 1);
         // Into a smaller mask: what fits.
         let mut small = [0; 2];
         runs.paint(&mut small, 1, 2, 7);

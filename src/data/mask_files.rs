@@ -1,6 +1,7 @@
 //! Which file of a folder of masks belongs to which image.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -41,8 +42,18 @@ const FOLDERS: [&str; 8] = [
     "ground_truth",
 ];
 
+/// Whether a row of the table begins with a file in the folder.
+fn lists(table: &str, folder: &Path) -> bool {
+    let name = files::file_name(folder);
+    let rows = table
+        .lines()
+        .map(|row| row.trim_start_matches(['"', '\'', ' ', '.', '/', '\\']));
+    let mut rest = rows.filter_map(|row| row.strip_prefix(name.as_str()));
+    rest.any(|rest| rest.starts_with(['/', '\\']))
+}
+
 /// The folder of masks of the data folder `dir`: `masks`, in whatever case; beside a `tags.csv`, in which class folders
-/// are none, what others call it too.
+/// are none, what others call it too, unless the table lists images in it.
 pub(super) fn folder(dir: &Path) -> PathBuf {
     let usual = dir.join("masks");
     if usual.is_dir() {
@@ -57,7 +68,12 @@ pub(super) fn folder(dir: &Path) -> PathBuf {
         let is = |path: &&PathBuf| files::file_name(path).eq_ignore_ascii_case(name) && path.is_dir();
         there.iter().find(is).cloned()
     };
-    names.iter().find_map(|name| called(name)).unwrap_or(usual)
+    let table = fs::read(dir.join("tags.csv")).unwrap_or_default();
+    let table = String::from_utf8_lossy(&table);
+    let found = names
+        .iter()
+        .find_map(|name| called(name).filter(|path| !lists(&table, path)));
+    found.unwrap_or(usual)
 }
 
 /// Where a file is in a folder, without extension, in lower case.
@@ -261,6 +277,17 @@ mod tests {
         assert!(folder(dir.path()).ends_with("Masks") || folder(dir.path()).ends_with("masks"));
         fs::remove_file(at("tags.csv")).unwrap();
         assert!(folder(dir.path()).is_dir());
+        // A class that the table has images of holds no masks.
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["mask", "gt"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs::write(
+            dir.path().join("tags.csv"),
+            "file,tags\n\"mask/a.jpg\",mask\nno_mask/b.jpg,none\n",
+        )
+        .unwrap();
+        assert_eq!(folder(dir.path()), dir.path().join("gt"));
     }
 
     #[test]

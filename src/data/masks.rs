@@ -66,7 +66,9 @@ pub(super) fn read_mapped(path: &Path, classes: usize, size: (u32, u32), map: Op
                     // A grey mask saved in colour holds values, not colours.
                     let [red, green, blue] = colour;
                     let grey = (red == green && green == blue).then_some(red);
-                    index.or(grey).ok_or_else(|| {
+                    // What a rule names comes before a colour of the palette's that is grey too.
+                    let named = grey.filter(|&value| meant(value) != value);
+                    named.or(index).or(grey).ok_or_else(|| {
                         anyhow!(
                             "the mask {} has the colour {colour:?} at ({x}, {y}), which is none of the VOC palette's for 0 to {classes} and 255; save class indices instead",
                             path.display()
@@ -193,6 +195,24 @@ mod tests {
         assert!(value.contains("the value 3 at (1, 0)"), "{value}");
         let size = read_mask(&path, 3, (2, 3)).unwrap_err().to_string();
         assert!(size.contains("m.MAT is 2 x 2, but"), "{size}");
+    }
+
+    #[test]
+    fn a_grey_that_a_rule_names_is_a_value_and_no_colour_of_the_palette() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m.png");
+        image::RgbImage::from_fn(2, 1, |x, _| image::Rgb([x as u8 * 128; 3]))
+            .save(&path)
+            .unwrap();
+        // (128, 128, 128) is the palette's seventh colour.
+        let classes: Vec<String> = (0..8).map(|c| format!("c{c}")).collect();
+        let read = |rules: &[&str]| {
+            let rules: Vec<String> = rules.iter().map(|r| r.to_string()).collect();
+            let map = MaskMap::new(&rules, &classes).unwrap();
+            read_mapped(&path, 8, (2, 1), Some(&map)).unwrap().into_raw()
+        };
+        assert_eq!(read(&["128=c0"]), [0, 1]);
+        assert_eq!(read(&["9=c0"]), [0, 7]);
     }
 
     #[test]

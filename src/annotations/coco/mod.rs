@@ -156,6 +156,12 @@ impl Instances {
             listed.size.1,
             listed.file
         );
+        ensure!(
+            u64::from(width) * u64::from(height) <= u64::from(u32::MAX),
+            "{} has {width} x {height} pixels for {}, more than a mask can have",
+            self.path.display(),
+            listed.file
+        );
         let text = file::mapped(&self.path)?;
         let mut parts: Vec<(bool, f64, Part)> = Vec::new();
         for mark in &self.marks[listed.marks.clone()] {

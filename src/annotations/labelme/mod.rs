@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use image::{DynamicImage, ImageDecoder as _};
 use serde::Deserialize;
 
 use super::rle::Runs;
@@ -204,11 +205,12 @@ fn shape(row: ShapeRow) -> Result<Option<Shape>> {
 fn pasted(text: &str, from: [f32; 2], to: [f32; 2]) -> Result<Shape> {
     let bytes = STANDARD.decode(text).context("its mask is not in base64")?;
     let reader = image::ImageReader::with_format(std::io::Cursor::new(bytes), image::ImageFormat::Png);
-    let own = reader.decode().context("its mask is no PNG")?.into_luma8();
+    let decoder = reader.into_decoder().context("its mask is no PNG")?;
+    let (own_width, own_height) = decoder.dimensions();
     // Beyond any image, and small enough to be added.
     let corners = [from, to].map(|corner| corner.map(|v| v.clamp(-1e9, 1e9) as i64));
     let [[left, top], [right, bottom]] = corners;
-    let size = (i64::from(own.width()), i64::from(own.height()));
+    let size = (i64::from(own_width), i64::from(own_height));
     ensure!(
         (right - left + 1, bottom - top + 1) == size && left >= 0 && top >= 0,
         "its mask is {} x {}, but its corners are ({left}, {top}) and ({right}, {bottom})",
@@ -217,13 +219,16 @@ fn pasted(text: &str, from: [f32; 2], to: [f32; 2]) -> Result<Shape> {
     );
     // Rows of zeros and ones from the corner of the image on.
     let (width, height) = (u32::try_from(right + 1)?, u32::try_from(bottom + 1)?);
-    let (left, top) = (width - own.width(), height - own.height());
     ensure!(
         u64::from(width) * u64::from(height) <= u64::from(u32::MAX),
         "its mask reaches to ({width}, {height}), farther than any image does"
     );
-    Ok(Shape::Runs(Runs::of(height, width, |x, y| {
-        x >= left && y >= top && own.get_pixel(x - left, y - top).0[0] > 0
+    let own = DynamicImage::from_decoder(decoder)
+        .context("its mask is no PNG")?
+        .into_luma8();
+    let before = [height - own_height, width - own_width];
+    Ok(Shape::Runs(Runs::in_corner(before, [own_height, own_width], |x, y| {
+        own.get_pixel(x, y).0[0] > 0
     })))
 }
 

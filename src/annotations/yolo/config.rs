@@ -19,6 +19,8 @@ pub struct Config {
     pub test: Vec<String>,
     /// Names of the classes, in the order of their numbers.
     pub names: Vec<String>,
+    /// Whether labels are of keypoints (`kpt_shape`): a box, then points that are no polygon.
+    pub keypoints: bool,
 }
 
 impl Config {
@@ -36,7 +38,10 @@ impl Config {
 fn read(text: &str) -> Result<Config> {
     let mut config = Config::default();
     let mut count = None;
-    for entry in yaml::entries(text, &["path", "train", "val", "valid", "test", "names", "nc"])? {
+    for entry in yaml::entries(
+        text,
+        &["path", "train", "val", "valid", "test", "names", "nc", "kpt_shape"],
+    )? {
         let (key, value, line) = (entry.key.as_str(), entry.value, entry.line);
         let wrong = |what: &str| anyhow!("line {line}: {key} is {what}");
         match (key, value) {
@@ -49,6 +54,7 @@ fn read(text: &str) -> Result<Config> {
             ("nc", Value::Text(text)) => {
                 count = Some(text.parse::<usize>().map_err(|_| wrong("no number"))?);
             }
+            ("kpt_shape", value) => config.keypoints = value != Value::Nothing,
             (_, Value::Nothing) => {}
             ("train" | "val" | "valid" | "test", value) => {
                 let paths = match value {
@@ -121,6 +127,7 @@ mod tests {
             val: vec!["images/val".into(), "images/more".into()],
             test: vec![],
             names: vec!["person".into(), "a: b".into()],
+            keypoints: false,
         };
         assert_eq!(config, expected);
     }
@@ -136,6 +143,11 @@ mod tests {
             ("names:\n  0: a\n  0: b", "each once; \"0\""),
             ("names: &x [a]", "line 1: \"&x [a]\""),
             ("names: [a, [b]]", "line 1"),
+            (
+                "names:\n- name: cat\n- name: dog",
+                "line 2: \"name: cat\" is a map in a list",
+            ),
+            ("names: [name: cat]", "line 1: \"name: cat\" is a map in a list"),
             ("names: [a,\n b\ntrain: x", "line 1: the bracket is not closed"),
             ("names:\n  - a\n  b: c", "line 3"),
             ("names:\n  - |\n    a", "line 2"),

@@ -17,6 +17,12 @@ pub use config::Config;
 /// How far outside of the image, in its sides, a coordinate may lie: what is beyond was not meant as a share (ours).
 const OUTSIDE: f32 = 1.0;
 
+/// The text of a label file of keypoints with the boxes alone: a class and four numbers a line.
+pub fn boxes(text: &str) -> String {
+    let line = |line: &str| line.split_whitespace().take(5).collect::<Vec<_>>().join(" ");
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
 /// The objects in the text of a label file, for an image of `size` (width, height).
 ///
 /// # Errors

@@ -109,7 +109,7 @@ fn value(inline: &str, number: usize, under: &[Line]) -> Result<Value> {
         let mut list = Vec::new();
         for line in under {
             match line.text.strip_prefix("- ") {
-                Some(text) => list.push(scalar(text.trim(), line.number)?),
+                Some(text) => list.push(element(text.trim(), line.number)?),
                 None => bail!("line {}: {:?} is no element of the list", line.number, line.text),
             }
         }
@@ -143,7 +143,7 @@ fn in_brackets(text: &str, open: char, number: usize) -> Result<Value> {
         parts.pop();
     }
     if open == '[' {
-        let list = parts.into_iter().map(|part| scalar(part, number));
+        let list = parts.into_iter().map(|part| element(part, number));
         return Ok(Value::List(list.collect::<Result<_>>()?));
     }
     let mut map = Vec::new();
@@ -161,6 +161,15 @@ fn pair(text: &str) -> Option<(&str, &str)> {
     let ends = |at: &usize| text[at + 1..].is_empty() || text[at + 1..].starts_with([' ', '\t']);
     let at = outside_of_quotes(text, ':').into_iter().find(ends)?;
     Some((text[..at].trim(), text[at + 1..].trim()))
+}
+
+/// An element of a list: a scalar. One of the form `key: value` is a map.
+fn element(text: &str, number: usize) -> Result<String> {
+    ensure!(
+        pair(text).is_none(),
+        "line {number}: {text:?} is a map in a list, which is not understood here; put a text with a colon into quotes"
+    );
+    scalar(text, number)
 }
 
 /// A scalar without its quotes.

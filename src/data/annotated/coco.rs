@@ -34,7 +34,7 @@ pub(super) fn read(dir: &Path, options: &DataOptions, known: Option<&[String]>) 
             .notes
             .extend(instances.notes().iter().map(|note| format!("{file}: {note}")));
         let instances = Arc::new(instances);
-        let mut places = Places::new(dir, &path);
+        let places = Places::new(dir, &path);
         let mut boxes = 0;
         for number in 0..instances.len() {
             let whole = instances.is_whole(number);
@@ -135,7 +135,7 @@ fn part_of_file(path: &Path) -> Option<Part> {
 /// Where the images of a file may lie.
 struct Places {
     dir: PathBuf,
-    /// Folders relative to the data set, the one that had the last image first.
+    /// Folders relative to the data set, the most likely first.
     folders: Vec<String>,
 }
 
@@ -161,13 +161,12 @@ impl Places {
     ///
     /// # Errors
     /// Where the name is no path inside of the data set.
-    fn find(&mut self, name: &str) -> Result<PathBuf> {
+    fn find(&self, name: &str) -> Result<PathBuf> {
         // A name alone has to stay in the folder that it is looked for in.
         let name = inside("", name)?;
-        for place in 0..self.folders.len() {
-            let path = self.dir.join(inside(&self.folders[place], &name)?);
+        for folder in &self.folders {
+            let path = self.dir.join(inside(folder, &name)?);
             if path.is_file() {
-                self.folders.swap(0, place);
                 return Ok(path);
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Entry, Found, masks_in, relative, scanned};
+use super::{DOUBLE, Entry, Found, masks_in, relative, scanned};
 use crate::annotations::cvat::Labels;
 use crate::annotations::file;
 use crate::annotations::path::inside;
@@ -23,7 +23,7 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
         "{} has other classes than the data set",
         map.display()
     );
-    let mut masks = masks_in(&dir.join("SegmentationClass"), skips)?;
+    let masks = masks_in(&dir.join("SegmentationClass"), skips)?;
     let images = images(dir, skips)?;
     if images.is_empty() {
         bail!(
@@ -33,13 +33,17 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
     }
     let labels = Arc::new(labels);
     let mut entries = Vec::new();
+    let mut unmatched = masks.clone();
     for (stem, part, named) in listed(dir, &masks)? {
+        unmatched.remove(&stem);
         let path = images.get(&stem).cloned().unwrap_or(dir.join("JPEGImages").join(named));
         entries.push(Entry {
             part,
             path,
             tags: Vec::new(),
-            truth: masks.remove(&stem).map(|mask| Truth::Colours(mask, labels.clone())),
+            truth: masks
+                .get(&stem)
+                .map(|mask| Truth::Colours(mask.clone(), labels.clone())),
         });
     }
     Ok(Found {
@@ -47,12 +51,13 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
         classes: labels.classes.clone(),
         because: "it has labelmap.txt and SegmentationClass".to_owned(),
         rule: "SegmentationClass/NAME.png".to_owned(),
-        unmatched: masks.into_values().collect(),
+        unmatched: unmatched.into_values().collect(),
         notes: Vec::new(),
     })
 }
 
-/// The images by their names, without the folder that they lie in and without extension, in lower case.
+/// The images by their names, without the folder that they lie in and without extension, in lower case. Of several, one
+/// in `JPEGImages` is meant.
 fn images(dir: &Path, skips: &mut Skips) -> Result<BTreeMap<String, PathBuf>> {
     let mut found = Vec::new();
     files::walk(dir, &mut found, &mut skips.left_out)?;
@@ -64,23 +69,47 @@ fn images(dir: &Path, skips: &mut Skips) -> Result<BTreeMap<String, PathBuf>> {
             .unwrap_or(&name);
         name.to_lowercase()
     };
-    let is_mask = |path: &PathBuf| relative(dir, path).starts_with("Segmentation");
-    found.retain(|path| !is_mask(path));
-    Ok(found.into_iter().map(|path| (name(&path), path)).collect())
+    let top = |path: &PathBuf| relative(dir, path).split('/').next().unwrap_or_default().to_owned();
+    found.retain(|path| !["SegmentationClass", "SegmentationObject"].contains(&top(path).as_str()));
+    found.sort_by_cached_key(|path| (top(path) != "JPEGImages", path.clone()));
+    let (images, doubles) = super::one_each(found.into_iter().map(|path| (name(&path), path)));
+    doubles.iter().for_each(|path| skips.count_as(DOUBLE, path));
+    Ok(images)
 }
 
-/// What the lists name, in lower case, with its part and spelling; where there are none, all that have a mask.
+/// What the lists name, in lower case, with its part and spelling; where there are none, all that have a mask. Lists that
+/// are not called as a part, such as `trainval`, hold what others hold where there are others.
+///
+/// # Errors
+/// With the list: a path that leads out, or an image of two parts.
 fn listed(dir: &Path, masks: &BTreeMap<String, PathBuf>) -> Result<Vec<(String, Part, String)>> {
     let lists = files::entries(&dir.join("ImageSets/Segmentation")).unwrap_or_default();
     let mut found = Vec::new();
-    for list in lists.iter().filter(|path| path.extension().is_some_and(|e| e == "txt")) {
-        let part = Part::named(&files::stem(list)).unwrap_or(Part::Train);
+    let mut lists: Vec<&PathBuf> = lists
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "txt"))
+        .collect();
+    let part_of = |list: &PathBuf| Part::named(&files::stem(list));
+    if lists.iter().any(|list| part_of(list).is_some()) {
+        lists.retain(|list| part_of(list).is_some());
+    }
+    let mut parts: BTreeMap<String, Part> = BTreeMap::new();
+    for list in lists {
+        let part = part_of(list).unwrap_or(Part::Train);
         for (number, line) in file::text(list, file::MOST_TEXT)?.lines().enumerate() {
             if line.trim().is_empty() {
                 continue;
             }
             match inside("", line.trim()) {
-                Ok(name) => found.push((name.to_lowercase(), part, name)),
+                Ok(name) => match parts.insert(name.to_lowercase(), part) {
+                    None => found.push((name.to_lowercase(), part, name)),
+                    Some(other) if other == part => {}
+                    Some(_) => bail!(
+                        "{} line {}: {name} is in the list of another part too; leave it in one",
+                        list.display(),
+                        number + 1
+                    ),
+                },
                 Err(error) => bail!("{} line {}: {error}", list.display(), number + 1),
             }
         }

@@ -46,7 +46,7 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
         }
     };
     let shared: Arc<[String]> = classes.as_slice().into();
-    let mut images = by_stem(dir, skips)?;
+    let (mut images, doubles) = by_stem(dir, skips)?;
     let mut about: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut found = Found {
         classes,
@@ -91,7 +91,8 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
     }
     // Images without a file of their own have no tags, and are told.
     images.retain(|_, path| !about.contains_key(path));
-    let untagged = images.into_values().map(|path| Entry {
+    let unnamed = doubles.into_iter().filter(|path| !about.contains_key(path));
+    let untagged = images.into_values().chain(unnamed).map(|path| Entry {
         part: part_of(&relative(dir, &path)),
         path,
         tags: Vec::new(),

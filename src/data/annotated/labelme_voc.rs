@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Result, anyhow, ensure};
 
-use super::{Entry, Found, by_stem, masks_in, scanned};
+use super::{DOUBLE, Entry, Found, by_stem, masks_in, scanned};
 use crate::annotations::{file, labelme};
 use crate::data::layouts::Part;
 use crate::data::mask_map::MaskMap;
@@ -21,7 +21,8 @@ pub(super) fn read(dir: &Path, options: &DataOptions, known: Option<&[String]>, 
         "{} has other classes than the data set",
         list.display()
     );
-    let images = by_stem(&dir.join("JPEGImages"), skips)?;
+    let (images, doubles) = by_stem(&dir.join("JPEGImages"), skips)?;
+    doubles.iter().for_each(|path| skips.count_as(DOUBLE, path));
     let mut masks = masks_in(&dir.join("SegmentationClassPNG"), skips)?;
     masks.extend(masks_in(&dir.join("SegmentationClass"), skips)?);
     let entries = images.into_iter().map(|(stem, path)| Entry {

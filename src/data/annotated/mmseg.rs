@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
 
-use super::{Entry, Found, by_stem, masks_in, scanned};
+use super::{DOUBLE, Entry, Found, by_stem, masks_in, scanned};
 use crate::annotations::file;
 use crate::data::layouts::Part;
 use crate::data::mask_map::MaskMap;
@@ -23,7 +23,8 @@ use crate::data::{DataOptions, MaskValue, Skips};
 const CITYSCAPES: (&str, &str) = ("_leftimg8bit", "_gtfine_labeltrainids");
 
 pub(super) fn read(dir: &Path, options: &DataOptions, known: Option<&[String]>, skips: &mut Skips) -> Result<Found> {
-    let images = by_stem(&dir.join("img_dir"), skips)?;
+    let (images, doubles) = by_stem(&dir.join("img_dir"), skips)?;
+    doubles.iter().for_each(|path| skips.count_as(DOUBLE, path));
     let mut masks = masks_in(&dir.join("ann_dir"), skips)?;
     let mut entries = Vec::new();
     for (stem, path) in &images {

@@ -14,6 +14,7 @@ mod scanned;
 mod yolo;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as MapEntry;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail, ensure};
@@ -29,6 +30,8 @@ use super::{Data, DataOptions, Kind, Skips, class_names, files};
 const UNTAGGED: &str = "images without tags";
 /// How images that are not there are told.
 const MISSING: &str = "images that the annotations name but that do not exist";
+/// How images are told whose annotations could be another's.
+const DOUBLE: &str = "images that are called as another, but for case or extension";
 /// How images of the part for tests are told.
 const OF_TEST: &str = "images of the part for tests, which is not used";
 
@@ -73,8 +76,11 @@ pub(super) fn open(kind: Kind, dir: &Path, options: &DataOptions) -> Result<Data
             ..options.clone()
         };
         let other = read(kind, val, &lists, Some(&found.classes), &mut skips)?;
-        let to_val = |entry| Entry {
-            part: Part::Val,
+        let to_val = |entry: Entry| Entry {
+            part: match entry.part {
+                Part::Test => Part::Test,
+                Part::Train | Part::Val => Part::Val,
+            },
             ..entry
         };
         found.images.extend(other.images.into_iter().map(to_val));
@@ -239,11 +245,24 @@ fn stem_in(dir: &Path, path: &Path) -> String {
     relative(dir, &path.with_file_name(files::stem(path))).to_lowercase()
 }
 
-/// The image files of a folder and below, by what they are called in it.
-fn by_stem(dir: &Path, skips: &mut Skips) -> Result<BTreeMap<String, PathBuf>> {
+/// The image files of a folder and below, by what they are called in it, and those that are called as another.
+fn by_stem(dir: &Path, skips: &mut Skips) -> Result<(BTreeMap<String, PathBuf>, Vec<PathBuf>)> {
     let mut images = Vec::new();
     files::walk(dir, &mut images, &mut skips.left_out)?;
-    Ok(images.into_iter().map(|path| (stem_in(dir, &path), path)).collect())
+    images.sort();
+    Ok(one_each(images.into_iter().map(|path| (stem_in(dir, &path), path))))
+}
+
+/// The first file of every name, and the others.
+fn one_each(named: impl Iterator<Item = (String, PathBuf)>) -> (BTreeMap<String, PathBuf>, Vec<PathBuf>) {
+    let (mut first, mut others) = (BTreeMap::new(), Vec::new());
+    for (name, path) in named {
+        match first.entry(name) {
+            MapEntry::Vacant(place) => drop(place.insert(path)),
+            MapEntry::Occupied(_) => others.push(path),
+        }
+    }
+    (first, others)
 }
 
 /// The PNG files of a folder of masks and below, likewise; none where there is no such folder.

@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Entry, Found, relative};
 use crate::annotations::path::inside;
-use crate::annotations::yolo::{Config, parts};
+use crate::annotations::yolo::{Config, boxes, parts};
 use crate::annotations::{Shape, file};
 use crate::data::layouts::{self, Part};
 use crate::data::truth::Truth;
@@ -27,15 +27,17 @@ const NAMES: [&str; 5] = [
 
 pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> Result<Found> {
     let place = layouts::yolo_config(dir);
-    let (names, because, images) = match &place {
+    let (names, because, images, keypoints) = match &place {
         Some(path) => {
             let config = Config::parse(&file::text(path, file::MOST_TEXT)?, path)?;
             let images = of_config(dir, path, &config, skips)?;
-            (config.names, format!("it has {}", relative(dir, path)), images)
+            let because = format!("it has {}", relative(dir, path));
+            (config.names, because, images, config.keypoints)
         }
         None => {
             let (names, list) = listed_names(dir)?;
-            (names, format!("it has label files and {list}"), of_folders(dir, skips)?)
+            let because = format!("it has label files and {list}");
+            (names, because, of_folders(dir, skips)?, false)
         }
     };
     if let Some(known) = known {
@@ -49,7 +51,7 @@ pub(super) fn read(dir: &Path, known: Option<&[String]>, skips: &mut Skips) -> R
     }
     let labels = images
         .into_par_iter()
-        .map(|(part, path)| labelled(dir, part, path, names.len()));
+        .map(|(part, path)| labelled(dir, part, path, names.len(), keypoints));
     let labels: Vec<Labels> = labels.collect::<Result<_>>()?;
     let drawn = labels.iter().any(|labels| labels.regions > 0);
     let mixed = labels.iter().filter(|labels| labels.boxes > 0).count();
@@ -90,7 +92,7 @@ struct Labels {
     regions: usize,
 }
 
-fn labelled(dir: &Path, part: Part, image: PathBuf, classes: usize) -> Result<Labels> {
+fn labelled(dir: &Path, part: Part, image: PathBuf, classes: usize, keypoints: bool) -> Result<Labels> {
     let file = label_file(dir, &image);
     let mut labels = Labels {
         part,
@@ -104,7 +106,11 @@ fn labelled(dir: &Path, part: Part, image: PathBuf, classes: usize) -> Result<La
         return Ok(labels);
     }
     // Shares are checked here; they become pixels when a mask is asked for.
-    let found = parts(&file::text(&file, file::MOST_TEXT)?, &file, classes, (1, 1))?;
+    let mut text = file::text(&file, file::MOST_TEXT)?;
+    if keypoints {
+        text = boxes(&text);
+    }
+    let found = parts(&text, &file, classes, (1, 1))?;
     labels.boxes = found.iter().filter(|p| matches!(p.shape, Shape::Box(_))).count();
     labels.regions = found.len() - labels.boxes;
     labels.tags = found.iter().filter_map(|p| p.class).collect();

@@ -185,3 +185,15 @@ fn a_region_that_cannot_be_painted_costs_its_mask_alone() {
     let error = open(&dir).train.mask(1).unwrap_err().to_string();
     assert!(error.contains("8 x 6 for b.jpg, but the image is 6 x 8"), "{error}");
 }
+
+#[test]
+fn an_image_of_the_parts_own_folder_comes_before_one_elsewhere() {
+    let names = ["a.jpg", "b.jpg", "c.jpg"];
+    let json = coco(&names, &[(1, 3, BOX), (2, 3, BOX), (3, 3, BOX)]);
+    let places = ["train2014/a.jpg", "images/b.jpg", "train2014/c.jpg", "images/c.jpg"];
+    let dir = folder(&places, &[("annotations/instances_train2014.json", &json)]);
+    let data = open(&dir);
+    let found: Vec<_> = data.train.indices().map(|i| data.train.files(i).unwrap().0).collect();
+    let expected: Vec<_> = [1, 0, 2].map(|i: usize| dir.path().join(places[i])).into();
+    assert_eq!(found, expected.iter().collect::<Vec<_>>());
+}

@@ -25,6 +25,21 @@ fn cvat_masks_are_in_the_colours_of_the_label_map() {
     assert_eq!(told(&data.train), ["a [1] {0: 24, 2: 24}"]);
     assert_eq!(told(&data.val), ["b [0] {0: 24, 1: 24}"]);
     assert_eq!((data.skipped, left_out(&data).len()), (1, 1));
+    // A list of both parts takes nothing from them, and an image elsewhere nothing from the one in JPEGImages.
+    fs::write(dir.path().join("ImageSets/Segmentation/trainval.txt"), "in/a\nb\nc\n").unwrap();
+    fs::create_dir(dir.path().join("images")).unwrap();
+    fs::copy(dir.path().join("JPEGImages/c.jpg"), dir.path().join("images/b.png")).unwrap();
+    let data = open(&dir);
+    assert_eq!((told(&data.train).len(), told(&data.val).len()), (1, 1));
+    assert_eq!(told(&data.val), ["b [0] {0: 24, 1: 24}"]);
+    assert!(data.val.files(0).unwrap().0.ends_with("JPEGImages/b.jpg"));
+    assert!(left_out(&data).contains(&(DOUBLE, 1)), "{:?}", left_out(&data));
+    fs::write(dir.path().join("ImageSets/Segmentation/Validation.txt"), "b\nc\n").unwrap();
+    assert!(
+        error(&dir).contains("c is in the list of another part"),
+        "{}",
+        error(&dir)
+    );
     fs::write(dir.path().join("ImageSets/Segmentation/Train.txt"), "../../a\n").unwrap();
     assert!(error(&dir).contains("Train.txt line 1: the path \"../../a\" leads out"));
     fs::remove_dir_all(dir.path().join("JPEGImages")).unwrap();

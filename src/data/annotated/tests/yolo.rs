@@ -95,6 +95,11 @@ fn yolo_boxes_give_tags_alone_and_what_cannot_be_meant_is_refused() {
     // A polygon in one of them: the other still has no mask.
     fs::write(dir.path().join("labels/a.txt"), POLYGON).unwrap();
     assert_eq!(told(&open(&dir).train), ["a [0] {0: 24, 1: 24}", "b [1]"]);
+    // Keypoints behind a box are no polygon.
+    fs::write(dir.path().join("data.yaml"), format!("{yaml}kpt_shape: [2, 2]\n")).unwrap();
+    fs::write(dir.path().join("labels/a.txt"), "0 0.5 0.5 0.1 0.1 0.4 0.4 0.6 0.6\n").unwrap();
+    assert_eq!(told(&open(&dir).train), ["a [0]", "b [1]"]);
+    fs::write(dir.path().join("data.yaml"), yaml).unwrap();
     for (text, part) in [
         (
             "2 0.5 0.5 0.1 0.1\n",
@@ -126,4 +131,25 @@ fn yolo_boxes_give_tags_alone_and_what_cannot_be_meant_is_refused() {
         "{}",
         error(&dir)
     );
+}
+
+#[test]
+fn the_images_for_tests_of_a_folder_to_validate_on_are_left_out() {
+    let yaml = "train: images/train\ntest: images/test\nnames: [cat]\n";
+    let set = || {
+        folder(
+            &["images/train/a.jpg", "images/test/b.jpg"],
+            &[
+                ("data.yaml", yaml),
+                ("labels/train/a.txt", POLYGON),
+                ("labels/test/b.txt", POLYGON),
+            ],
+        )
+    };
+    let (dir, other) = (set(), set());
+    let mut with_val = options(dir.path());
+    with_val.val = Some(other.path().to_owned());
+    let data = crate::data::open(&with_val).unwrap();
+    assert_eq!((data.train.len(), data.val.len()), (1, 1));
+    assert!(left_out(&data).contains(&(OF_TEST, 2)), "{:?}", left_out(&data));
 }
