@@ -43,6 +43,7 @@ fn cvat_masks_are_in_the_colours_of_the_label_map() {
     fs::write(dir.path().join("ImageSets/Segmentation/Train.txt"), "../../a\n").unwrap();
     assert!(error(&dir).contains("Train.txt line 1: the path \"../../a\" leads out"));
     fs::remove_dir_all(dir.path().join("JPEGImages")).unwrap();
+    fs::remove_dir_all(dir.path().join("images")).unwrap();
     assert!(error(&dir).contains("Save images"), "{}", error(&dir));
 }
 
